@@ -1,0 +1,29 @@
+/*
+ * Scope-bound resources: declare with CLEANUP(fn) and a first value, hand over with TAKE().
+ * The error path is then a plain return.
+ */
+#pragma once
+
+#define CLEANUP(fn) __attribute__((cleanup(fn)))
+
+/* Moves a pointer out of its variable and leaves NULL behind. */
+#define TAKE(ptr)                                                                                            \
+    ({                                                                                                       \
+        __typeof__(ptr) *take_p_ = &(ptr);                                                                   \
+        __typeof__(ptr) take_v_ = *take_p_;                                                                  \
+        *take_p_ = NULL;                                                                                     \
+        take_v_;                                                                                             \
+    })
+
+/* Defines `static inline void NAMEp(TYPE **p)` that calls FREE_FN when *p is not NULL. */
+#define DEFINE_CLEANUP(type, free_fn)                                                                        \
+    static inline void free_fn##p(type **p)                                                                  \
+    {                                                                                                        \
+        if (*p)                                                                                              \
+            free_fn(*p);                                                                                     \
+    }
+
+#define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#define CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+#define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
+#define WARN_UNUSED __attribute__((warn_unused_result))

@@ -1,0 +1,68 @@
+/*
+ * HTTP client (libcurl's multi interface on the loop): TLS verified, proxies, pooling, redirects refused. Loop
+ * thread only. Nothing completes before http_send() returns.
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/secret.h"
+#include "loop/loop.h"
+
+typedef struct HttpClient HttpClient;
+typedef struct HttpCall HttpCall;
+
+typedef struct HttpClientOptions {
+    const char *ca_file;        /* NULL = the system's */
+    bool insecure_skip_verify;
+    const char *user_agent;
+    const char *unix_socket;    /* NULL = TCP */
+} HttpClientOptions;
+
+typedef struct HttpHeader {
+    const char *name;
+    Str value;
+} HttpHeader;
+
+typedef struct HttpResponse {
+    int status;
+    Str body;                   /* whole body; empty for streamed calls */
+    Str content_type;
+    /* First value of a response header, ptr NULL when absent. */
+    Str (*header)(const struct HttpResponse *r, const char *name);
+    void *impl;
+} HttpResponse;
+
+/* err is set (and r NULL) when no answer came: ERR_UNAVAILABLE, ERR_DEADLINE, ERR_TOO_LARGE, ERR_CANCELLED. */
+typedef void (*HttpDone)(void *arg, const HttpResponse *r, const Err *err);
+/* Streamed bodies: called with pieces as they arrive once the status is 2xx. */
+typedef void (*HttpPiece)(void *arg, Str bytes);
+
+typedef struct HttpRequest {
+    const char *method;         /* "GET" */
+    const char *url;
+    const HttpHeader *headers;
+    size_t n_headers;
+    const Secret *bearer;       /* sent as Authorization: Bearer; NULL = none */
+    Str body;                   /* copied; ptr NULL = no body */
+    Usec timeout;               /* whole call; USEC_NEVER for streams */
+    Usec connect_timeout;       /* 0 = 10 s */
+    size_t body_max;            /* 0 = 64 MiB */
+    HttpPiece on_piece;         /* not NULL: streamed */
+    void (*on_headers)(void *arg, const HttpResponse *r); /* streamed: status and headers are there; may be NULL */
+} HttpRequest;
+
+int http_client_new(Loop *l, const HttpClientOptions *o, HttpClient **ret, Err *err);
+HttpClient *http_client_free(HttpClient *c); /* cancels what runs */
+HttpCall *http_send(HttpClient *c, const HttpRequest *req, HttpDone done, void *arg); /* never NULL */
+void http_cancel(HttpCall *call); /* no callback comes after; NULL-safe; invalid once done was called */
+
+/* Incremental decoder of text/event-stream (WHATWG HTML, server-sent events). */
+typedef struct SseDecoder SseDecoder;
+typedef struct SseEvent {
+    Str id, event, data; /* data lines joined by \n */
+} SseEvent;
+typedef void (*SseFn)(void *arg, const SseEvent *ev);
+SseDecoder *sse_decoder_new(size_t event_max, SseFn fn, void *arg);
+int sse_decoder_feed(SseDecoder *d, Str bytes); /* 0, or -ERR_TOO_LARGE */
+SseDecoder *sse_decoder_free(SseDecoder *d);
