@@ -1,0 +1,81 @@
+/*
+ * The one place where a rule of the product lives. REST and gRPC are thin adaptors: they turn bytes into an SvcCall,
+ * and an SvcAnswer into bytes. Each operation checks the caller's permission (service/permissions.c, one table),
+ * runs one store job, and answers once, on the loop, never before the starting call returns.
+ */
+#pragma once
+
+#include "auth/auth.h"
+#include "kinds/obj.h"
+#include "store/store.h"
+
+typedef struct Service Service;
+typedef struct ServiceOptions {
+    Store *store;         /* borrowed */
+    const Clock *clock;
+    const char *version;  /* for GET version */
+} ServiceOptions;
+Service *service_new(Loop *l, const ServiceOptions *o);
+Service *service_free(Service *s);
+Store *service_store(Service *s);
+
+/* What every operation is told. Strings are copied by the operation as far as it needs them. */
+typedef struct SvcCtx {
+    Caller *caller;        /* borrowed; the operation takes its own reference */
+    Str request_id;        /* Idempotency-Key; empty = none */
+    Str project_header;    /* X-Ambient-Project; empty = none */
+    bool rest;             /* differences that the contract keeps between the protocols (page sizes) */
+} SvcCtx;
+
+typedef struct SvcAnswer {
+    const Err *err;        /* NULL = fine */
+    Obj *obj;              /* the object; taken with TAKE() or freed after the call */
+    const ObjList *list;   /* lists */
+    const Message *message;
+    bool created;          /* agent start: a new session (201), else the active one (200) */
+    Str text;              /* agent start and preview: the starting prompt */
+} SvcAnswer;
+typedef void (*SvcDone)(void *arg, SvcAnswer *a);
+
+typedef struct SvcList {
+    int64_t page, size;    /* as given by the client after its own defaults; normalised by the service */
+    Str search, order_by;
+    Str project_id;        /* query parameter; empty = none (then the header counts, rest-core.md 3.1) */
+    Str parent_id;         /* agents: the project; inbox: the agent; agent sessions: the agent; empty = none */
+    Str project_of_parent; /* inbox and agent sessions: the path's project */
+} SvcList;
+
+/* CRUD of every kind. `parent` is the path's parent id (project of an agent, agent of an inbox message), `project`
+   the path's project; both empty on top-level routes. `body` is taken over. */
+typedef struct SvcTarget {
+    const Kind *kind;
+    Str id, parent, project;
+} SvcTarget;
+void svc_get(Service *s, const SvcCtx *x, const SvcTarget *t, SvcDone done, void *arg);
+void svc_list(Service *s, const SvcCtx *x, const Kind *k, const SvcList *q, SvcDone done, void *arg);
+void svc_create(Service *s, const SvcCtx *x, const SvcTarget *t, Obj *body, SvcDone done, void *arg);
+void svc_patch(Service *s, const SvcCtx *x, const SvcTarget *t, Obj *changes, SvcDone done, void *arg);
+void svc_delete(Service *s, const SvcCtx *x, const SvcTarget *t, SvcDone done, void *arg);
+
+/* Sessions */
+void svc_session_status(Service *s, const SvcCtx *x, Str id, Obj *changes, SvcDone done, void *arg);
+void svc_session_start(Service *s, const SvcCtx *x, Str id, SvcDone done, void *arg);
+void svc_session_stop(Service *s, const SvcCtx *x, Str id, SvcDone done, void *arg);
+
+/* Agents */
+void svc_agent_start(Service *s, const SvcCtx *x, Str project, Str agent, Str prompt, SvcDone done, void *arg);
+void svc_agent_preview(Service *s, const SvcCtx *x, Str project, Str agent, SvcDone done, void *arg);
+
+/* Messages. push over REST forces event_type "user" before it comes here. */
+typedef struct SvcPush {
+    Str session_id, event_type, payload, turn;
+} SvcPush;
+void svc_message_push(Service *s, const SvcCtx *x, const SvcPush *p, SvcDone done, void *arg);
+/* May the caller follow this session's messages? Answers with the session object. "not authorized to watch this
+   session" / NOT_FOUND as in grpc.md 3.4. REST reads use it too. */
+void svc_watch_check(Service *s, const SvcCtx *x, Str session_id, SvcDone done, void *arg);
+/* May the caller follow an agent's inbox? */
+void svc_inbox_watch_check(Service *s, const SvcCtx *x, Str agent_id, SvcDone done, void *arg);
+/* For kind watches: is this object visible to the caller? Object NULL = deleted; then the event's project and owner
+   count. Projects that the caller owns are cached by the service and kept current from the store's commits. */
+bool svc_visible(Service *s, const Caller *c, const Kind *k, const Obj *o, Str id, Str project_id, Str owner);

@@ -1,0 +1,56 @@
+/*
+ * Who is calling. One Authenticator serves REST and gRPC: static tokens (admin, service) compared in constant time,
+ * JWTs verified against a JWK set from a file or URL with background refresh. Deny by default.
+ * Contract: rest-governance-and-auth.md section 7, grpc.md section 3. RFC 7515, 7517, 7519.
+ */
+#pragma once
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/secret.h"
+#include "loop/loop.h"
+
+typedef enum CallerType {
+    CALLER_NONE,    /* authentication failed or was not tried; may do nothing */
+    CALLER_USER,
+    CALLER_SERVICE, /* the platform itself: AMBIENT_API_TOKEN, GRPC_SERVICE_ACCOUNT */
+    CALLER_ADMIN,   /* everything: static admin token, authorization switched off, development mode */
+} CallerType;
+
+/* Immutable and reference counted, loop thread only. */
+typedef struct Caller {
+    CallerType type;
+    const char *username; /* "" for service callers with a static token */
+    const char *name, *email;
+    const char *actor;    /* for logs and messages: "user:alice", "service", "admin" */
+} Caller;
+Caller *caller_new(CallerType type, Str username, Str name, Str email);
+Caller *caller_ref(const Caller *c);
+Caller *caller_unref(Caller *c);
+
+typedef struct AuthOptions {
+    bool enable_jwt;           /* off and no static token configured: every caller is the user dev_username */
+    bool enable_authz;         /* off: every authenticated caller is CALLER_ADMIN (service stays service) */
+    const char *jwk_file, *jwk_url; /* URL wins; both may change while running */
+    const char *issuer, *audience;  /* checked when not NULL */
+    const char *service_account;    /* GRPC_SERVICE_ACCOUNT; matches itself and "service-account-" + itself */
+    const Secret *service_token;    /* AMBIENT_API_TOKEN; NULL or empty matches nobody; borrowed */
+    const Secret *admin_token;      /* static admin token (ambient up); likewise */
+    const char *dev_username;       /* NULL = "dev-user" */
+    const Clock *clock;
+} AuthOptions;
+
+typedef struct Authenticator Authenticator;
+/* Fails when JWT is on and no key source can be loaded and no static token is configured. */
+int auth_new(Loop *l, const AuthOptions *o, Authenticator **ret, Err *err);
+Authenticator *auth_free(Authenticator *a);
+
+/* authorization: the header's value ("Bearer x", scheme case-insensitive) or STR_NULL. Exactly one `done`, never
+   before the call returns... unless the answer needs no key fetch: then it returns 1 and fills *ret_now and does not
+   call done. Returns 0 when done will be called, or a negative error (ERR_UNAUTHENTICATED) at once.
+   Texts: "missing authorization token", "invalid token: <cause>", "token missing username claim". */
+typedef void (*AuthDone)(void *arg, Caller *caller, const Err *err); /* caller NULL on error; reference is the callee's */
+typedef struct AuthWait AuthWait;
+int auth_check(Authenticator *a, Str authorization, AuthDone done, void *arg, Caller **ret_now, AuthWait **ret_wait,
+               Err *err);
+void auth_cancel(AuthWait *w); /* no done after; NULL-safe */
