@@ -116,7 +116,7 @@ static size_t scalar_store(ProtobufCType type, uint64_t v, void *at)
     switch (type) {
     case PROTOBUF_C_TYPE_SINT64:
         v = (uint64_t)unzigzag(v);
-        /* fall through */
+        __attribute__((fallthrough));
     case PROTOBUF_C_TYPE_INT64:
     case PROTOBUF_C_TYPE_UINT64:
     case PROTOBUF_C_TYPE_SFIXED64:
