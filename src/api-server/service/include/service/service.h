@@ -1,6 +1,6 @@
 /*
- * The one place where a rule of the product lives. REST and gRPC are thin adaptors: they turn bytes into an SvcCall,
- * and an SvcAnswer into bytes. Each operation checks the caller's permission (service/permissions.c, one table),
+ * The one place where a rule of the product lives. REST and gRPC are thin adaptors: they turn bytes into a call
+ * of these functions, and an SvcAnswer into bytes. Each operation checks the caller's permission (service/permissions.c, one table),
  * runs one store job, and answers once, on the loop, never before the starting call returns.
  */
 #pragma once
@@ -16,26 +16,36 @@ typedef struct ServiceOptions {
     const char *version;  /* for GET version */
 } ServiceOptions;
 Service *service_new(Loop *l, const ServiceOptions *o);
-Service *service_free(Service *s);
+Service *service_free(Service *s); /* after the store was closed: running operations answer first */
 Store *service_store(Service *s);
+/* Reads what svc_visible() needs to know (who owns which project). Once, before anything is served. */
+void service_load(Service *s, void (*done)(void *arg, const Err *err), void *arg);
 
 /* What every operation is told. Strings are copied by the operation as far as it needs them. */
+typedef struct SvcAnswer SvcAnswer;
+typedef void (*SvcDone)(void *arg, SvcAnswer *a);
+
 typedef struct SvcCtx {
     Caller *caller;        /* borrowed; the operation takes its own reference */
     Str request_id;        /* Idempotency-Key; empty = none */
     Str project_header;    /* X-Ambient-Project; empty = none */
     bool rest;             /* differences that the contract keeps between the protocols (page sizes) */
+    /* Called with a good answer on the worker thread (arg of `done`), before `done`: to encode there what would
+       cost time on the loop. For reads only: a write may still fail at commit. NULL = not wanted. */
+    SvcDone render;
 } SvcCtx;
 
-typedef struct SvcAnswer {
+struct SvcAnswer {
     const Err *err;        /* NULL = fine */
     Obj *obj;              /* the object; taken with TAKE() or freed after the call */
     const ObjList *list;   /* lists */
-    const Message *message;
+    Message *message;      /* pushes; borrowed for the call */
+    Message *const *messages; /* message lists; borrowed for the call */
+    size_t n_messages;
+    bool more;             /* message lists: the page ended at one of its limits */
     bool created;          /* agent start: a new session (201), else the active one (200) */
     Str text;              /* agent start and preview: the starting prompt */
-} SvcAnswer;
-typedef void (*SvcDone)(void *arg, SvcAnswer *a);
+};
 
 typedef struct SvcList {
     int64_t page, size;    /* as given by the client after its own defaults; normalised by the service */
@@ -71,6 +81,13 @@ typedef struct SvcPush {
     Str session_id, event_type, payload, turn;
 } SvcPush;
 void svc_message_push(Service *s, const SvcCtx *x, const SvcPush *p, SvcDone done, void *arg);
+/* A page of stored messages with seq > after. Same check as svc_watch_check, in the same transaction. */
+typedef struct SvcMessages {
+    Str session_id;
+    uint64_t after;
+    size_t max_rows, max_bytes;
+} SvcMessages;
+void svc_message_list(Service *s, const SvcCtx *x, const SvcMessages *q, SvcDone done, void *arg);
 /* May the caller follow this session's messages? Answers with the session object. "not authorized to watch this
    session" / NOT_FOUND as in grpc.md 3.4. REST reads use it too. */
 void svc_watch_check(Service *s, const SvcCtx *x, Str session_id, SvcDone done, void *arg);
