@@ -63,6 +63,7 @@ typedef struct ChildSpec {
     int fd_in, fd_out, fd_err;   /* -1 = /dev/null; borrowed, not closed */
     bool pipe_in, pipe_out, pipe_err; /* make a pipe instead; the parent's end from child_fd() */
     bool new_session;            /* setsid() instead of setpgid() */
+    bool die_with_parent;        /* SIGTERM when the thread that spawned it ends (PR_SET_PDEATHSIG) */
     int pass_fd;                 /* >= 0 arrives as descriptor 3; 0 or -1 = none */
 } ChildSpec;
 typedef void (*ChildExitFn)(void *arg, int wait_status); /* called once, on the loop */
