@@ -4,6 +4,9 @@
  */
 #pragma once
 
+#include <stddef.h>
+#include <stdint.h>
+
 #define CLEANUP(fn) __attribute__((cleanup(fn)))
 
 /* Moves a pointer out of its variable and leaves NULL behind. */
@@ -24,6 +27,7 @@
     }
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
-#define CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+/* The struct around a member; also for pointers to const, as in the comparisons of a heap. */
+#define CONTAINER_OF(ptr, type, member) ((type *)((uintptr_t)(ptr)-offsetof(type, member)))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 #define WARN_UNUSED __attribute__((warn_unused_result))

@@ -4,8 +4,10 @@
  */
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
-#include "base/buf.h"
+#include "base/str.h"
 
 typedef uint64_t Usec;
 typedef struct WallUsec {
@@ -41,11 +43,14 @@ static inline WallUsec clock_wall(const Clock *c)
     return c->wall(c);
 }
 Usec usec_add(Usec a, Usec b); /* saturates at USEC_NEVER */
+Usec usec_sub(Usec a, Usec b); /* saturates at 0 */
 
 #define RFC3339_MAX 32
-/* RFC 3339 in UTC with up to six fraction digits, trailing zeros cut: "2026-04-01T00:00:00.5Z". */
+/* RFC 3339 in UTC with up to six fraction digits, trailing zeros cut: "2026-04-01T00:00:00.5Z".
+   Times outside the years 0 to 9999 are printed as the nearest one inside. */
 Str rfc3339_format(WallUsec t, char out[static RFC3339_MAX]);
-/* Accepts any offset and up to nine fraction digits (digits behind microseconds are cut). 0 or -1. */
+/* Accepts any offset and up to nine fraction digits (digits behind microseconds are cut). 0 or -1;
+   second 60 is refused, as Go does. */
 int rfc3339_parse(Str s, WallUsec *ret);
 /* Go duration text: "1h30m", "250ms", "45s". 0 or -1; negative durations are refused. */
 int duration_parse(Str s, Usec *ret);

@@ -4,7 +4,9 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include "base/clock.h"
+#include "base/str.h"
 
 #define KSUID_LEN 27
 

@@ -1,6 +1,7 @@
 /*
  * Map: hash map from byte strings to pointers (SipHash with a per-map random key: peers choose keys).
- * Keys are copied; values are borrowed. Not thread-safe.
+ * Keys are copied; values are borrowed. Not thread-safe. While iterating, the current entry may be removed and
+ * values may be replaced; adding a new key or clearing ends the iteration's meaning.
  */
 #pragma once
 
@@ -13,7 +14,7 @@ typedef struct Map Map;
 typedef struct MapIter {
     const Map *map;
     size_t pos;
-    Str key;
+    Str key; /* NUL-terminated; dies with the entry */
     void *value;
 } MapIter;
 

@@ -44,3 +44,5 @@ int str_to_i64(Str s, int64_t *ret);      /* decimal, optional sign; 0 or -1 */
 int str_to_u64(Str s, uint64_t *ret);
 int str_to_double(Str s, double *ret);    /* C locale */
 bool str_is_utf8(Str s);                  /* strict: no surrogates, no overlong forms, no NUL */
+/* Length of the strict UTF-8 sequence at the start (1 to 4), 0 when there is none. NUL counts as a character. */
+size_t str_utf8_seq(Str s);

@@ -1,0 +1,166 @@
+/* Calendar arithmetic in the proleptic Gregorian calendar, UTC only; no time zone data, no hidden state. */
+#include "base/clock.h"
+
+#include <stdio.h>
+
+#define DAY_USEC (86400 * (int64_t)USEC_PER_SEC)
+#define FRACTION_DIGITS 6
+
+typedef struct Civil {
+    int64_t year;
+    int month, day; /* from 1 */
+} Civil;
+
+/*
+ * Counting years from 1 March puts the leap day last, and months 3..12,1,2 then begin at day (153 m + 2) / 5.
+ * 400 years (an era) have 146,097 days; 719,468 days lie between 0000-03-01 and 1970-01-01.
+ */
+static int64_t days_from_civil(Civil c)
+{
+    int64_t y = c.month <= 2 ? c.year - 1 : c.year;
+    int64_t era = (y >= 0 ? y : y - 399) / 400;
+    int64_t year_of_era = y - era * 400;
+    int64_t day_of_year = (153 * ((c.month + 9) % 12) + 2) / 5 + c.day - 1;
+    return era * 146097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719468;
+}
+
+static Civil civil_from_days(int64_t days)
+{
+    days += 719468;
+    int64_t era = (days >= 0 ? days : days - 146096) / 146097;
+    int64_t day_of_era = days - era * 146097;
+    int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    int64_t month = (5 * day_of_year + 2) / 153; /* 0 = March */
+    Civil c = {.day = (int)(day_of_year - (153 * month + 2) / 5 + 1),
+               .month = (int)(month < 10 ? month + 3 : month - 9)};
+    c.year = year_of_era + era * 400 + (c.month <= 2);
+    return c;
+}
+
+static int month_length(int64_t year, int month)
+{
+    static const int lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    return month == 2 && leap ? 29 : lengths[month - 1];
+}
+
+/* RFC 3339 has four digits for the year: times outside are printed as the nearest one it can name. */
+static int64_t clamp_to_years(int64_t us)
+{
+    int64_t first = days_from_civil((Civil){0, 1, 1}) * DAY_USEC;
+    int64_t end = days_from_civil((Civil){10000, 1, 1}) * DAY_USEC;
+    if (us < first)
+        return first;
+    return us >= end ? end - 1 : us;
+}
+
+Str rfc3339_format(WallUsec t, char out[static RFC3339_MAX])
+{
+    int64_t us = clamp_to_years(t.us);
+    int64_t days = us / DAY_USEC - (us % DAY_USEC < 0);
+    int64_t rest = us - days * DAY_USEC;
+    Civil c = civil_from_days(days);
+    unsigned sec = (unsigned)(rest / (int64_t)USEC_PER_SEC),
+             fraction = (unsigned)(rest % (int64_t)USEC_PER_SEC);
+    int len = snprintf(out, RFC3339_MAX, "%04d-%02d-%02dT%02u:%02u:%02u.%06u", (int)c.year, c.month, c.day,
+                       sec / 3600, sec / 60 % 60, sec % 60, fraction);
+    while (out[len - 1] == '0')
+        len--;
+    if (out[len - 1] == '.')
+        len--;
+    out[len++] = 'Z';
+    out[len] = '\0';
+    return (Str){out, (size_t)len};
+}
+
+/* Takes exactly n digits from the front. */
+static int take_number(Str *s, size_t n, int *ret)
+{
+    if (s->len < n)
+        return -1;
+    int v = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (s->ptr[i] < '0' || s->ptr[i] > '9')
+            return -1;
+        v = v * 10 + (s->ptr[i] - '0');
+    }
+    *s = str_slice(*s, n, s->len);
+    *ret = v;
+    return 0;
+}
+
+static int take_char(Str *s, char c)
+{
+    if (!s->len || s->ptr[0] != c)
+        return -1;
+    *s = str_slice(*s, 1, s->len);
+    return 0;
+}
+
+static int take_date(Str *s, int64_t *ret_days)
+{
+    int year, month, day;
+    if (take_number(s, 4, &year) < 0 || take_char(s, '-') < 0 || take_number(s, 2, &month) < 0 ||
+        take_char(s, '-') < 0 || take_number(s, 2, &day) < 0)
+        return -1;
+    if (month < 1 || month > 12 || day < 1 || day > month_length(year, month))
+        return -1;
+    *ret_days = days_from_civil((Civil){year, month, day});
+    return 0;
+}
+
+static int take_hour_minute(Str *s, int *ret_minutes)
+{
+    int hour, minute;
+    if (take_number(s, 2, &hour) < 0 || take_char(s, ':') < 0 || take_number(s, 2, &minute) < 0)
+        return -1;
+    if (hour > 23 || minute > 59)
+        return -1;
+    *ret_minutes = hour * 60 + minute;
+    return 0;
+}
+
+static int take_fraction(Str *s, int64_t *ret_us)
+{
+    *ret_us = 0;
+    if (take_char(s, '.') < 0)
+        return 0;
+    int digit, n = 0;
+    int64_t us = 0;
+    for (; take_number(s, 1, &digit) == 0; n++)
+        if (n < FRACTION_DIGITS)
+            us = us * 10 + digit;
+    if (n < 1 || n > 9)
+        return -1;
+    for (; n < FRACTION_DIGITS; n++)
+        us *= 10;
+    *ret_us = us;
+    return 0;
+}
+
+static int take_offset(Str *s, int *ret_minutes)
+{
+    *ret_minutes = 0;
+    if (take_char(s, 'Z') == 0 || take_char(s, 'z') == 0)
+        return 0;
+    int sign = take_char(s, '-') == 0 ? -1 : take_char(s, '+') == 0 ? 1 : 0;
+    int minutes;
+    if (!sign || take_hour_minute(s, &minutes) < 0)
+        return -1;
+    *ret_minutes = sign * minutes;
+    return 0;
+}
+
+int rfc3339_parse(Str s, WallUsec *ret)
+{
+    int64_t days, fraction;
+    int minutes, seconds, offset;
+    if (take_date(&s, &days) < 0 || (take_char(&s, 'T') < 0 && take_char(&s, 't') < 0) ||
+        take_hour_minute(&s, &minutes) < 0 || take_char(&s, ':') < 0 || take_number(&s, 2, &seconds) < 0 ||
+        seconds > 59 || take_fraction(&s, &fraction) < 0 || take_offset(&s, &offset) < 0 || s.len)
+        return -1;
+    int64_t sec = days * 86400 + (minutes - offset) * 60 + seconds;
+    *ret = (WallUsec){sec * (int64_t)USEC_PER_SEC + fraction};
+    return 0;
+}
