@@ -1,0 +1,192 @@
+#include "client-internal.h"
+
+#include <assert.h>
+
+#define HEADERS_MAX 4
+#define EVENT_MAX ((size_t)32 << 20)
+#define LINE_SHOWN 200
+
+struct ClientCall {
+    ListLink link;
+    Client *client;
+    HttpCall *http;
+    SseDecoder *sse; /* NULL: not a stream */
+    ClientDone done;
+    void (*on_event)(void *arg, Str id, Str data);
+    void (*on_open)(void *arg);
+    void *arg;
+    bool ended; /* no callback any more; memory goes at the end of the turn */
+};
+
+static void call_destroy(void *arg)
+{
+    ClientCall *call = arg;
+
+    sse_decoder_free(call->sse);
+    free(call);
+}
+
+/* Ends the call without telling anybody. */
+static void call_end(ClientCall *call)
+{
+    call->ended = true;
+    list_remove(&call->link);
+    loop_defer(call->client->loop, call_destroy, call);
+}
+
+void client_cancel(ClientCall *call)
+{
+    if (!call || call->ended)
+        return;
+    http_cancel(call->http);
+    call_end(call);
+}
+
+void client_call_stop(ListLink *link)
+{
+    client_cancel(LIST_ENTRY(link, ClientCall, link));
+}
+
+/* Error texts go to terminals and logs. */
+static void scrub(char *s)
+{
+    for (; *s; s++)
+        if ((unsigned char)*s < 0x20 || *s == 0x7f)
+            *s = '?';
+}
+
+static Str first_line(Str text)
+{
+    text = str_trim(text);
+    Str line = str_cut(&text, '\n');
+    return str_trim(str_slice(line, 0, LINE_SHOWN));
+}
+
+/* Bodies come in three shapes: the API's error object, an object with a reason only, and plain text. */
+static void describe_failure(const ClientAnswer *a, Err *err)
+{
+    char unexpected[64];
+    Str code = json_get_strv(a->body, "code");
+    Str reason = a->body ? json_get_strv(a->body, "reason") : first_line(a->text);
+    Str op = json_get_strv(a->body, "operation_id");
+
+    snprintf(unexpected, sizeof(unexpected), "HTTP %d: unexpected status", a->status);
+    if (code.len == 0)
+        code = STR("http_error");
+    if (reason.len == 0)
+        reason = str_from(unexpected);
+    err_set(err, err_from_http(a->status),
+            "ambient API error %d: " STR_FMT " \xe2\x80\x94 " STR_FMT "%s" STR_FMT "%s", a->status,
+            STR_ARG(code), STR_ARG(reason), op.len ? " (operation " : "", STR_ARG(op), op.len ? ")" : "");
+    scrub(err->msg);
+}
+
+static void finish(ClientCall *call, const ClientAnswer *a, const Err *err)
+{
+    call_end(call);
+    call->done(call->arg, a, err);
+}
+
+static void on_done(void *arg, const HttpResponse *r, const Err *err)
+{
+    ClientCall *call = arg;
+    CLEANUP_JSON json_t *body = NULL;
+    ClientAnswer a = {0};
+    Err e = {0};
+
+    if (!r) {
+        e = *err;
+        err_wrap(&e, "HTTP request failed");
+        finish(call, &a, &e);
+        return;
+    }
+    a.status = r->status;
+    a.text = r->body;
+    if (r->body.len > 0 && json_parse(r->body, &body, NULL) == 0)
+        a.body = body;
+    bool fine = r->status >= 200 && r->status <= 299;
+    if (!fine)
+        describe_failure(&a, &e);
+    finish(call, &a, fine ? NULL : &e);
+}
+
+static void on_headers(void *arg, const HttpResponse *r)
+{
+    ClientCall *call = arg;
+
+    if (r->status >= 200 && r->status <= 299 && call->on_open && !call->ended)
+        call->on_open(call->arg);
+}
+
+static void on_piece(void *arg, Str bytes)
+{
+    ClientCall *call = arg;
+    Err e = {0};
+
+    if (call->ended || sse_decoder_feed(call->sse, bytes) == 0 || call->ended)
+        return;
+    http_cancel(call->http);
+    err_set(&e, ERR_TOO_LARGE, "an event of the stream has more than %zu bytes", EVENT_MAX);
+    finish(call, &(ClientAnswer){.status = 200}, &e);
+}
+
+static void on_sse(void *arg, const SseEvent *ev)
+{
+    ClientCall *call = arg;
+
+    if (!call->ended)
+        call->on_event(call->arg, ev->id, ev->data);
+}
+
+static size_t make_headers(const Client *c, const ClientRequest *r, HttpHeader out[static HEADERS_MAX])
+{
+    const char *project = r->project ? r->project : c->project;
+    size_t n = 0;
+
+    out[n++] = (HttpHeader){"Accept", str_from(r->accept ? r->accept : "application/json")};
+    if (project && *project)
+        out[n++] = (HttpHeader){"X-Ambient-Project", str_from(project)};
+    if (r->body.ptr)
+        out[n++] = (HttpHeader){"Content-Type", STR("application/json")};
+    if (r->idempotency_key)
+        out[n++] = (HttpHeader){"Idempotency-Key", str_from(r->idempotency_key)};
+    return n;
+}
+
+static ClientCall *call_new(Client *c, const ClientRequest *r, ClientDone done, void *arg)
+{
+    ClientCall *call = xnew(ClientCall);
+
+    call->client = c;
+    call->done = done;
+    call->on_event = r->on_event;
+    call->on_open = r->on_open;
+    call->arg = arg;
+    if (r->on_event)
+        call->sse = sse_decoder_new(EVENT_MAX, on_sse, call);
+    list_push_back(&c->calls, &call->link);
+    return call;
+}
+
+ClientCall *client_request(Client *c, const ClientRequest *r, ClientDone done, void *arg)
+{
+    assert(c->base); /* a client without API address has no REST */
+    CLEANUP_FREE char *url = xasprintf("%s%s", c->base, r->path);
+    ClientCall *call = call_new(c, r, done, arg);
+    HttpHeader headers[HEADERS_MAX];
+    HttpRequest req = {
+        .method = r->method,
+        .url = url,
+        .headers = headers,
+        .n_headers = make_headers(c, r, headers),
+        .bearer = client_bearer(c),
+        .body = r->body,
+        .timeout = r->timeout    ? r->timeout
+                   : r->on_event ? USEC_NEVER
+                                 : c->timeout,
+        .on_piece = r->on_event ? on_piece : NULL,
+        .on_headers = r->on_event ? on_headers : NULL,
+    };
+    call->http = http_send(c->http, &req, on_done, call);
+    return call;
+}
