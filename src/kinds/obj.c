@@ -44,10 +44,11 @@ Obj *obj_free(Obj *o)
     return NULL;
 }
 
-static void value_copy(Obj *to, const Obj *from, int field)
+void obj_copy_value(Obj *to, int field, const Obj *from, int from_field)
 {
-    const Value *v = value_peek(from, field);
-    if (v->state == V_SET && is_text(from, field)) {
+    const Value *v = value_peek(from, from_field);
+    assert(to->kind->fields[field].type == from->kind->fields[from_field].type);
+    if (v->state == V_SET && is_text(from, from_field)) {
         obj_set_str(to, field, (Str){v->str, v->len});
         return;
     }
@@ -59,7 +60,7 @@ Obj *obj_dup(const Obj *o)
 {
     Obj *copy = obj_new(o->kind);
     for (size_t i = 0; i < o->kind->n_fields; i++)
-        value_copy(copy, o, (int)i);
+        obj_copy_value(copy, (int)i, o, (int)i);
     return copy;
 }
 
@@ -196,7 +197,7 @@ bool obj_apply(Obj *o, const Obj *patch)
     for (int i = 0; i < (int)o->kind->n_fields; i++) {
         if (patch->v[i].state == V_ABSENT || obj_value_equal(o, patch, i))
             continue;
-        value_copy(o, patch, i);
+        obj_copy_value(o, i, patch, i);
         changed = true;
     }
     return changed;

@@ -57,6 +57,8 @@ void obj_set_time(Obj *o, int field, WallUsec t);
 void obj_set_null(Obj *o, int field);
 void obj_clear(Obj *o, int field);               /* V_ABSENT */
 bool obj_value_equal(const Obj *a, const Obj *b, int field);
+/* Presence included; the fields may be of different kinds, their types are the same. */
+void obj_copy_value(Obj *to, int field, const Obj *from, int from_field);
 /* Overlays every V_SET and V_NULL value of `patch` onto `o`; says whether anything changed. */
 bool obj_apply(Obj *o, const Obj *patch);
 
