@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/random.h"
 #include "base/secret.h"
 
 #define SHA256_LEN 32
@@ -17,14 +18,14 @@ DEFINE_CLEANUP(Sha256, sha256_free)
 void sha256(Str data, uint8_t out[static SHA256_LEN]);
 void hmac_sha256(Str key, Str data, uint8_t out[static SHA256_LEN]);
 
-void random_bytes(void *out, size_t len); /* getrandom(2); aborts if the kernel has none */
 bool mem_equal_consttime(const void *a, const void *b, size_t len);
 
 void hex_write(Buf *b, const void *data, size_t len);
 void base64_write(Buf *b, const void *data, size_t len);
 void base64url_write(Buf *b, const void *data, size_t len); /* unpadded */
-int base64_read(Str in, Buf *out);    /* padded or not, standard or url alphabet; 0 or -1 */
+int base64_read(Str in, Buf *out); /* padded or not, standard or url alphabet; 0 or -1 (out as it was) */
 
-/* AES-256-GCM, 12-byte random nonce in front, 16-byte tag behind. */
+/* AES-256-GCM, 12-byte random nonce in front, 16-byte tag behind. Opening gives ERR_CORRUPT when anything was
+   changed; the caller erases the plain text (secret_erase) when done. */
 int aead_seal(const uint8_t key[static 32], Str plain, Str aad, Buf *out, Err *err);
 int aead_open(const uint8_t key[static 32], Str sealed, Str aad, Buf *out, Err *err);

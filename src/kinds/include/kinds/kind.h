@@ -36,21 +36,29 @@ typedef enum FieldFlag {
     F_UNIQUE = 1 << 11,    /* among live rows of the kind */
     F_UNIQUE_IN_PARENT = 1 << 12,
     F_INTERNAL = 1 << 13,  /* a column that no client sees */
+    F_STRING_MAP = 1 << 14, /* FT_JSON_TEXT: sent as a value it must be an object of strings */
+    F_NOT_NULL = 1 << 15,  /* a PATCH with null is refused; F_REQUIRED and F_NOT_EMPTY imply it */
 } FieldFlag;
 
 typedef struct Field {
     const char *json;   /* also the name of the protobuf field */
+    Str key;            /* "\"<json>\":", ready to be written */
     const char *column; /* NULL = same as json */
     FieldType type;
     unsigned flags;
     const char *dflt;   /* text of the default at create; NULL = none */
-    size_t max_len;     /* bytes; 0 = 64 KiB for strings, 1 MiB for prompts is given here */
+    size_t max_len;     /* bytes; 0 = FIELD_LEN_DEFAULT */
     int (*check)(Str value, Err *err); /* further rule, ERR_INVALID; may be NULL */
     const char *doc;    /* one sentence, for OpenAPI and `explain` */
 } Field;
 
+#define FIELD_LEN_DEFAULT ((size_t)64 << 10)
+
 /* The first fields of every kind. Each kind's own enum goes on from FIELD_FIRST. */
 enum { FIELD_ID, FIELD_CREATED_AT, FIELD_UPDATED_AT, FIELD_FIRST };
+
+/* Beside field numbers in Kind.json_order. */
+enum { JSON_HREF = -1, JSON_KIND = -2 };
 
 typedef enum KindId { KIND_ID_KSUID, KIND_ID_NAME /* the id is the name at creation */ } KindId;
 
@@ -69,7 +77,10 @@ typedef struct Kind {
     int parent_field;         /* index of the parent's id, -1 = none */
     int owner_field;          /* index of the username that owns it, -1 = none */
     const char *default_order;/* orderBy text, e.g. "created_at asc" */
-    const char *columns;      /* acpctl: "ID:id:27 NAME:name:30 ..." */
+    const char *columns;      /* acpctl: "TITLE:json:width ..."; '_' in a title is a space, AGE of a time is its age */
+    const short *json_order;  /* what an answer shows, keys alphabetical: field numbers, JSON_HREF, JSON_KIND */
+    size_t n_json_order;
+    Str href;                 /* "/api/ambient/v1/sessions/" */
 } Kind;
 
 extern const Kind kind_project, kind_project_settings, kind_user, kind_agent, kind_session, kind_inbox_message;
@@ -79,7 +90,15 @@ const Kind *kind_by_name(Str name);             /* "Session" */
 const Kind *kind_by_collection(Str collection); /* "sessions" */
 const Kind *kind_by_event_source(Str source);
 int kind_field(const Kind *k, Str json_name);   /* index or -1; F_INTERNAL fields are not found */
-int kind_field_by_column(const Kind *k, Str column);
+int kind_field_by_column(const Kind *k, Str column); /* index or -1; F_IGNORED fields have no column */
+static inline Str field_name(const Field *f)
+{
+    return (Str){f->json, f->key.len - 3};
+}
+static inline bool field_is_text(const Field *f)
+{
+    return f->type == FT_STRING || f->type == FT_JSON_TEXT;
+}
 static inline const char *field_column(const Field *f)
 {
     return f->column ? f->column : f->json;

@@ -71,6 +71,8 @@ void svc_delete(Service *s, const SvcCtx *x, const SvcTarget *t, SvcDone done, v
 void svc_session_status(Service *s, const SvcCtx *x, Str id, Obj *changes, SvcDone done, void *arg);
 void svc_session_start(Service *s, const SvcCtx *x, Str id, SvcDone done, void *arg);
 void svc_session_stop(Service *s, const SvcCtx *x, Str id, SvcDone done, void *arg);
+/* May the caller talk to the session's runner: follow it, or (write) drive it? Answers with the session. */
+void svc_session_reach(Service *s, const SvcCtx *x, Str id, bool write, SvcDone done, void *arg);
 
 /* Agents */
 void svc_agent_start(Service *s, const SvcCtx *x, Str project, Str agent, Str prompt, SvcDone done, void *arg);
@@ -81,6 +83,8 @@ typedef struct SvcPush {
     Str session_id, event_type, payload, turn;
 } SvcPush;
 void svc_message_push(Service *s, const SvcCtx *x, const SvcPush *p, SvcDone done, void *arg);
+/* {"id","session_id","seq","event_type","payload","created_at"}, in this order: REST bodies and SSE data. */
+void message_to_json(const Message *m, Buf *out);
 /* A page of stored messages with seq > after. Same check as svc_watch_check, in the same transaction. */
 typedef struct SvcMessages {
     Str session_id;
@@ -96,3 +100,8 @@ void svc_inbox_watch_check(Service *s, const SvcCtx *x, Str agent_id, SvcDone do
 /* For kind watches: is this object visible to the caller? Object NULL = deleted; then the event's project and owner
    count. Projects that the caller owns are cached by the service and kept current from the store's commits. */
 bool svc_visible(Service *s, const Caller *c, const Kind *k, const Obj *o, Str id, Str project_id, Str owner);
+
+/* What a peer may read of an error: its own text, or a neutral one when it speaks of our insides (then the adaptor
+   logs the text with the request's id). */
+const char *svc_public_reason(const Err *err);
+bool svc_reason_is_private(const Err *err);

@@ -1,0 +1,123 @@
+/* Messages to agents. rest-core.md 10. */
+#include "service-internal.h"
+
+/* A generated client never fills its path template in; the agent then stands in the search only. */
+bool inbox_is_compat(const Op *op)
+{
+    return op->kind == &kind_inbox_message && str_eq(op->parent, STR("{agent_id}"));
+}
+
+/* The value of `agent_id = '...'` in a tree of ANDs. */
+static Str find_agent_term(const SearchExpr *e)
+{
+    if (!e)
+        return STR_NULL;
+    if (e->op == S_AND) {
+        Str left = find_agent_term(e->a);
+        return left.len ? left : find_agent_term(e->b);
+    }
+    bool is_it =
+        e->op == S_EQ && !e->negated && !e->left.arith && e->left.field == INBOX_AGENT_ID && e->n_lits == 1;
+    return is_it ? str_from(e->lits[0].text) : STR_NULL;
+}
+
+static int enter_compat(Op *op, Tx *tx, Err *err)
+{
+    CLEANUP(search_freep) SearchExpr *where = NULL;
+    int rc = search_parse(op->s->inbox_compat, op->list.search, &where, err);
+    if (rc == 0)
+        rc = agent_enter(op, tx, op->project, find_agent_term(where), err);
+    return rc;
+}
+
+static int inbox_enter(Op *op, Tx *tx, Err *err)
+{
+    if (!op->parent.len) /* GET /inbox_messages/{id} */
+        return 0;
+    if (inbox_is_compat(op))
+        return enter_compat(op, tx, err);
+    return agent_enter(op, tx, op->project, op->parent, err);
+}
+
+static int inbox_belongs(Op *op, const Obj *o, Err *err)
+{
+    if (!op->parent.len || str_eq(obj_str(o, INBOX_AGENT_ID), op->parent))
+        return 0;
+    return err_set(err, ERR_FORBIDDEN, "message does not belong to this agent");
+}
+
+/* A message belongs to whom its agent belongs. */
+static int inbox_scope(Op *op, Tx *tx, const Obj *o, Scope *ret, Err *err)
+{
+    if (op->agent)
+        return agent_scope(tx, op->agent, ret, err);
+    Err why = {0};
+    int rc = tx_get(tx, &kind_agent, obj_str(o, INBOX_AGENT_ID), &ret->agent, &why);
+    if (rc == -ERR_NOT_FOUND)
+        return 0;
+    if (rc < 0) {
+        if (err)
+            *err = why;
+        return rc;
+    }
+    return agent_scope(tx, ret->agent, ret, err);
+}
+
+static int inbox_before_create(Op *op, Tx *tx, Obj *o, Err *err)
+{
+    obj_set_str(o, INBOX_AGENT_ID, obj_str(op->agent, FIELD_ID));
+    obj_set_str(o, INBOX_PROJECT_ID, obj_str(op->agent, AGENT_PROJECT_ID));
+    return 0;
+}
+
+static int inbox_filter(Op *op, Tx *tx, SearchExpr **ret, Err *err)
+{
+    CLEANUP(scope_done) Scope sc = {0};
+    int rc = authz_is_privileged(op->caller) ? 0 : agent_scope(tx, op->agent, &sc, err);
+    if (rc < 0)
+        return rc;
+    if (!op_may(op, &kind_agent, VERB_READ, &sc))
+        return not_found(&kind_agent, obj_str(op->agent, FIELD_ID), err);
+    *ret = search_eq(INBOX_AGENT_ID, obj_str(op->agent, FIELD_ID));
+    return 0;
+}
+
+const KindRules rules_inbox = {
+    .kind = &kind_inbox_message,
+    .enter = inbox_enter,
+    .belongs = inbox_belongs,
+    .scope = inbox_scope,
+    .before_create = inbox_before_create,
+    .filter = inbox_filter,
+};
+
+/* ---- watching ---- */
+
+static int run_watch_check(Op *op, Tx *tx, Err *err)
+{
+    CLEANUP(scope_done) Scope sc = {0};
+    if (authz_is_privileged(op->caller))
+        return 0;
+    Err why = {0};
+    int rc = tx_get(tx, &kind_agent, op->id, &op->agent, &why);
+    if (rc == 0)
+        rc = agent_scope(tx, op->agent, &sc, &why);
+    bool unknown = rc == -ERR_NOT_FOUND;
+    if (rc < 0 && !unknown) {
+        if (err)
+            *err = why;
+        return rc;
+    }
+    if (unknown || !op_may(op, &kind_agent, VERB_WATCH, &sc))
+        return err_set(err, ERR_FORBIDDEN, "only service callers may watch inbox streams");
+    return 0;
+}
+
+void svc_inbox_watch_check(Service *s, const SvcCtx *x, Str agent_id, SvcDone done, void *arg)
+{
+    Op *op = op_new(s, x, STORE_READ, run_watch_check, done, arg);
+    op->kind = &kind_inbox_message;
+    op->rules = &rules_inbox;
+    op->id = op_keep(op, agent_id);
+    op_submit(op);
+}

@@ -1,0 +1,154 @@
+/* Messages of a session: who may push, read and watch. rest-core.md 11.3, grpc.md 3.4 and 7.1. */
+#include "service-internal.h"
+
+#define EVENT_TYPE_MAX 255
+
+/* Messages have their own permission; a session's scope decides. */
+static const Kind *const message_parent = &kind_session;
+
+static bool message_may(const Op *op, const char *verb, const Scope *sc)
+{
+    char name[64];
+    (void)snprintf(name, sizeof(name), "session_message:%s", verb);
+    return authz_allows(op->caller, name, &sc->z);
+}
+
+/* Loads the session; *ret_may says whether the caller may `verb` its messages. */
+static int load_session(Op *op, Tx *tx, const char *verb, bool *ret_may, Err *err)
+{
+    CLEANUP(scope_done) Scope sc = {0};
+    int rc = tx_get(tx, message_parent, op->id, &op->obj, err);
+    if (rc == 0 && !authz_is_privileged(op->caller))
+        rc = op->rules->scope(op, tx, op->obj, &sc, err);
+    if (rc == 0)
+        *ret_may = message_may(op, verb, &sc);
+    return rc;
+}
+
+static Op *message_op(Service *s, const SvcCtx *x, StoreMode mode, OpRun run, Str session, SvcDone done,
+                      void *arg)
+{
+    Op *op = op_new(s, x, mode, run, done, arg);
+    op->kind = message_parent;
+    op->rules = &rules_session;
+    op->id = op_keep(op, session);
+    return op;
+}
+
+/* ---- push ---- */
+
+static int check_event_type(const Op *op, Err *err)
+{
+    Str t = op->event_type;
+    if (!op->id.len)
+        return err_set(err, ERR_INVALID, "session_id is required");
+    if (!t.len)
+        return err_set(err, ERR_INVALID, "event_type is required");
+    if (t.len > EVENT_TYPE_MAX)
+        return err_set(err, ERR_INVALID, "event_type exceeds maximum length of %d", EVENT_TYPE_MAX);
+    for (size_t i = 0; i < t.len; i++)
+        if ((unsigned char)t.ptr[i] < ' ' || t.ptr[i] == 0x7f)
+            return err_set(err, ERR_INVALID, "event_type must not hold control characters");
+    if (!str_is_utf8(t) || !str_is_utf8(op->payload))
+        return err_set(err, ERR_INVALID, "event_type and payload must be UTF-8 without NUL");
+    return 0;
+}
+
+static int run_push(Op *op, Tx *tx, Err *err)
+{
+    int rc = check_event_type(op, err);
+    if (rc < 0)
+        return rc;
+    if (op->caller->type == CALLER_SERVICE && str_eq(op->event_type, STR("user")))
+        return err_set(err, ERR_FORBIDDEN, "service token may not push event_type=user");
+    /* Appending checks by itself that the session is there; its owner matters only for the others. */
+    bool may = true;
+    if (!authz_is_privileged(op->caller))
+        rc = load_session(op, tx, "create", &may, err);
+    if (rc < 0)
+        return rc;
+    if (!may)
+        return err_set(err, ERR_FORBIDDEN, "%s", err_info(ERR_FORBIDDEN)->reason);
+    MessageIn in = {
+        .session_id = op->id,
+        .event_type = op->event_type,
+        .payload = op->payload,
+        .actor = str_from(op->caller->actor),
+        .turn = op->turn,
+        .request_id = op->request_id,
+    };
+    return tx_message_append(tx, &in, &op->message, err);
+}
+
+void svc_message_push(Service *s, const SvcCtx *x, const SvcPush *p, SvcDone done, void *arg)
+{
+    Op *op = message_op(s, x, STORE_WRITE, run_push, p->session_id, done, arg);
+    op->event_type = op_keep(op, p->event_type);
+    op->payload = op_keep(op, p->payload);
+    op->turn = op_keep(op, p->turn);
+    op_submit(op);
+}
+
+/* ---- read and watch ---- */
+
+/* REST hides what may not be read; gRPC says so (grpc.md 3.4). */
+static int check_watch(Op *op, Tx *tx, Err *err)
+{
+    bool may = false;
+    int rc = load_session(op, tx, "read", &may, err);
+    if (rc < 0 || may)
+        return rc;
+    op->obj = obj_free(op->obj);
+    if (op->rest)
+        return not_found(message_parent, op->id, err);
+    return err_set(err, ERR_FORBIDDEN, "not authorized to watch this session");
+}
+
+void svc_watch_check(Service *s, const SvcCtx *x, Str session_id, SvcDone done, void *arg)
+{
+    op_submit(message_op(s, x, STORE_READ, check_watch, session_id, done, arg));
+}
+
+static int collect(void *arg, Message *m)
+{
+    Op *op = arg;
+    vec_push(&op->messages, message_ref(m));
+    op->messages_bytes += m->payload.len;
+    return 0;
+}
+
+static int run_list(Op *op, Tx *tx, Err *err)
+{
+    int rc = check_watch(op, tx, err);
+    if (rc == 0)
+        rc = tx_messages_read(tx, op->id, op->after, op->max_rows, op->max_bytes, collect, op, err);
+    op->more = op->messages.len >= op->max_rows || op->messages_bytes >= op->max_bytes;
+    return rc;
+}
+
+void svc_message_list(Service *s, const SvcCtx *x, const SvcMessages *q, SvcDone done, void *arg)
+{
+    Op *op = message_op(s, x, STORE_READ, run_list, q->session_id, done, arg);
+    op->after = q->after;
+    op->max_rows = q->max_rows;
+    op->max_bytes = q->max_bytes;
+    op_submit(op);
+}
+
+/* ---- JSON ---- */
+
+void message_to_json(const Message *m, Buf *out)
+{
+    char created[RFC3339_MAX];
+    (void)buf_addf(out, "{\"id\":\"%s\",\"session_id\":", m->id);
+    json_write_str(out, m->session_id);
+    (void)buf_addz(out, ",\"seq\":");
+    (void)buf_add_u64(out, m->seq);
+    (void)buf_addz(out, ",\"event_type\":");
+    json_write_str(out, m->event_type);
+    (void)buf_addz(out, ",\"payload\":");
+    json_write_str(out, m->payload);
+    (void)buf_addz(out, ",\"created_at\":\"");
+    (void)buf_adds(out, rfc3339_format(m->created_at, created));
+    (void)buf_addz(out, "\"}");
+}

@@ -1,0 +1,160 @@
+#include "service-internal.h"
+
+#include "base/log.h"
+
+#define REQUEST_ID_MAX 255
+
+Service *service_ref(Service *s)
+{
+    s->refs++;
+    return s;
+}
+
+Op *op_new(Service *s, const SvcCtx *x, StoreMode mode, OpRun run, SvcDone done, void *arg)
+{
+    Op *op = xnew(Op);
+    op->s = service_ref(s);
+    op->caller = caller_ref(x->caller);
+    op->mode = mode;
+    op->run = run;
+    op->done = done;
+    op->arg = arg;
+    op->rest = x->rest;
+    op->render = mode == STORE_READ ? x->render : NULL;
+    op->request_id = op_keep(op, x->request_id);
+    op->project_header = op_keep(op, x->project_header);
+    buf_init(&op->text, MESSAGE_PAYLOAD_MAX);
+    return op;
+}
+
+Str op_keep(Op *op, Str s)
+{
+    if (!s.len)
+        return STR_NULL;
+    assert(op->n_owned < OP_STRINGS_MAX);
+    char *copy = str_dup(s);
+    op->owned[op->n_owned++] = copy;
+    return (Str){copy, s.len};
+}
+
+/* A store may run a job again: what an earlier run left is dropped. */
+static void op_clear_results(Op *op)
+{
+    op->obj = obj_free(op->obj);
+    op->agent = obj_free(op->agent);
+    obj_list_done(&op->result);
+    op->result = (ObjList){0};
+    op->message = message_unref(op->message);
+    VEC_FOREACH (&op->messages, m)
+        message_unref(*m);
+    vec_clear(&op->messages);
+    op->messages_bytes = 0;
+    op->more = op->created = false;
+    buf_clear(&op->text);
+}
+
+static void op_free(Op *op)
+{
+    op_clear_results(op);
+    vec_free(&op->messages);
+    buf_done(&op->text);
+    obj_free(op->body);
+    for (unsigned i = 0; i < op->n_owned; i++)
+        free(op->owned[i]);
+    caller_unref(op->caller);
+    service_unref(op->s);
+    free(op);
+}
+
+static SvcAnswer op_answer(Op *op, const Err *err)
+{
+    return (SvcAnswer){
+        .err = err,
+        .obj = op->obj,
+        .list = &op->result,
+        .message = op->message,
+        .messages = op->messages.ptr,
+        .n_messages = op->messages.len,
+        .more = op->more,
+        .created = op->created,
+        .text = buf_str(&op->text),
+    };
+}
+
+static int op_job(Tx *tx, void *arg, Err *err)
+{
+    Op *op = arg;
+    op_clear_results(op);
+    int rc = op->run(op, tx, err);
+    if (rc < 0 || !op->render)
+        return rc;
+    SvcAnswer a = op_answer(op, NULL);
+    op->render(op->arg, &a);
+    op->obj = a.obj;
+    return 0;
+}
+
+static void op_finished(void *arg, int rc, const Err *err)
+{
+    Op *op = arg;
+    if (rc == 0 && op->committed)
+        op->committed(op);
+    SvcAnswer a = op_answer(op, rc < 0 ? err : NULL);
+    op->done(op->arg, &a);
+    op->obj = a.obj;
+    op_free(op);
+}
+
+static void op_refused(void *arg)
+{
+    Op *op = arg;
+    op_finished(op, -(int)op->err.code, &op->err);
+}
+
+static void op_queue(Op *op)
+{
+    if (store_submit(op->s->store, op->mode, op_job, op_finished, op, &op->err) < 0)
+        loop_post(op->s->loop, op_refused, op);
+}
+
+static int provision_job(Tx *tx, void *arg, Err *err)
+{
+    Op *op = arg;
+    return user_provision(tx, op->caller, err);
+}
+
+/* A user that cannot be written down (full disk) may still read: the call goes on, the next one tries again.
+ */
+static void provision_finished(void *arg, int rc, const Err *err)
+{
+    Op *op = arg;
+    if (rc == 0)
+        user_remember(op->s, op->caller);
+    else
+        log_warn("user was not provisioned", F_STR("user", op->caller->username), F_ERR(err));
+    op_queue(op);
+}
+
+static int request_id_check(const Op *op, Err *err)
+{
+    bool ok = op->request_id.len <= REQUEST_ID_MAX;
+    for (size_t i = 0; ok && i < op->request_id.len; i++)
+        ok = op->request_id.ptr[i] > ' ' && op->request_id.ptr[i] < 0x7f;
+    if (ok)
+        return 0;
+    return err_set(err, ERR_INVALID, "Idempotency-Key must be at most %d printable ASCII characters",
+                   REQUEST_ID_MAX);
+}
+
+void op_submit(Op *op)
+{
+    if (request_id_check(op, &op->err) < 0) {
+        loop_post(op->s->loop, op_refused, op);
+        return;
+    }
+    bool provision =
+        op->rest && op->caller->username && *op->caller->username && !user_is_known(op->s, op->caller);
+    if (!provision ||
+        store_submit(op->s->store, STORE_WRITE, provision_job, provision_finished, op, &op->err) < 0)
+        op_queue(op);
+}

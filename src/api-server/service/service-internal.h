@@ -1,0 +1,180 @@
+/*
+ * Inside of the service room. An Op is one call: made on the loop, run in one store job on a worker thread,
+ * answered on the loop. What differs between kinds is a row of hooks (KindRules); crud.c walks through them.
+ */
+#pragma once
+
+#include <assert.h>
+#include "auth/authz.h"
+#include "base/ksuid.h"
+#include "base/map.h"
+#include "base/vec.h"
+#include "service/service.h"
+
+struct Service {
+    unsigned refs; /* the owner's, and one per running operation */
+    Loop *loop;
+    Store *store;
+    Map *owners;        /* project id -> username (owned); loop thread */
+    Map *known_users;   /* usernames that have a row; loop thread; bounded */
+    Kind *inbox_compat; /* the inbox table with project_id searchable; immutable */
+};
+
+typedef enum Verb {
+    VERB_READ,
+    VERB_CREATE,
+    VERB_UPDATE,
+    VERB_DELETE,
+    VERB_START,
+    VERB_STOP,
+    VERB_STATUS,
+    VERB_WATCH,
+    _VERB_MAX
+} Verb;
+
+typedef struct KindRules KindRules;
+typedef struct Op Op;
+typedef int (*OpRun)(Op *op, Tx *tx, Err *err);
+
+typedef struct ListInput {
+    int64_t page, size;
+    Str search, order_by, project_id;
+} ListInput;
+
+#define OP_STRINGS_MAX 10
+struct Op {
+    Service *s;
+    Caller *caller;
+    SvcDone done, render;
+    void *arg;
+    bool rest;
+    StoreMode mode;
+    OpRun run;
+    void (*committed)(Op *op); /* loop thread, after a good commit; may be NULL */
+    Err err;                   /* of a call that could not be queued */
+
+    /* What was asked. Views into `owned`. */
+    const Kind *kind;
+    const KindRules *rules;
+    Str id, parent, project, request_id, project_header;
+    Str event_type, payload, turn;
+    Obj *body;
+    ListInput list;
+    uint64_t after;
+    size_t max_rows, max_bytes;
+    char *owned[OP_STRINGS_MAX];
+    unsigned n_owned;
+
+    /* What came out; cleared before each run. */
+    Obj *obj;
+    Obj *agent; /* of the path, loaded by the agent's and inbox' hooks */
+    ObjList result;
+    Message *message;
+    VEC_OF(Message *)
+    messages;
+    size_t messages_bytes;
+    bool more, created;
+    Buf text;
+};
+
+/* Who owns an object, as far as authorization asks. Holds the rows that its views point into. */
+typedef struct Scope {
+    AuthzScope z;
+    Obj *project, *agent;
+} Scope;
+void scope_done(Scope *sc);
+/* Fills project_id and project_owner. A missing project is an error only when must_exist. */
+int scope_project(Tx *tx, Str project_id, bool must_exist, Scope *sc, Err *err);
+
+/* All hooks run on the worker thread, inside the job. NULL = nothing to do. */
+struct KindRules {
+    const Kind *kind;
+    bool delete_unknown_ok; /* DELETE of an unknown id is fine (rest-core.md 2.3) */
+    /* The path: are its ids well-formed, do its parents exist and belong together? */
+    int (*enter)(Op *op, Tx *tx, Err *err);
+    /* Is the loaded object below the path's parents? */
+    int (*belongs)(Op *op, const Obj *o, Err *err);
+    int (*scope)(Op *op, Tx *tx, const Obj *o, Scope *ret, Err *err);
+    /* Completes a new object with what the server decides. */
+    int (*before_create)(Op *op, Tx *tx, Obj *o, Err *err);
+    /* The scope that a creation needs; NULL = that of the object. */
+    int (*create_scope)(Op *op, Tx *tx, const Obj *o, Scope *ret, Err *err);
+    int (*after_create)(Op *op, Tx *tx, const Obj *o, Err *err);
+    int (*before_patch)(Op *op, Tx *tx, const Obj *now, Obj *changes, Err *err);
+    int (*before_delete)(Op *op, Tx *tx, const Obj *now, Err *err);
+    /* Lists of callers that are not privileged: what may be seen. NULL result = everything. */
+    int (*filter)(Op *op, Tx *tx, SearchExpr **ret, Err *err);
+    void (*created)(Op *op); /* loop thread */
+    void (*deleted)(Op *op); /* loop thread */
+};
+extern const KindRules rules_project, rules_project_settings, rules_user, rules_agent, rules_session,
+    rules_inbox;
+const KindRules *rules_of(const Kind *k);
+
+/* op.c */
+Op *op_new(Service *s, const SvcCtx *x, StoreMode mode, OpRun run, SvcDone done, void *arg);
+Str op_keep(Op *op, Str s); /* a copy that lives as long as the op */
+void op_submit(Op *op);
+Service *service_ref(Service *s);
+Service *service_unref(Service *s);
+
+/* permissions.c */
+void permission_name(const Kind *k, Verb v, char *out, size_t size);
+bool op_may(const Op *op, const Kind *k, Verb v, const Scope *sc);
+/* Loads the object's scope unless the caller is privileged. Denied: NOT_FOUND for reads, else FORBIDDEN. */
+int op_authorize(Op *op, Tx *tx, Verb v, const Obj *o, Err *err);
+int not_found(const Kind *k, Str id, Err *err);
+
+/* crud.c */
+/* Path, row and permission of the op's object; the common start of everything that touches one object. */
+int op_load(Op *op, Tx *tx, Verb v, Obj **ret, Err *err);
+/* Soft-deletes all live rows that match; takes `where` over. */
+int delete_all(Tx *tx, const Kind *k, SearchExpr *where, Err *err);
+int find_first(Tx *tx, const Kind *k, SearchExpr *where, OrderItem order, Obj **ret, Err *err);
+
+/* request.c: what an Idempotency-Key made before */
+int request_replay(Op *op, Tx *tx, const Kind *k, Obj **ret, Err *err); /* *ret NULL = it is new */
+int request_remember(Op *op, Tx *tx, const Kind *k, const Obj *o, Err *err);
+
+/* user.c */
+bool user_is_known(const Service *s, const Caller *c);
+void user_remember(Service *s, const Caller *c);
+int user_provision(Tx *tx, const Caller *c, Err *err);
+
+/* agent.c */
+bool path_id_ok(Str id);
+int agent_enter(Op *op, Tx *tx, Str project, Str agent_id, Err *err); /* sets op->agent */
+int agent_scope(Tx *tx, const Obj *agent, Scope *ret, Err *err);
+/* The agent's pointer to its session: cleared when it still names this one. */
+int agent_forget_session(Tx *tx, const Obj *session, Err *err);
+int agent_set_session(Tx *tx, Str agent_id, Str session_id, Err *err);
+int agent_active_session(Tx *tx, Str agent_id, Obj **ret, Err *err); /* *ret NULL = none */
+
+/* project.c */
+int owned_projects(Tx *tx, const Caller *c, ObjList *ret, Err *err);
+/* field IN (ids of the projects that the caller owns) */
+int in_owned_projects(Tx *tx, const Caller *c, int field, SearchExpr **ret, Err *err);
+void owner_remember(Service *s, Str project_id, Str owner);
+
+/* inbox.c */
+bool inbox_is_compat(const Op *op);
+
+/* session.c */
+void session_new_run(Obj *session, WallUsec now); /* a fresh SESSION_RUN_ID */
+int session_push_prompt(Op *op, Tx *tx, const Obj *session, Str text, Err *err);
+int session_project_filter(Op *op, Tx *tx, SearchExpr **ret, Err *err);
+
+/* prompt.c: rest-core.md 9.2 */
+typedef struct PromptInput {
+    const Obj *agent, *project; /* project may be NULL */
+    const ObjList *peers;       /* other agents, by name */
+    int64_t peers_total;
+    const ObjList *inbox; /* unread, oldest first */
+    Str task;             /* of this run; may be empty */
+} PromptInput;
+#define PROMPT_INBOX_BYTES_MAX ((size_t)2 << 20)
+#define PROMPT_INBOX_ROWS_MAX 1000
+#define PROMPT_PEERS_MAX 500
+/* How many of the inbox messages, from the first, fit into a prompt. */
+size_t prompt_inbox_fits(const ObjList *inbox);
+int prompt_build(const PromptInput *in, Buf *out, Err *err);

@@ -1,0 +1,125 @@
+#include "service/service.h"
+
+#include "service-internal.h"
+
+/* In requests of reference clients an inbox is also searched by project, which the table hides. */
+static Kind *inbox_kind_with_project(void)
+{
+    Kind *k = xnew(Kind);
+    Field *fields = xcalloc(kind_inbox_message.n_fields, sizeof(Field));
+    memcpy(k, &kind_inbox_message, sizeof(*k));
+    memcpy(fields, kind_inbox_message.fields, kind_inbox_message.n_fields * sizeof(Field));
+    fields[INBOX_PROJECT_ID].flags &= ~(unsigned)F_INTERNAL;
+    k->fields = fields;
+    return k;
+}
+
+Service *service_new(Loop *l, const ServiceOptions *o)
+{
+    Service *s = xnew(Service);
+    s->refs = 1;
+    s->loop = l;
+    s->store = o->store;
+    s->owners = map_new();
+    s->known_users = map_new();
+    s->inbox_compat = inbox_kind_with_project();
+    return s;
+}
+
+Service *service_unref(Service *s)
+{
+    if (!s || --s->refs)
+        return NULL;
+    MAP_FOREACH (s->owners, it)
+        free(it.value);
+    map_free(s->owners);
+    map_free(s->known_users);
+    free((void *)(uintptr_t)s->inbox_compat->fields);
+    free(s->inbox_compat);
+    free(s);
+    return NULL;
+}
+
+Service *service_free(Service *s)
+{
+    return service_unref(s);
+}
+
+Store *service_store(Service *s)
+{
+    return s->store;
+}
+
+const char *svc_public_reason(const Err *err)
+{
+    switch (err->code) {
+    case ERR_INTERNAL:
+    case ERR_IO:
+    case ERR_CORRUPT:
+    case ERR_NO_SPACE:
+        return err_info(err->code)->reason;
+    default:
+        return err->msg;
+    }
+}
+
+bool svc_reason_is_private(const Err *err)
+{
+    return svc_public_reason(err) != err->msg;
+}
+
+const KindRules *rules_of(const Kind *k)
+{
+    static const KindRules *const all[] = {&rules_project, &rules_project_settings, &rules_user,
+                                           &rules_agent,   &rules_session,          &rules_inbox};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        if (all[i]->kind == k)
+            return all[i];
+    return NULL;
+}
+
+/* ---- start-up ---- */
+
+typedef struct Load {
+    Service *s;
+    ObjList projects;
+    void (*done)(void *arg, const Err *err);
+    void *arg;
+    Err err;
+} Load;
+
+static int load_job(Tx *tx, void *arg, Err *err)
+{
+    Load *ld = arg;
+    obj_list_done(&ld->projects);
+    ld->projects = (ObjList){0};
+    return tx_list(tx, &kind_project, &(ListQuery){.limit = -1, .no_total = true}, &ld->projects, err);
+}
+
+static void load_finished(void *arg, int rc, const Err *err)
+{
+    Load *ld = arg;
+    for (size_t i = 0; rc == 0 && i < ld->projects.len; i++)
+        owner_remember(ld->s, obj_str(ld->projects.ptr[i], FIELD_ID),
+                       obj_str(ld->projects.ptr[i], PROJECT_OWNER));
+    ld->done(ld->arg, rc < 0 ? err : NULL);
+    obj_list_done(&ld->projects);
+    service_unref(ld->s);
+    free(ld);
+}
+
+static void load_refused(void *arg)
+{
+    Load *ld = arg;
+    load_finished(ld, -(int)ld->err.code, &ld->err);
+}
+
+void service_load(Service *s, void (*done)(void *arg, const Err *err), void *arg)
+{
+    Load *ld = xnew(Load);
+    ld->s = service_ref(s);
+    ld->done = done;
+    ld->arg = arg;
+    if (store_submit(s->store, STORE_READ, load_job, load_finished, ld, &ld->err) < 0)
+        loop_post(s->loop, load_refused, ld);
+}

@@ -1,0 +1,50 @@
+/* Rules of single fields, named in the kind tables. */
+#include "kinds/kind.h"
+#include "table-internal.h"
+
+static bool is_lower(char c)
+{
+    return c >= 'a' && c <= 'z';
+}
+
+static bool is_lower_or_digit(char c)
+{
+    return is_lower(c) || (c >= '0' && c <= '9');
+}
+
+/* [a-z0-9-], ends with [a-z0-9]. What it starts with is the caller's to say. */
+static bool is_label_tail(Str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (!is_lower_or_digit(s.ptr[i]) && s.ptr[i] != '-')
+            return false;
+    return s.len > 0 && s.ptr[s.len - 1] != '-';
+}
+
+int check_project_name(Str s, Err *err)
+{
+    if (s.len < 2 || s.len > 63)
+        return err_set(err, ERR_INVALID, "project name must be between 2 and 63 characters");
+    if (!is_lower(s.ptr[0]) || !is_label_tail(s))
+        return err_set(err, ERR_INVALID,
+                       "project name must match DNS-1123 label format: lowercase alphanumeric and hyphens, must "
+                       "start with a letter and end with an alphanumeric character");
+    return 0;
+}
+
+int check_phase(Str s, Err *err)
+{
+    if (s.len && phase_parse(s) != _PHASE_INVALID)
+        return 0;
+    return err_set(err, ERR_INVALID,
+                   "invalid phase \"" STR_FMT "\"; must be one of: Pending, Creating, Running, Stopping, Stopped, "
+                   "Completed, Failed",
+                   STR_ARG(str_slice(s, 0, 64)));
+}
+
+int check_dns_label(Str s, Err *err)
+{
+    if (s.len > 0 && s.len <= 63 && is_lower_or_digit(s.ptr[0]) && is_label_tail(s))
+        return 0;
+    return err_set(err, ERR_INVALID, "kube_namespace must be a DNS-1123 label");
+}
