@@ -79,8 +79,7 @@ static int take_reference(Obj *o, const Ambient__V1__ObjectReference *ref, Err *
     return rc < 0 ? rc : put_time_member(o, FIELD_UPDATED_AT, ref->updated_at, err);
 }
 
-static int take_resource_field(Obj *o, const ProtobufCMessage *msg, const ProtobufCFieldDescriptor *d,
-                               Err *err)
+static int take_resource_field(Obj *o, const ProtobufCMessage *msg, const ProtobufCFieldDescriptor *d, Err *err)
 {
     if (!pb_has(msg, d))
         return 0;
@@ -101,10 +100,8 @@ int obj_from_pb_resource(const Kind *k, const ProtobufCMessage *msg, Obj **ret, 
     CLEANUP(obj_freep) Obj *o = obj_new(k);
     for (unsigned i = 0; i < msg->descriptor->n_fields; i++) {
         int rc = take_resource_field(o, msg, &msg->descriptor->fields[i], err);
-        if (rc < 0) {
-            err_wrap(err, "%s", k->name);
-            return rc;
-        }
+        if (rc < 0)
+            return err_wrap(err, "%s", k->name);
     }
     *ret = TAKE(o);
     return 0;

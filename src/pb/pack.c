@@ -1,5 +1,5 @@
-/* Encoder. One pass over the descriptor for the size and one for the bytes; both see the same fields in the same
-   order through field_present(). */
+/* Encoder. One pass over the descriptor for the size and one for the bytes; both see the same fields in the
+   same order through field_present(). */
 #include "wire-internal.h"
 
 #include <assert.h>

@@ -1,5 +1,5 @@
-/* Decoder. It fills protobuf-c's structs, so that protobuf-c's own code can free them; unlike protobuf-c's decoder it
-   keeps no unknown fields, checks strings, and works within a budget of memory. */
+/* Decoder. It fills protobuf-c's structs, so that protobuf-c's own code can free them; unlike protobuf-c's
+   decoder it keeps no unknown fields, checks strings, and works within a budget of memory. */
 #include "wire-internal.h"
 
 #include <assert.h>
@@ -73,8 +73,8 @@ static void member_drop(const ProtobufCFieldDescriptor *f, void *at)
         free(((ProtobufCBinaryData *)at)->data);
 }
 
-static int string_decode(Decoder *d, const ProtobufCMessageDescriptor *desc, const ProtobufCFieldDescriptor *f,
-                         void *at, Str bytes)
+static int string_decode(Decoder *d, const ProtobufCMessageDescriptor *desc,
+                         const ProtobufCFieldDescriptor *f, void *at, Str bytes)
 {
     if (!str_is_utf8(bytes))
         return err_set(d->err, ERR_MALFORMED, "%s.%s: invalid UTF-8", desc->name, f->name);
@@ -179,7 +179,8 @@ static void oneof_switch(ProtobufCMessage *msg, const ProtobufCFieldDescriptor *
     *which = f->id;
 }
 
-static int single_decode(Decoder *d, ProtobufCMessage *msg, const ProtobufCFieldDescriptor *f, const PbField *w)
+static int single_decode(Decoder *d, ProtobufCMessage *msg, const ProtobufCFieldDescriptor *f,
+                         const PbField *w)
 {
     if (f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF)
         oneof_switch(msg, f);
@@ -191,8 +192,8 @@ static int single_decode(Decoder *d, ProtobufCMessage *msg, const ProtobufCField
     return 0;
 }
 
-/* The place of a new, zeroed last element. Lists have no capacity of their own in protobuf-c: they grow when their
-   length is a power of two. */
+/* The place of a new, zeroed last element. Lists have no capacity of their own in protobuf-c: they grow when
+   their length is a power of two. */
 static void *element_add(Decoder *d, ProtobufCMessage *msg, const ProtobufCFieldDescriptor *f)
 {
     size_t *n = member_at(msg, f->quantifier_offset), width = element_width(f->type);
@@ -208,7 +209,8 @@ static void *element_add(Decoder *d, ProtobufCMessage *msg, const ProtobufCField
     return at;
 }
 
-static int element_decode(Decoder *d, ProtobufCMessage *msg, const ProtobufCFieldDescriptor *f, const PbField *w)
+static int element_decode(Decoder *d, ProtobufCMessage *msg, const ProtobufCFieldDescriptor *f,
+                          const PbField *w)
 {
     void *at = element_add(d, msg, f);
     if (!at)
@@ -241,7 +243,8 @@ static int packed_decode(Decoder *d, ProtobufCMessage *msg, const ProtobufCField
 }
 
 /* A field of another wire type than the descriptor's is an unknown field, as in the other implementations. */
-static int field_decode(Decoder *d, ProtobufCMessage *msg, const ProtobufCFieldDescriptor *f, const PbField *w)
+static int field_decode(Decoder *d, ProtobufCMessage *msg, const ProtobufCFieldDescriptor *f,
+                        const PbField *w)
 {
     PbWireType want = pb_wire_type(f->type);
     if (f->label == PROTOBUF_C_LABEL_REPEATED && want != PB_LEN && w->type == PB_LEN)
@@ -259,7 +262,8 @@ static int message_decode(Decoder *d, ProtobufCMessage *msg, Str bytes)
     PbField w;
     int more;
     while ((more = pb_field_next(&bytes, &w)) > 0) {
-        const ProtobufCFieldDescriptor *f = protobuf_c_message_descriptor_get_field(msg->descriptor, w.number);
+        const ProtobufCFieldDescriptor *f =
+            protobuf_c_message_descriptor_get_field(msg->descriptor, w.number);
         int r = f ? field_decode(d, msg, f, &w) : 0;
         if (r < 0)
             return r;

@@ -1,4 +1,5 @@
-/* Pieces of the wire format shared by the encoder and the decoder. https://protobuf.dev/programming-guides/encoding/ */
+/* Pieces of the wire format shared by the encoder and the decoder.
+ * https://protobuf.dev/programming-guides/encoding/ */
 #pragma once
 
 #include <stdint.h>
