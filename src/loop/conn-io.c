@@ -63,8 +63,7 @@ void conn_handshake(Conn *c)
     conn_opened(c);
 }
 
-/* ---- In
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- In ---- */
 
 static IoResult plain_read(Conn *c, char *buf, size_t size, size_t *got, char *why, size_t why_size)
 {
@@ -191,8 +190,7 @@ void conn_read_some(Conn *c)
         conn_want(c, WANT_READ);
 }
 
-/* ---- Out
- * --------------------------------------------------------------------------------------------------- */
+/* ---- Out ---- */
 
 static IoResult plain_write(Conn *c, size_t *sent, char *why, size_t size)
 {

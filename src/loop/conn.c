@@ -143,8 +143,7 @@ void conn_opened(Conn *c)
         c->ops->on_ready(c->arg);
 }
 
-/* ---- Time
- * -------------------------------------------------------------------------------------------------- */
+/* ---- Time ---- */
 
 static Usec next_deadline(const Conn *c)
 {
@@ -205,8 +204,7 @@ static void conn_clock_cb(void *arg)
         conn_watch_clock(c);
 }
 
-/* ---- Ends
- * -------------------------------------------------------------------------------------------------- */
+/* ---- Ends ---- */
 
 /* Gives back everything but the structure itself, which may be in use further up the stack. */
 static void conn_shutdown(Conn *c)
@@ -289,8 +287,7 @@ void conns_done(Loop *l)
         conn_free(LIST_ENTRY(link, Conn, link));
 }
 
-/* ---- Owner's calls
- * ----------------------------------------------------------------------------------------- */
+/* ---- Owner's calls ---- */
 
 void conn_set_ops(Conn *c, const ConnOps *ops, void *arg)
 {

@@ -324,8 +324,7 @@ static void test_conn__reset_is_an_error(void **state)
     pair_free(p);
 }
 
-/* ---- Output
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Output ---- */
 
 #define MARK 1000
 #define CHUNK 65536
@@ -400,8 +399,7 @@ static void test_conn__close_after_flush_sends_all(void **state)
     pair_free(p);
 }
 
-/* ---- Time
- * -------------------------------------------------------------------------------------------------- */
+/* ---- Time ---- */
 
 static void test_conn__silent_peer_times_out(void **state)
 {
@@ -453,8 +451,7 @@ static void test_conn__linger_is_bounded(void **state)
     pair_free(p);
 }
 
-/* ---- Listener
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Listener ---- */
 
 static void refuse(void *arg, Conn *c, const char *peer)
 {

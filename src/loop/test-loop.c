@@ -34,8 +34,7 @@ static int teardown(void **state)
     return 0;
 }
 
-/* ---- Posts
- * ------------------------------------------------------------------------------------------------- */
+/* ---- Posts ---- */
 
 #define POSTERS 4
 #define POSTS_EACH 5000
@@ -178,8 +177,7 @@ static void test_now__is_the_same_for_all_callbacks_of_a_turn(void **state)
     assert_string_equal(trace, "a");
 }
 
-/* ---- Timers
- * ------------------------------------------------------------------------------------------------ */
+/* ---- Timers ---- */
 
 static void test_timer__fires_by_deadline_then_by_arming(void **state)
 {
@@ -271,8 +269,7 @@ static void test_timer__lateness_is_measured(void **state)
     timer_free(a);
 }
 
-/* ---- Signals and descriptors
- * ------------------------------------------------------------------------------- */
+/* ---- Signals and descriptors ---- */
 
 static void test_signal__comes_as_a_callback(void **state)
 {

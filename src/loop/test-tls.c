@@ -14,8 +14,7 @@
 #include "loop/conn.h"
 #include "loop/tls.h"
 
-/* ---- Certificates
- * ------------------------------------------------------------------------------------------ */
+/* ---- Certificates ---- */
 
 typedef struct Identity {
     EVP_PKEY *key;
@@ -74,8 +73,7 @@ static void write_identity(const Identity *id, const char *cert_file, const char
     fclose(f);
 }
 
-/* ---- A server and a client
- * --------------------------------------------------------------------------------- */
+/* ---- A server and a client ---- */
 
 typedef struct Peer {
     Conn *conn;
@@ -226,8 +224,7 @@ static void must_fail(World *w, const char *client_why)
     assert_int_equal(w->client.how, CONN_ERROR);
 }
 
-/* ---- Tests
- * ------------------------------------------------------------------------------------------------- */
+/* ---- Tests ---- */
 
 static void test_tls__talks_when_the_name_is_right(void **state)
 {

@@ -65,4 +65,5 @@ typedef struct SseEvent {
 typedef void (*SseFn)(void *arg, const SseEvent *ev);
 SseDecoder *sse_decoder_new(size_t event_max, SseFn fn, void *arg);
 int sse_decoder_feed(SseDecoder *d, Str bytes); /* 0, or -ERR_TOO_LARGE */
-SseDecoder *sse_decoder_free(SseDecoder *d);
+Usec sse_decoder_retry(const SseDecoder *d); /* the last "retry:" the server sent; USEC_NEVER = none */
+SseDecoder *sse_decoder_free(SseDecoder *d); /* NULL-safe; allowed in its own callback */

@@ -36,18 +36,17 @@ int listener_fd(const Listener *ls);
 void listener_pause(Listener *ls, bool paused);
 
 /* Asynchronous connect; on_ready or on_end follows. Names are resolved without blocking; every address of a
-   name is tried. Attempts and TLS handshakes (of accepted connections too) end with CONN_TIMEOUT after 10 s.
- */
+   name is tried. Attempts, and TLS handshakes on both sides, end with CONN_TIMEOUT after 10 s. */
 int conn_connect(Loop *l, const char *address, TlsContext *tls, const ConnOps *ops, void *arg, Conn **ret,
                  Err *err);
 void conn_set_ops(Conn *c, const ConnOps *ops, void *arg);
 Conn *conn_free(Conn *c); /* closes at once, no callback after; NULL-safe, safe inside callbacks */
-void conn_close_after_flush(Conn *c,
-                            Usec linger); /* sends the rest, half-closes, reads to EOF or `linger`, frees */
-void conn_write(Conn *c, Str bytes);      /* copies */
-void conn_write_ref(Conn *c, Str bytes, LoopFn release,
-                    void *arg); /* no copy; release when sent or freed, which
-                                   may call nothing of this connection */
+/* Sends the rest, half-closes, throws input away until the peer's end or for `linger`, and frees. */
+void conn_close_after_flush(Conn *c, Usec linger);
+void conn_write(Conn *c, Str bytes); /* copies */
+/* No copy: `release` is called when the bytes are sent or dropped, and may call nothing of this connection.
+ */
+void conn_write_ref(Conn *c, Str bytes, LoopFn release, void *arg);
 size_t conn_out_len(const Conn *c);
 void conn_set_low_mark(Conn *c, size_t bytes);
 void conn_read_pause(Conn *c, bool paused); /* going on shows kept bytes again, at the end of the turn */

@@ -1,0 +1,42 @@
+/* Shared by client.c (multi handle, sockets, timers) and call.c (one call). */
+#pragma once
+
+#include <curl/curl.h>
+#include "base/list.h"
+#include "http/client.h"
+
+struct HttpClient {
+    Loop *loop;
+    CURLM *multi;
+    Timer *timer;
+    List waiting, starting; /* calls that curl does not know yet */
+    List running;
+    bool start_posted, freed;
+    char *ca_file, *user_agent, *unix_socket;
+    bool insecure;
+};
+
+struct HttpCall {
+    HttpClient *client;
+    ListLink link; /* in one of the client's lists */
+    CURL *easy;
+    bool added;     /* to the multi handle */
+    bool cancelled; /* nobody wants to hear of it; freed at the end of the turn */
+    HttpDone done;
+    HttpPiece on_piece;
+    void (*on_headers)(void *arg, const HttpResponse *r);
+    void *arg;
+    struct curl_slist *headers;
+    char *body, *where; /* `where`: scheme and host, for messages */
+    Buf in;             /* the answer's body, unless it is passed on in pieces */
+    Buf fields;         /* the answer's header lines, each "Name: value\n" */
+    HttpResponse response;
+    bool headers_done;
+    Err err; /* why we ended the transfer ourselves */
+    char curl_error[CURL_ERROR_SIZE];
+};
+
+/* Never NULL; a request that cannot be sent has `err` set. */
+HttpCall *call_new(HttpClient *c, const HttpRequest *req, HttpDone done, void *arg);
+/* Tells the caller and frees the call at the end of the turn. */
+void call_finish(HttpCall *call, CURLcode result);

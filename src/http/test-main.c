@@ -1,0 +1,9 @@
+#include "test-internal.h"
+
+int main(void)
+{
+    int failed = test_url_group();
+    failed += test_sse_group();
+    failed += test_client_group();
+    return failed ? 1 : 0;
+}
