@@ -12,4 +12,14 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 
+int run_cache_tests(void);
+int run_parts_tests(void);
+int run_session_tests(void);
 int run_workqueue_tests(void);
+
+/* A fixed sequence: a failure is the same on every run. */
+static inline uint32_t test_random(uint64_t *seed)
+{
+    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+    return (uint32_t)(*seed >> 33);
+}

@@ -29,6 +29,7 @@ struct WqRun {
     Usec dirty_due;    /* ITEM_RUNNING and dirty: when the next run is wanted */
     Usec since;        /* ITEM_READY: waiting since; ITEM_RUNNING: started at */
     uint64_t order;    /* tie-break among equal `due` */
+    void *data;        /* ITEM_RUNNING: the reconciler's */
     HeapNode node;     /* in delayed or running */
     ListLink link;     /* in fresh or retries */
     char key[];
@@ -318,6 +319,17 @@ void wq_done(WqRun *run, WqResult result, Usec after, const char *reason)
     wake(q);
 }
 
+void wq_run_set_data(WqRun *run, void *data)
+{
+    assert(run->state == ITEM_RUNNING);
+    run->data = data;
+}
+
+void *wq_run_data(const WqRun *run)
+{
+    return run->data;
+}
+
 static void cancel_late(WorkQueue *q, Usec now)
 {
     for (HeapNode *n; (n = heap_peek(&q->running)) && node_item(n)->due <= now;) {
@@ -353,6 +365,7 @@ static void start(WorkQueue *q, Item *it, Usec now)
 {
     it->due = usec_add(now, q->o.run_deadline);
     it->dirty = false;
+    it->data = NULL;
     move(it, ITEM_RUNNING);
     it->since = now;
     q->stats.runs++;

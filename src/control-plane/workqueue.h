@@ -47,9 +47,10 @@ typedef struct WqOptions {
     Usec run_deadline; /* 0 = 60 s */
 } WqOptions;
 
-#define WQ_FRESH_HOLD (500 * USEC_PER_MSEC) /* a new event runs at once unless its key failed this recently  \
-                                             */
-#define WQ_JITTER 0.2                       /* of the backoff, to both sides */
+#define WQ_FRESH_HOLD                                                                                        \
+    (500 * USEC_PER_MSEC) /* a new event runs at once unless its key failed this recently                    \
+                           */
+#define WQ_JITTER 0.2     /* of the backoff, to both sides */
 
 WorkQueue *wq_new(const WqOptions *o, const WqOps *ops, void *arg);
 WorkQueue *wq_free(WorkQueue *q); /* cancels what runs; NULL-safe, returns NULL */
@@ -60,6 +61,10 @@ void wq_add_after(WorkQueue *q, Str key,
                   Usec after); /* like wq_add, later; the earlier of two times counts */
 /* Ends a run. `after` counts for WQ_AFTER and WQ_WAIT, `reason` (a constant) for WQ_RETRY. */
 void wq_done(WqRun *run, WqResult result, Usec after, const char *reason);
+
+/* A place for the reconciler's own state of this run; NULL at its start. */
+void wq_run_set_data(WqRun *run, void *data);
+void *wq_run_data(const WqRun *run);
 
 void wq_turn(WorkQueue *q);       /* cancels what is over its deadline, starts what is due */
 Usec wq_next(const WorkQueue *q); /* when to call wq_turn(); in the past = now, USEC_NEVER = nothing waits */

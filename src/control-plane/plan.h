@@ -1,0 +1,39 @@
+/*
+ * What to do next about a session: a pure function of its newest state and of what the runtime observes. It
+ * never looks at an event, so running it again after a crash at any point gives the step that is still
+ * missing.
+ */
+#pragma once
+
+#include "kinds/kind.h"
+#include "runtime.h"
+
+typedef struct PlanSession {
+    Phase phase;
+    int64_t run;     /* restart count */
+    Usec time_limit; /* 0 = none */
+    bool has_completion_time;
+} PlanSession;
+
+typedef enum PlanAct {
+    PLAN_NOTHING,
+    PLAN_START,  /* ensure() a runner of this run */
+    PLAN_STOP,   /* stop() what runs, `stop` says why */
+    PLAN_STATUS, /* write `phase` */
+    PLAN_RETIRE, /* forget the ended run, its outcome is written */
+} PlanAct;
+
+typedef struct Plan {
+    PlanAct act;
+    RtStop stop;
+    Phase phase;
+    const char *reason; /* CamelCase, for conditions; a constant */
+    char message[512];  /* as long as an Err holds */
+    bool set_start_time, set_completion_time;
+    WallUsec start_time, completion_time;
+    Usec recheck; /* PLAN_NOTHING: look again by then; USEC_NEVER = only when something changes */
+} Plan;
+
+void plan_session(const PlanSession *s, const RtObserved *o, WallUsec now, Plan *ret);
+/* The end of a session whose runner cannot be made. */
+void plan_spawn_failed(const PlanSession *s, const Err *err, WallUsec now, Plan *ret);
