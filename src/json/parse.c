@@ -22,17 +22,43 @@ static int refused(const json_error_t *why, Err *err)
     }
 }
 
-int json_parse(Str text, json_t **ret, Err *err)
+static int build(Str text, json_t **ret, Err *err)
 {
-    int r = scan_json(text, err);
-    if (r < 0)
-        return r;
     json_error_t why;
     json_t *v = json_loadb(text.ptr, text.len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why);
     if (!v)
         return refused(&why, err);
     *ret = v;
     return 0;
+}
+
+/* Puts ".0" behind the integers that jansson would refuse, so that it makes reals of them. */
+static int build_widened(Str text, const WideInts *wide, json_t **ret, Err *err)
+{
+    CLEANUP_BUF Buf widened = BUF_INIT(text.len + 2 * wide->len);
+    size_t done = 0;
+    VEC_FOREACH (wide, end) {
+        buf_adds(&widened, str_slice(text, done, *end));
+        buf_addz(&widened, ".0");
+        done = *end;
+    }
+    buf_adds(&widened, str_slice(text, done, text.len));
+    int r = buf_check(&widened, err);
+    return r < 0 ? r : build(buf_str(&widened), ret, err);
+}
+
+static void wide_done(WideInts *wide)
+{
+    vec_free(wide);
+}
+
+int json_parse(Str text, json_t **ret, Err *err)
+{
+    CLEANUP(wide_done) WideInts wide = {0};
+    int r = scan_json(text, &wide, err);
+    if (r < 0)
+        return r;
+    return wide.len ? build_widened(text, &wide, ret, err) : build(text, ret, err);
 }
 
 int json_parse_file(const char *path, size_t max, json_t **ret, Err *err)

@@ -3,7 +3,8 @@
 #include <ctype.h>
 
 typedef struct Scan {
-    const char *at, *end;
+    const char *start, *at, *end;
+    WideInts *wide;
     uint64_t objects; /* bit n: the container at depth n is an object */
     unsigned depth;
     size_t values;
@@ -94,6 +95,8 @@ static bool skip_digits(Scan *s)
 
 static int scan_number(Scan *s)
 {
+    const char *from = s->at;
+    bool integer = true;
     if (peek(s) == '-')
         s->at++;
     if (peek(s) == '0')
@@ -101,17 +104,22 @@ static int scan_number(Scan *s)
     else if (!skip_digits(s))
         return fail(s, "in numeric literal");
     if (peek(s) == '.') {
+        integer = false;
         s->at++;
         if (!skip_digits(s))
             return fail(s, "after decimal point in numeric literal");
     }
     if (peek(s) == 'e' || peek(s) == 'E') {
+        integer = false;
         s->at++;
         if (peek(s) == '+' || peek(s) == '-')
             s->at++;
         if (!skip_digits(s))
             return fail(s, "in exponent of numeric literal");
     }
+    int64_t v;
+    if (integer && str_to_i64((Str){from, (size_t)(s->at - from)}, &v) < 0)
+        vec_push(s->wide, (size_t)(s->at - s->start));
     return 0;
 }
 
@@ -221,10 +229,10 @@ static int scan_behind_value(Scan *s)
     return s->at == s->end ? 0 : unexpected(s, "after top-level value");
 }
 
-int scan_json(Str text, Err *err)
+int scan_json(Str text, WideInts *wide, Err *err)
 {
     const char *start = text.ptr ? text.ptr : "";
-    Scan s = {.at = start, .end = start + text.len, .err = err};
+    Scan s = {.start = start, .at = start, .end = start + text.len, .wide = wide, .err = err};
     int r;
     do {
         r = scan_to_value(&s);

@@ -58,7 +58,6 @@ static void test_parse__go_error_texts(void **state)
         {"{\"a\\u0000b\":1}", "\\u0000 is not allowed in strings"},
         {"{\"a\":1,\"a\":2}", "duplicate object key near '\"a\"'"},
         {"1e999", "number out of range at byte 5"},
-        {"99999999999999999999", "number out of range at byte 20"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         json_t *v = NULL;
@@ -91,6 +90,9 @@ static void test_json__write_like_go(void **state)
         {"\"\\ud83d\\ude00\\u00e9\"", "\"\xf0\x9f\x98\x80\xc3\xa9\"", "\"\xf0\x9f\x98\x80\xc3\xa9\""},
         {"-9223372036854775808", "-9223372036854775808", "-9223372036854775808"},
         {"-0", "0", "0"},
+        {"[9223372036854775807,9223372036854775808,-100000000000000000000]",
+         "[9223372036854775807,9223372036854776000,-100000000000000000000]",
+         "[9223372036854775807,9223372036854776000,-100000000000000000000]"},
         {"[1.50,1e2,-0.0]", "[1.5,100,-0]", "[1.5,100,-0]"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {

@@ -23,4 +23,4 @@ void *vec_grow(void *ptr, size_t *cap, size_t want, size_t elem_size);
 #define vec_pop(v) ((v)->ptr[--(v)->len])
 #define vec_clear(v) ((v)->len = 0)
 #define vec_free(v) (free((v)->ptr), (v)->ptr = NULL, (v)->len = (v)->cap = 0)
-#define VEC_FOREACH(v, it) for (__typeof__((v)->ptr) it = (v)->ptr; it && it < (v)->ptr + (v)->len; it++)
+#define VEC_FOREACH(v, it) for (__typeof__(&*(v)->ptr) it = (v)->ptr; it && it < (v)->ptr + (v)->len; it++)
