@@ -295,6 +295,12 @@ static ErrCode code_of(CURLcode result)
     }
 }
 
+void http_pause(HttpCall *call, bool paused)
+{
+    if (call && call->added && !call->cancelled)
+        curl_easy_pause(call->easy, paused ? CURLPAUSE_RECV : CURLPAUSE_CONT);
+}
+
 void call_finish(HttpCall *call, CURLcode result)
 {
     call->cancelled = true; /* http_cancel() in the callback, or by http_client_free(), is late now */

@@ -1,0 +1,244 @@
+#include "config.h"
+
+#include <stddef.h>
+#include "base/log.h"
+#include "base/mem.h"
+
+#define AT(field) offsetof(Config, field)
+#define IGNORED(flag)                                                                                        \
+    {                                                                                                        \
+        flag, NULL, FLAG_IGNORED, 0, NULL, NULL, NULL                                                        \
+    }
+#define IGNORED_BOOL(flag)                                                                                   \
+    {                                                                                                        \
+        flag, NULL, FLAG_IGNORED_BOOL, 0, NULL, NULL, NULL                                                   \
+    }
+
+const Flag config_flags[] = {
+    {"api-server-bindaddress", NULL, FLAG_STRING, AT(http_address), "localhost:8000", "REST listener",
+     "ADDR"},
+    {"grpc-server-bindaddress", NULL, FLAG_STRING, AT(grpc_address), "localhost:9000", "gRPC listener",
+     "ADDR"},
+    {"enable-grpc", NULL, FLAG_BOOL, AT(enable_grpc), "true", "serve gRPC", NULL},
+    {"metrics-server-bindaddress", NULL, FLAG_STRING, AT(metrics_address), "localhost:4433",
+     "metrics listener; empty = none", "ADDR"},
+    {"health-check-server-bindaddress", NULL, FLAG_STRING, AT(health_address), "localhost:4434",
+     "health listener; empty = none", "ADDR"},
+    {"ports-file", NULL, FLAG_STRING, AT(ports_file), NULL, "write the bound ports there, as JSON", "PATH"},
+
+    {"db-url", "AMBIENT_DB_URL", FLAG_STRING, AT(db_url), "sqlite:ambient.db", "the store: sqlite:PATH",
+     "URL"},
+    {"no-migrate", NULL, FLAG_BOOL, AT(no_migrate), "false", "refuse a store that `migrate` did not prepare",
+     NULL},
+
+    {"enable-https", NULL, FLAG_BOOL, AT(enable_https), "false", "TLS on the REST listener", NULL},
+    {"https-cert-file", NULL, FLAG_STRING, AT(https_cert), NULL, "its certificate", "PATH"},
+    {"https-key-file", NULL, FLAG_STRING, AT(https_key), NULL, "its key", "PATH"},
+    {"enable-tls", NULL, FLAG_BOOL, AT(enable_tls), "false", "TLS on all listeners", NULL},
+    {"tls-cert-file", "TLS_CERT_FILE", FLAG_STRING, AT(tls_cert), NULL, "certificate of all listeners",
+     "PATH"},
+    {"tls-key-file", "TLS_KEY_FILE", FLAG_STRING, AT(tls_key), NULL, "key of all listeners", "PATH"},
+    {"tls-ca-file", "TLS_CA_FILE", FLAG_STRING, AT(tls_ca), NULL, "roots for calls to others", "PATH"},
+    {"tls-enable-client-auth", NULL, FLAG_BOOL, AT(tls_client_auth), "false", "ask clients for certificates",
+     NULL},
+    {"tls-client-ca-file", NULL, FLAG_STRING, AT(tls_client_ca), NULL, "roots of those certificates", "PATH"},
+    {"grpc-enable-tls", NULL, FLAG_BOOL, AT(grpc_enable_tls), "false", "TLS on the gRPC listener", NULL},
+    {"grpc-tls-cert-file", NULL, FLAG_STRING, AT(grpc_cert), NULL, "its certificate", "PATH"},
+    {"grpc-tls-key-file", NULL, FLAG_STRING, AT(grpc_key), NULL, "its key", "PATH"},
+    {"enable-metrics-https", NULL, FLAG_BOOL, AT(metrics_https), "false", "TLS on the metrics listener",
+     NULL},
+    {"enable-health-check-https", NULL, FLAG_BOOL, AT(health_https), "false", "TLS on the health listener",
+     NULL},
+
+    {NULL, "AMBIENT_ENV", FLAG_STRING, AT(environment), "development",
+     "development, unit_testing, integration_testing or production", NULL},
+    {"enable-jwt", NULL, FLAG_BOOL, AT(enable_jwt), "true", "verify JWTs (default: off in development)",
+     NULL},
+    {"enable-authz", NULL, FLAG_BOOL, AT(enable_authz), "true",
+     "check what callers may do (default: off in development)", NULL},
+    {"jwk-cert-url", "JWK_CERT_URL", FLAG_STRING, AT(jwk_url), NULL, "JWK set that signs tokens", "URL"},
+    {"jwk-cert-file", NULL, FLAG_STRING, AT(jwk_file), NULL, "JWK set that signs tokens", "PATH"},
+    {"jwt-issuer", "AMBIENT_JWT_ISSUER", FLAG_STRING, AT(issuer), NULL, "required issuer", "URL"},
+    {"jwt-audience", "AMBIENT_JWT_AUDIENCE", FLAG_STRING, AT(audience), NULL, "required audience", "NAME"},
+    {NULL, "GRPC_SERVICE_ACCOUNT", FLAG_STRING, AT(service_account), NULL, "username of the platform", NULL},
+    {NULL, "AMBIENT_API_TOKEN", FLAG_SECRET, AT(service_token), NULL, "static token of the platform", NULL},
+    {"admin-token-file", "AMBIENT_ADMIN_TOKEN", FLAG_SECRET, AT(admin_token), NULL,
+     "static token that may do all", "PATH"},
+    {"enable-bearer", NULL, FLAG_BOOL, AT(enable_bearer), "false", "accept the static token in API_TOKEN",
+     NULL},
+    {NULL, "API_TOKEN", FLAG_SECRET, AT(api_token), NULL, "token of --enable-bearer", NULL},
+    {NULL, "BEARER_TOKEN", FLAG_SECRET, AT(bearer_token), NULL, "the same, when API_TOKEN is empty", NULL},
+
+    {"cors-allowed-origins", NULL, FLAG_STRING, AT(cors_origins), NULL, "comma list; * = all", "LIST"},
+    {"cors-allowed-headers", NULL, FLAG_STRING, AT(cors_headers), NULL, "comma list", "LIST"},
+    {NULL, "RUNNER_URL_TEMPLATE", FLAG_STRING, AT(runner_url), "http://127.0.0.1:9080/sessions/{id}/runner",
+     "where runners of the process runtime are reached", NULL},
+    {NULL, "AMBIENT_RUNNER_TOKEN", FLAG_SECRET, AT(runner_token), NULL, "sent to runners", NULL},
+    {"max-body-size", NULL, FLAG_SIZE, AT(body_max), "8M", "largest request body", "BYTES"},
+    {"max-connections", NULL, FLAG_INT, AT(connections_max), "100000", "of the REST listener", "N"},
+    {"max-connections-per-peer", NULL, FLAG_INT, AT(connections_per_peer), "20000", "of one address", "N"},
+
+    {"shutdown-timeout", NULL, FLAG_DURATION, AT(shutdown_timeout), "10s", "longest wait for open requests",
+     "TIME"},
+    {"log-level", "AMBIENT_LOG_LEVEL", FLAG_STRING, AT(log_level), "info", "debug, info, warn, error or off",
+     "LEVEL"},
+    {"log-json", "AMBIENT_LOG_JSON", FLAG_BOOL, AT(log_json), "false", "log lines as JSON", NULL},
+    {"session", NULL, FLAG_STRING, AT(session), NULL, "verify: only this session", "ID"},
+
+    /* Accepted so that existing manifests start; they have no meaning here. */
+    IGNORED("api-server-hostname"),
+    IGNORED("http-read-timeout"),
+    IGNORED("http-write-timeout"),
+    IGNORED("tls-min-version"),
+    IGNORED("tls-max-version"),
+    IGNORED("tls-cipher-suites"),
+    IGNORED_BOOL("tls-insecure-skip-verify"),
+    IGNORED_BOOL("tls-auto-detect-kubernetes"),
+    IGNORED("tls-custom-ca-files"),
+    IGNORED("tls-server-name"),
+    IGNORED_BOOL("tls-enable-sni"),
+    IGNORED_BOOL("tls-prefer-server-ciphers"),
+    IGNORED("acl-file"),
+    IGNORED("auth-bypass-paths"),
+    IGNORED("auth-bypass-methods"),
+    IGNORED("db-host-file"),
+    IGNORED("db-port-file"),
+    IGNORED("db-user-file"),
+    IGNORED("db-password-file"),
+    IGNORED("db-name-file"),
+    IGNORED("db-rootcert"),
+    IGNORED("db-sslmode"),
+    IGNORED("db-max-open-connections"),
+    IGNORED_BOOL("enable-db-debug"),
+    IGNORED("label-metrics-inclusion-duration"),
+    IGNORED("api-base-url"),
+    IGNORED("api-token-url"),
+    IGNORED("api-client-id-file"),
+    IGNORED("api-client-secret-file"),
+    IGNORED("self-token-file"),
+    IGNORED_BOOL("debug"),
+    IGNORED_BOOL("enable-mock"),
+    IGNORED("v"),
+    IGNORED_BOOL("logtostderr"),
+    IGNORED_BOOL("alsologtostderr"),
+    IGNORED("stderrthreshold"),
+    IGNORED("vmodule"),
+    IGNORED("log_dir"),
+    IGNORED("log_backtrace_at"),
+    {0},
+};
+
+bool config_is_development(const Config *c)
+{
+    return strcmp(c->environment, "development") == 0;
+}
+
+static int check_environment(const Config *c, Err *err)
+{
+    static const char *const known[] = {"development", "unit_testing", "integration_testing", "production"};
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (strcmp(c->environment, known[i]) == 0)
+            return 0;
+    return err_set(
+        err, ERR_USAGE,
+        "AMBIENT_ENV is \"%s\"; it must be development, unit_testing, integration_testing or production",
+        c->environment);
+}
+
+/* "--name", "-name", with or without "=value". */
+static bool was_given(int argc, char **argv, const char *name)
+{
+    for (int i = 1; i < argc; i++) {
+        const char *a = argv[i];
+        if (*a != '-')
+            continue;
+        a += strspn(a, "-");
+        size_t len = strcspn(a, "=");
+        if (len == strlen(name) && strncmp(a, name, len) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void add_origins(Config *c, const char *more)
+{
+    char *all =
+        c->cors_origins && *c->cors_origins ? xasprintf("%s,%s", more, c->cors_origins) : xstrdup(more);
+    free(c->cors_origins);
+    c->cors_origins = all;
+}
+
+/* An explicit flag wins over the environment's name, so that "on" is never silently off. */
+static void apply_environment(Config *c, int argc, char **argv)
+{
+    bool development = config_is_development(c);
+    bool testing = strcmp(c->environment, "integration_testing") == 0;
+    if (development && !was_given(argc, argv, "enable-jwt"))
+        c->enable_jwt = false;
+    if ((development || testing) && !was_given(argc, argv, "enable-authz"))
+        c->enable_authz = false;
+    if (development)
+        add_origins(c, "http://localhost:3000,http://localhost:8080");
+}
+
+static int apply_bearer(Config *c, Err *err)
+{
+    if (!c->enable_bearer || !secret_is_empty(c->admin_token))
+        return 0;
+    c->admin_token = secret_is_empty(c->api_token) ? TAKE(c->bearer_token) : TAKE(c->api_token);
+    if (!secret_is_empty(c->admin_token))
+        return 0;
+    return err_set(err, ERR_USAGE, "--enable-bearer needs the token in API_TOKEN or BEARER_TOKEN");
+}
+
+static int check_numbers(const Config *c, Err *err)
+{
+    const int64_t most = INT64_C(1) << 30;
+    if (c->body_max < 1024 || c->body_max > most)
+        return err_set(err, ERR_USAGE, "--max-body-size must be between 1k and 1G");
+    if (c->connections_max < 1 || c->connections_max > most || c->connections_per_peer < 1 ||
+        c->connections_per_peer > most)
+        return err_set(err, ERR_USAGE, "--max-connections and --max-connections-per-peer must be positive");
+    return 0;
+}
+
+int config_load(Config *c, int argc, char **argv, Err *err)
+{
+    int rc = flags_parse(config_flags, c, argc, argv, NULL, err);
+    if (rc < 0)
+        return rc;
+    rc = check_environment(c, err);
+    if (rc == 0)
+        rc = check_numbers(c, err);
+    if (rc == 0) {
+        apply_environment(c, argc, argv);
+        rc = apply_bearer(c, err);
+    }
+    if (rc < 0)
+        config_free(c);
+    return rc;
+}
+
+void config_free(Config *c)
+{
+    flags_free(config_flags, c);
+}
+
+static bool is_loopback(const char *address)
+{
+    return strncmp(address, "localhost:", 10) == 0 || strncmp(address, "127.", 4) == 0 ||
+           strncmp(address, "[::1]:", 6) == 0;
+}
+
+void config_warn(const Config *c)
+{
+    bool open = !c->enable_jwt && secret_is_empty(c->admin_token) && secret_is_empty(c->service_token);
+    if (open && (!is_loopback(c->http_address) || (c->enable_grpc && !is_loopback(c->grpc_address))))
+        log_warn(
+            "authentication is off and the server can be reached from other machines: everybody may do all",
+            F_STR("environment", c->environment));
+    else if (open)
+        log_warn("authentication is off: every caller is dev-user", F_STR("environment", c->environment));
+    else if (!c->enable_authz)
+        log_warn("authorization is off: every caller who has a token may do all");
+}

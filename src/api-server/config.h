@@ -1,0 +1,43 @@
+/* Settings of ambient-api-server: one table of flags and environment. rest-core.md 1.1, grpc.md 1. */
+#pragma once
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/flag.h"
+#include "base/secret.h"
+
+typedef struct Config {
+    /* listeners; an empty address switches one off (not REST) */
+    char *http_address, *grpc_address, *metrics_address, *health_address;
+    bool enable_grpc;
+    char *ports_file;
+    /* store */
+    char *db_url;
+    bool no_migrate;
+    /* TLS */
+    bool enable_https, enable_tls, grpc_enable_tls, metrics_https, health_https, tls_client_auth;
+    char *https_cert, *https_key, *tls_cert, *tls_key, *tls_ca, *tls_client_ca, *grpc_cert, *grpc_key;
+    /* who may call */
+    char *environment;
+    bool enable_jwt, enable_authz, enable_bearer;
+    char *jwk_url, *jwk_file, *issuer, *audience, *service_account;
+    Secret *service_token, *admin_token, *api_token, *bearer_token;
+    /* REST */
+    char *cors_origins, *cors_headers, *runner_url;
+    Secret *runner_token;
+    int64_t body_max, connections_max, connections_per_peer;
+    /* life */
+    Usec shutdown_timeout;
+    char *log_level;
+    bool log_json;
+    char *session; /* verify */
+} Config;
+
+extern const Flag config_flags[];
+
+/* Flags, environment, and what AMBIENT_ENV makes of those that were not given. */
+int config_load(Config *c, int argc, char **argv, Err *err);
+void config_free(Config *c);
+/* What a person should know about the settings before the server runs. */
+void config_warn(const Config *c);
+bool config_is_development(const Config *c);

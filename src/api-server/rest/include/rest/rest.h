@@ -1,0 +1,49 @@
+/*
+ * The REST API over the service: routes, bodies, headers, event streams, the OpenAPI document and the way to a
+ * session's runner. Contract: rest-core.md. Loop thread only.
+ */
+#pragma once
+
+#include "auth/auth.h"
+#include "http/client.h"
+#include "http/server.h"
+#include "hub/hub.h"
+#include "service/service.h"
+
+typedef struct Rest Rest;
+
+typedef struct RestOptions {
+    Service *service;         /* all of these are borrowed and outlive the Rest */
+    Hub *hub;
+    Authenticator *auth;
+    HttpClient *client;
+    const Clock *clock;
+    const char *version;      /* of this build, e.g. a git revision */
+    const char *build_time, *git_tag;
+    const char *cors_origins; /* comma list; "*" = all, empty = none */
+    const char *cors_headers; /* comma list, beside the built-in ones */
+    const char *runner_url;   /* template for sessions of the process runtime; "{id}" is the session */
+    const Secret *runner_token; /* sent to runners as X-Ambient-Session-Token; NULL = none */
+    HttpLimits limits;
+    size_t message_max;       /* bytes of a posted message's body; 0 = 1 MiB */
+    Usec ping_interval;       /* of event streams; 0 = 30 s */
+} RestOptions;
+
+Rest *rest_new(Loop *l, const RestOptions *o);
+int rest_listen(Rest *r, const char *address, TlsContext *tls, Err *err);
+int rest_port(const Rest *r);
+/* Event streams end with a last comment; new ones are refused. */
+void rest_end_streams(Rest *r);
+void rest_drain(Rest *r, LoopFn done, void *arg);
+Rest *rest_free(Rest *r); /* NULL-safe; nothing may be in flight any more */
+
+/* Prometheus text: api_inbound_request_count, api_inbound_request_duration, streams. */
+void rest_metrics(const Rest *r, Buf *out);
+
+/* The route table, for documents and for tests that walk it. */
+typedef struct RestRoute {
+    const char *method, *pattern; /* "/sessions/{id}", below /api/ambient/v1 */
+    const char *permission;       /* "session:read"; NULL = public */
+} RestRoute;
+size_t rest_route_count(void);
+RestRoute rest_route(size_t i);

@@ -1,0 +1,180 @@
+/* Inside of the REST room: the request's context, the route table, and how answers are made. */
+#pragma once
+
+#include "base/ksuid.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "rest/rest.h"
+
+#define API_PREFIX "/api/ambient/v1"
+#define MESSAGE_BODY_MAX ((size_t)1 << 20)
+#define ANSWER_MAX ((size_t)256 << 20) /* of one encoded list */
+
+typedef struct Request Request;
+typedef struct Route Route;
+typedef void (*Handler)(Request *q);
+
+typedef enum RouteFlag {
+    R_PUBLIC = 1 << 0,   /* no token asked */
+    R_ROOT = 1 << 1,     /* the pattern is the whole path, not below API_PREFIX */
+    R_NEWLINE = 1 << 2,  /* answers end with a newline, as the reference's do */
+    R_ERROR_KEY = 1 << 3 /* errors also say "error", which a client of these routes reads */
+} RouteFlag;
+
+struct Route {
+    RestRoute r;
+    Handler handle;
+    const Kind *kind;
+    unsigned flags;
+    const char *doc;
+    const char *runner_path; /* runner proxies: the path there */
+    const char *body;        /* OpenAPI: name of the request's schema; NULL = none */
+    const char *answer;      /* OpenAPI: name of the answer's schema; NULL = none */
+    int status;              /* OpenAPI: of the good answer */
+};
+extern const Route routes[];
+extern const size_t n_routes;
+
+/* What the path's variables were. Views into the request's path. */
+typedef struct Vars {
+    Str project, agent, id;
+} Vars;
+
+/* A known path, at least one of whose routes has the method: the route. Otherwise *ret_allow lists the methods of the
+   path ("" = unknown path). */
+const Route *route_match(Str method, Str path, Vars *ret, Buf *ret_allow);
+/* The template with each variable as "-", for metrics. */
+void route_label(const Route *rt, Buf *out);
+/* Path without one trailing slash; *ret_clean false when it holds empty, "." or ".." segments. */
+Str path_normalise(Str path, bool *ret_clean);
+void path_clean(Str path, Buf *out);
+
+typedef struct RouteStats {
+    struct RouteCount {
+        int status;
+        uint64_t n;
+    } by_status[12];
+    uint64_t buckets[5]; /* 0.1, 1, 10, 30, +Inf seconds, cumulative when printed */
+    uint64_t sum_us, n;
+} RouteStats;
+
+struct Rest {
+    Loop *loop;
+    RestOptions o;
+    HttpServer *server;
+    RouteStats *stats;       /* per route */
+    List requests;
+    List streams;            /* of sse.c, the one that was written to longest ago first */
+    Timer *ping;
+    size_t n_streams;
+    struct Cors *cors;
+    Buf openapi;
+    bool ending;             /* no new streams */
+    List proxies;
+};
+
+/* One request, from its arrival to its answer. It outlives the HttpReq while the service works for it. */
+struct Request {
+    Rest *rest;
+    HttpReq *http;           /* NULL: answered, or the client left */
+    ListLink link;
+    const Route *route;      /* NULL before it is known, and on unknown paths */
+    Vars vars;
+    Caller *caller;
+    AuthWait *auth_wait;
+    unsigned pending;        /* service calls and proxies that will still speak to it */
+    bool gzip;
+    char operation_id[KSUID_LEN + 1];
+    Usec started;
+    /* handlers' own */
+    int good_status;
+    const Kind *kind;
+    bool *mask;
+    uint64_t after;
+    int64_t limit;           /* messages still wanted; -1 = all */
+    struct MessageStream *stream;
+    Buf out, packed;         /* written by render on the worker thread */
+};
+
+/* request.c */
+void request_handle(void *rest, HttpReq *http);
+SvcCtx request_ctx(Request *q);
+void request_hold(Request *q);   /* a callback will come */
+/* It came: false when nobody waits for the answer any more (the request is gone then). */
+bool request_release(Request *q);
+/* For streams: the HttpReq is the caller's, the Request is gone. Headers first. */
+HttpReq *request_detach(Request *q);
+/* Counts the answer, for streams as well: call just before it is given away. */
+void request_count(Request *q, int status);
+void request_log(const Request *q, int status, const Err *err);
+
+/* reply.c; each ends the request */
+void reply_body(Request *q, int status, Buf *body, const char *type);
+void reply_json(Request *q, int status, Buf *body);
+void reply_empty(Request *q, int status);
+void reply_error(Request *q, const Err *err);
+void reply_error_as(Request *q, int status, const Err *err);
+void reply_not_found_path(Request *q, Str path);
+void reply_method_not_allowed(Request *q, Str allow);
+void reply_redirect(Request *q, Str location);
+/* Headers that every answer carries, streams too. */
+void reply_common_headers(Request *q);
+void error_object(ErrCode code, const char *reason, Str operation_id, bool error_key, Buf *out);
+/* Compresses q->out into q->packed when asked for and worth it; any thread. */
+void pack_output(Request *q);
+
+/* gzip.c */
+bool gzip_accepted(Str accept_encoding);
+int gzip_pack(Str in, Buf *out);
+#define GZIP_MIN 1024
+
+/* accept.c */
+bool accept_prefers(Str accept, const char *wanted, const char *other);
+
+/* cors.c */
+typedef struct Cors Cors;
+Cors *cors_new(const char *origins, const char *headers);
+Cors *cors_free(Cors *c);
+/* Answers a preflight (any OPTIONS). */
+void cors_preflight(Request *q);
+void cors_headers(Request *q);
+bool cors_varies(const Cors *c);
+
+/* errors.c */
+void handle_errors(Request *q);
+void handle_error_one(Request *q);
+
+/* meta.c */
+void handle_metadata(Request *q);
+void handle_version(Request *q);
+void handle_openapi(Request *q);
+void handle_openapi_html(Request *q);
+void openapi_write(Buf *out);
+
+/* crud.c */
+void handle_list(Request *q);
+void handle_create(Request *q);
+void handle_get(Request *q);
+void handle_patch(Request *q);
+void handle_delete(Request *q);
+void handle_session_status(Request *q);
+void handle_session_start(Request *q);
+void handle_session_stop(Request *q);
+void handle_agent_start(Request *q);
+void handle_agent_preview(Request *q);
+int query_i64(Request *q, const char *name, int64_t dflt, int64_t *ret, Err *err);
+/* Answers with the object of a good answer, or with the error. */
+void answer_object(void *arg, SvcAnswer *a);
+
+/* messages.c, sse.c */
+void handle_messages_get(Request *q);
+void handle_messages_post(Request *q);
+void sse_open(Request *q, Str session_id);
+void sse_end_all(Rest *r);
+void sse_ping(void *rest);
+
+/* proxy.c */
+void handle_runner_events(Request *q);
+void handle_runner_agui_events(Request *q);
+void handle_runner_post(Request *q);
+void proxy_end_all(Rest *r);

@@ -1,0 +1,143 @@
+/*
+ * Messages as server-sent events: a cursor of the hub whose frames go out while the client reads. A stream
+ * that is not read costs its structures and nothing else. One timer serves all: the list is ordered by the
+ * time of the last write, so its head is the next one that needs a comment. rest-core.md 11.3; WHATWG HTML,
+ * server-sent events.
+ */
+#include "rest-internal.h"
+
+typedef struct Sse {
+    ListLink link;
+    Rest *rest;
+    HttpStream *http;
+    Cursor *cursor;
+    Usec written;
+} Sse;
+
+static void sse_touch(Sse *s)
+{
+    Rest *r = s->rest;
+    s->written = loop_now(r->loop);
+    list_remove(&s->link);
+    list_push_back(&r->streams, &s->link);
+    if (!timer_armed(r->ping))
+        timer_arm(r->ping, r->o.ping_interval);
+}
+
+static void sse_free(Sse *s)
+{
+    cursor_close(s->cursor);
+    list_remove(&s->link);
+    s->rest->n_streams--;
+    free(s);
+}
+
+static void sse_pump(void *arg)
+{
+    Sse *s = arg;
+    bool any = false;
+    while (http_stream_writable(s->http)) {
+        GrpcFrame *f = cursor_next(s->cursor);
+        if (!f)
+            break;
+        http_stream_write(s->http, grpc_frame_bytes(f));
+        grpc_frame_unref(f);
+        any = true;
+    }
+    if (any)
+        sse_touch(s);
+}
+
+static void sse_end(Sse *s, const char *why)
+{
+    CLEANUP_BUF Buf comment = BUF_INIT(1024);
+    (void)buf_addf(&comment, ": %s\n\n", why);
+    http_stream_write(s->http, buf_str(&comment));
+    http_stream_end(TAKE(s->http));
+    sse_free(s);
+}
+
+static void sse_ended(void *arg, const Err *err)
+{
+    sse_end(arg, svc_public_reason(err));
+}
+
+static void sse_gone(void *arg)
+{
+    sse_free(arg);
+}
+
+static const HttpStreamOps stream_ops = {.on_drain = sse_pump, .on_gone = sse_gone};
+static const CursorOps cursor_ops = {.on_ready = sse_pump, .on_end = sse_ended};
+
+void sse_ping(void *rest)
+{
+    Rest *r = rest;
+    Usec now = loop_now(r->loop);
+    while (!list_empty(&r->streams)) {
+        Sse *s = LIST_ENTRY(r->streams.next, Sse, link);
+        Usec due = usec_add(s->written, r->o.ping_interval);
+        if (due > now) {
+            timer_arm(r->ping, due - now);
+            return;
+        }
+        /* To one that does not read, the next frames say that we are here. */
+        if (http_stream_writable(s->http))
+            http_stream_write(s->http, STR(": ping\n\n"));
+        sse_touch(s);
+    }
+}
+
+void sse_end_all(Rest *r)
+{
+    LIST_FOREACH_SAFE (&r->streams, it)
+        sse_end(LIST_ENTRY(it, Sse, link), "server is shutting down");
+}
+
+static void stream_headers(Request *q)
+{
+    reply_common_headers(q);
+    http_reply_header(q->http, "Content-Type", STR("text/event-stream"));
+    http_reply_header(q->http, "Cache-Control", STR("no-cache"));
+    http_reply_header(q->http, "X-Accel-Buffering", STR("no"));
+}
+
+static void sse_start(Request *q)
+{
+    Err err = {0};
+    Rest *r = q->rest;
+    Sse *s = xnew(Sse);
+    s->rest = r;
+    list_init(&s->link);
+    if (cursor_open(r->o.hub, q->vars.id, q->after, HUB_SSE, &cursor_ops, s, &s->cursor, &err) < 0) {
+        free(s);
+        reply_error(q, &err);
+        return;
+    }
+    r->n_streams++;
+    stream_headers(q);
+    request_count(q, 200);
+    s->http = http_stream_start(request_detach(q), 200, &stream_ops, s);
+    sse_touch(s);
+    sse_pump(s);
+}
+
+static void sse_checked(void *arg, SvcAnswer *a)
+{
+    Request *q = arg;
+    if (!request_release(q))
+        return;
+    if (a->err)
+        reply_error(q, a->err);
+    else if (q->rest->ending)
+        reply_error(q, &(Err){ERR_UNAVAILABLE, "server is shutting down"});
+    else
+        sse_start(q);
+}
+
+void sse_open(Request *q, Str session_id)
+{
+    SvcCtx x = request_ctx(q);
+    request_hold(q);
+    svc_watch_check(q->rest->o.service, &x, session_id, sse_checked, q);
+}

@@ -1,0 +1,16 @@
+/* What the server counts, as Prometheus text and as the members of /debug/state. */
+#pragma once
+
+#include "hub/hub.h"
+#include "rest/rest.h"
+#include "store/store.h"
+
+typedef struct Stats {
+    Loop *loop;
+    Store *store;
+    Hub *hub;
+    Rest *rest;
+} Stats;
+
+void stats_metrics(const Stats *s, Buf *out);
+void stats_state(const Stats *s, Buf *out);
