@@ -26,29 +26,34 @@ typedef struct Caller {
 } Caller;
 Caller *caller_new(CallerType type, Str username, Str name, Str email);
 Caller *caller_ref(const Caller *c);
-Caller *caller_unref(Caller *c);
+Caller *caller_unref(Caller *c); /* NULL-safe, returns NULL */
+DEFINE_CLEANUP(Caller, caller_unref)
 
 typedef struct AuthOptions {
-    bool enable_jwt;           /* off and no static token configured: every caller is the user dev_username */
+    bool enable_jwt;           /* off and no static token configured: every caller is the user dev_username;
+                                  off and one configured: a token must come and match */
     bool enable_authz;         /* off: every authenticated caller is CALLER_ADMIN (service stays service) */
-    const char *jwk_file, *jwk_url; /* URL wins; both may change while running */
-    const char *issuer, *audience;  /* checked when not NULL */
+    const char *jwk_file, *jwk_url; /* both count; on an equal kid the URL wins; both may change while running */
+    const char *issuer, *audience;  /* checked when not NULL; comma lists of what is accepted */
     const char *service_account;    /* GRPC_SERVICE_ACCOUNT; matches itself and "service-account-" + itself */
     const Secret *service_token;    /* AMBIENT_API_TOKEN; NULL or empty matches nobody; borrowed */
     const Secret *admin_token;      /* static admin token (ambient up); likewise */
-    const char *dev_username;       /* NULL = "dev-user" */
+    const char *dev_username;       /* of the admin token too; NULL = "dev-user" */
     const Clock *clock;
 } AuthOptions;
 
 typedef struct Authenticator Authenticator;
-/* Fails when JWT is on and no key source can be loaded and no static token is configured. */
+/* Fails when JWT is on and there is no key source and no static token, or when the file is the only source and holds
+   no key. Keys of a URL are fetched in the background; whoever comes before they are there waits for them. */
 int auth_new(Loop *l, const AuthOptions *o, Authenticator **ret, Err *err);
 Authenticator *auth_free(Authenticator *a);
 
-/* authorization: the header's value ("Bearer x", scheme case-insensitive) or STR_NULL. Exactly one `done`, never
-   before the call returns... unless the answer needs no key fetch: then it returns 1 and fills *ret_now and does not
-   call done. Returns 0 when done will be called, or a negative error (ERR_UNAUTHENTICATED) at once.
-   Texts: "missing authorization token", "invalid token: <cause>", "token missing username claim". */
+/* authorization: the header's value ("Bearer x", scheme case-insensitive, or the bare token) or STR_NULL.
+   1: *ret_now is the caller (the reference is yours), done is not called.
+   0: the token's key must be fetched first; `done` comes later, exactly once, unless cancelled.
+   Negative: refused at once. ERR_UNAUTHENTICATED "missing authorization token", "invalid token: <cause>",
+   "token missing username claim"; ERR_UNAVAILABLE when keys cannot be fetched: not the token's fault. */
+#define AUTH_TOKEN_MAX ((size_t)16 << 10)
 typedef void (*AuthDone)(void *arg, Caller *caller, const Err *err); /* caller NULL on error; reference is the callee's */
 typedef struct AuthWait AuthWait;
 int auth_check(Authenticator *a, Str authorization, AuthDone done, void *arg, Caller **ret_now, AuthWait **ret_wait,

@@ -1,0 +1,75 @@
+#include "auth/auth.h"
+#include <assert.h>
+#include <string.h>
+#include "base/mem.h"
+
+typedef struct CallerBox {
+    Caller pub;
+    unsigned refs;
+    char text[]; /* all four strings */
+} CallerBox;
+
+static CallerBox *box(const Caller *c)
+{
+    union {
+        const Caller *in;
+        Caller *out;
+    } u = {c};
+    return CONTAINER_OF(u.out, CallerBox, pub);
+}
+
+static const char *put(char **at, Str prefix, Str s)
+{
+    char *start = *at;
+    memcpy(start, prefix.ptr, prefix.len);
+    if (s.len)
+        memcpy(start + prefix.len, s.ptr, s.len);
+    start[prefix.len + s.len] = '\0';
+    *at = start + prefix.len + s.len + 1;
+    return start;
+}
+
+/* "user:alice", "service", "admin", "none" */
+static const char *put_actor(char **at, CallerType type, Str username)
+{
+    static const Str plain[] = {
+        [CALLER_NONE] = {"none", 4},
+        [CALLER_USER] = {"user", 4},
+        [CALLER_SERVICE] = {"service", 7},
+        [CALLER_ADMIN] = {"admin", 5},
+    };
+    if (!username.len)
+        return put(at, plain[type], STR_NULL);
+    return type == CALLER_SERVICE ? put(at, STR("service:"), username) : put(at, STR("user:"), username);
+}
+
+Caller *caller_new(CallerType type, Str username, Str name, Str email)
+{
+    CallerBox *b = xcalloc(1, sizeof(*b) + 2 * username.len + name.len + email.len + sizeof("service:") + 4);
+    char *at = b->text;
+    b->refs = 1;
+    b->pub.type = type;
+    b->pub.username = put(&at, STR(""), username);
+    b->pub.name = put(&at, STR(""), name);
+    b->pub.email = put(&at, STR(""), email);
+    b->pub.actor = put_actor(&at, type, username);
+    return &b->pub;
+}
+
+Caller *caller_ref(const Caller *c)
+{
+    CallerBox *b = box(c);
+    b->refs++;
+    return &b->pub;
+}
+
+Caller *caller_unref(Caller *c)
+{
+    if (!c)
+        return NULL;
+    CallerBox *b = box(c);
+    assert(b->refs > 0);
+    if (!--b->refs)
+        free(b);
+    return NULL;
+}

@@ -1,0 +1,25 @@
+/* A JWK set (RFC 7517): the keys in it that can verify what we accept. Immutable once parsed. */
+#pragma once
+
+#include <cjose/cjose.h>
+#include "base/err.h"
+#include "base/str.h"
+
+#define JWK_SET_BYTES_MAX ((size_t)1 << 20)
+#define KID_MAX ((size_t)256)
+
+typedef enum JwkType { JWK_RSA, JWK_P256 } JwkType;
+
+typedef struct Jwk {
+    JwkType type;
+    char *kid, *alg; /* alg NULL = any that fits the type */
+    cjose_jwk_t *key;
+} Jwk;
+
+typedef struct JwkSet JwkSet;
+/* ERR_MALFORMED when it is no set or holds no key for us. Keys of other kinds are left out. */
+int jwk_set_parse(Str json, JwkSet **ret, Err *err);
+JwkSet *jwk_set_free(JwkSet *s);
+DEFINE_CLEANUP(JwkSet, jwk_set_free)
+const Jwk *jwk_set_find(const JwkSet *s, Str kid); /* NULL when absent; s may be NULL */
+size_t jwk_set_len(const JwkSet *s);

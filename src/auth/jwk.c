@@ -1,0 +1,120 @@
+#include "jwk-internal.h"
+#include "base/mem.h"
+#include "base/vec.h"
+#include "json/json.h"
+
+#define KEYS_MAX 256
+#define RSA_BITS_MIN 2048
+#define RSA_BITS_MAX 8192
+
+struct JwkSet {
+    VEC_OF(Jwk)
+    keys;
+};
+
+JwkSet *jwk_set_free(JwkSet *s)
+{
+    if (!s)
+        return NULL;
+    VEC_FOREACH (&s->keys, k) {
+        cjose_jwk_release(k->key);
+        free(k->kid);
+        free(k->alg);
+    }
+    vec_free(&s->keys);
+    free(s);
+    return NULL;
+}
+
+static bool is_rsa_alg(Str alg)
+{
+    return str_eqz(alg, "RS256") || str_eqz(alg, "RS384") || str_eqz(alg, "RS512");
+}
+
+/* Says what a key is for by its own account: type, and that it may verify signatures. */
+static bool is_wanted(const json_t *j, JwkType *ret)
+{
+    Str kty = json_get_strv(j, "kty"), alg = json_get_strv(j, "alg"), use = json_get_strv(j, "use");
+    if (use.ptr && !str_eqz(use, "sig"))
+        return false;
+    if (str_eqz(kty, "RSA")) {
+        *ret = JWK_RSA;
+        return !alg.ptr || is_rsa_alg(alg);
+    }
+    if (str_eqz(kty, "EC") && str_eqz(json_get_strv(j, "crv"), "P-256")) {
+        *ret = JWK_P256;
+        return !alg.ptr || str_eqz(alg, "ES256");
+    }
+    return false;
+}
+
+/* The public parts only: cjose has no use for more, and neither have we. */
+static char *public_text(const json_t *j)
+{
+    static const char *const names[] = {"kty", "kid", "n", "e", "crv", "x", "y"};
+    CLEANUP_JSON json_t *pub = json_object();
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (json_object_get(j, names[i]))
+            json_object_set(pub, names[i], json_object_get(j, names[i]));
+    return json_dumps(pub, JSON_COMPACT);
+}
+
+static cjose_jwk_t *import_key(const json_t *j, JwkType type)
+{
+    cjose_err why;
+    CLEANUP_FREE char *text = public_text(j);
+    cjose_jwk_t *key = text ? cjose_jwk_import(text, strlen(text), &why) : NULL;
+    if (!key || type != JWK_RSA)
+        return key;
+    size_t bits = cjose_jwk_get_keysize(key, &why);
+    if (bits >= RSA_BITS_MIN && bits <= RSA_BITS_MAX)
+        return key;
+    cjose_jwk_release(key);
+    return NULL;
+}
+
+static void add_key(JwkSet *s, const json_t *j)
+{
+    JwkType type;
+    Str kid = json_get_strv(j, "kid"), alg = json_get_strv(j, "alg");
+    if (!kid.len || kid.len > KID_MAX || jwk_set_find(s, kid) || !is_wanted(j, &type))
+        return;
+    cjose_jwk_t *key = import_key(j, type);
+    if (key)
+        vec_push(&s->keys, ((Jwk){type, str_dup(kid), alg.ptr ? str_dup(alg) : NULL, key}));
+}
+
+int jwk_set_parse(Str text, JwkSet **ret, Err *err)
+{
+    CLEANUP_JSON json_t *j = NULL;
+    int rc = json_parse(text, &j, err);
+    if (rc < 0)
+        return rc;
+    const json_t *keys = json_get_arr(j, "keys");
+    if (!keys)
+        return err_set(err, ERR_MALFORMED, "not a JWK set");
+    if (json_array_size(keys) > KEYS_MAX)
+        return err_set(err, ERR_MALFORMED, "more than %d keys", KEYS_MAX);
+    CLEANUP(jwk_set_freep) JwkSet *s = xnew(JwkSet);
+    for (size_t i = 0; i < json_array_size(keys); i++)
+        add_key(s, json_array_get(keys, i));
+    if (!s->keys.len)
+        return err_set(err, ERR_MALFORMED,
+                       "no RSA (2048 bits or more) or P-256 key with a kid among %zu keys",
+                       json_array_size(keys));
+    *ret = TAKE(s);
+    return 0;
+}
+
+const Jwk *jwk_set_find(const JwkSet *s, Str kid)
+{
+    for (size_t i = 0; s && i < s->keys.len; i++)
+        if (str_eqz(kid, s->keys.ptr[i].kid))
+            return &s->keys.ptr[i];
+    return NULL;
+}
+
+size_t jwk_set_len(const JwkSet *s)
+{
+    return s ? s->keys.len : 0;
+}
