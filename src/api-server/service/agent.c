@@ -278,6 +278,7 @@ static int insert_started_session(Op *op, Tx *tx, Obj **ret, Err *err)
     obj_set_str(session, FIELD_ID, str_from(id));
     obj_set_str(session, SESSION_KUBE_CR_NAME, str_from(id));
     obj_set_str(session, SESSION_AGENT_ID, obj_str(op->agent, FIELD_ID));
+    obj_set_str(session, SESSION_START_GUARD, obj_str(op->agent, FIELD_ID));
     obj_set_str(session, SESSION_PHASE, str_from(phase_name(PHASE_PENDING)));
     session_new_run(session, tx_now(tx));
     if (*op->caller->username)

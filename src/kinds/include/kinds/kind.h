@@ -125,7 +125,9 @@ enum { SESSION_NAME = FIELD_FIRST, SESSION_PROJECT_ID, SESSION_AGENT_ID, SESSION
        SESSION_COMPLETION_TIME, SESSION_SDK_SESSION_ID, SESSION_SDK_RESTART_COUNT, SESSION_CONDITIONS,
        SESSION_RECONCILED_REPOS, SESSION_RECONCILED_WORKFLOW, SESSION_KUBE_CR_NAME, SESSION_KUBE_CR_UID,
        SESSION_KUBE_NAMESPACE, SESSION_INTERACTIVE /* ours: bool, additive */,
-       SESSION_RUN_ID /* internal: changes at each start; see service */, _SESSION_MAX };
+       SESSION_RUN_ID /* internal: changes at each start; see service */,
+       SESSION_START_GUARD /* internal: the agent's id when agent start made it; one active per agent */,
+       _SESSION_MAX };
 
 /* Session phases. NULL phase is PHASE_NONE. The one table of allowed moves is in kinds/phase.c. */
 typedef enum Phase {

@@ -1,7 +1,7 @@
 /*
- * The two logs that watchers follow: messages of a session, and events of kinds. Rows are only appended. seq counts
- * 1, 2, 3 ... within a session without gaps; hash chains a session's rows (SHA-256 over the previous hash, id, seq,
- * event type, payload and time). Event versions increase over the whole store.
+ * The two logs that watchers follow: messages of a session, and events of kinds. Rows are only appended. seq
+ * counts 1, 2, 3 ... within a session without gaps; hash chains a session's rows (SHA-256 over the previous
+ * hash, id, seq, event type, payload and time). Event versions increase over the whole store.
  */
 #pragma once
 
@@ -27,12 +27,12 @@ Message *message_ref(Message *m);
 Message *message_unref(Message *m); /* NULL-safe, returns NULL */
 
 typedef struct MessageIn {
-    Str session_id;  /* must exist and be live: ERR_NOT_FOUND */
-    Str event_type;  /* 1..255 bytes, no control characters */
-    Str payload;     /* at most MESSAGE_PAYLOAD_MAX: ERR_TOO_LARGE; valid UTF-8 without NUL */
-    Str actor;       /* who pushed: "user:alice", "service", "session:<id>" */
-    Str turn;        /* may be empty */
-    Str request_id;  /* empty = none; the same id again gives the first message back */
+    Str session_id; /* must exist and be live: ERR_NOT_FOUND */
+    Str event_type; /* 1..255 bytes, no control characters */
+    Str payload;    /* at most MESSAGE_PAYLOAD_MAX: ERR_TOO_LARGE; valid UTF-8 without NUL */
+    Str actor;      /* who pushed: "user:alice", "service", "session:<id>" */
+    Str turn;       /* may be empty */
+    Str request_id; /* empty = none; the same id again gives the first message back */
 } MessageIn;
 #define MESSAGE_PAYLOAD_MAX (4194304 - 1024)
 
@@ -43,20 +43,28 @@ int tx_messages_read(Tx *tx, Str session_id, uint64_t after, size_t max_rows, si
                      void *arg, Err *err);
 int tx_message_last_seq(Tx *tx, Str session_id, uint64_t *ret, Err *err); /* 0 when there is none */
 
+/* For a periodic look: every row has a position in the whole log. Calls fn for each session that got rows
+ *behind pos, with its newest seq, and moves *pos to the end. */
+typedef int (*MessageNewsFn)(void *arg, Str session_id, uint64_t last_seq);
+int tx_message_news(Tx *tx, uint64_t *pos, MessageNewsFn fn, void *arg, Err *err);
+int tx_message_position(Tx *tx, uint64_t *ret, Err *err); /* of the newest row */
+
 typedef enum EventType { EVENT_CREATED = 1, EVENT_UPDATED = 2, EVENT_DELETED = 3 } EventType;
 
 typedef struct Event {
     uint64_t version;
     EventType type;
-    const Kind *kind;
+    const Kind *kind;                 /* NULL: a source that this program does not know */
     Str object_id, project_id, owner; /* of the object when it changed; borrowed for the call; may be empty */
 } Event;
 typedef int (*EventFn)(void *arg, const Event *ev);
 int tx_events_read(Tx *tx, uint64_t after, size_t max_rows, EventFn fn, void *arg, Err *err);
 /* Oldest version still kept minus one: a cursor below it must relist. newest: 0 when there is none. */
 int tx_events_range(Tx *tx, uint64_t *ret_oldest, uint64_t *ret_newest, Err *err);
+/* Removes the oldest events, at most some thousand per call; the newest one stays. */
 int tx_events_purge(Tx *tx, WallUsec before, uint64_t *ret_removed, Err *err);
 
-/* Checks every session's chain (or one session's); calls bad() for the first row of each session that does not fit. */
+/* Checks every session's chain (or one session's), and of all sessions also the files (ERR_CORRUPT); calls
+ * bad() for the first row of each session that does not fit. */
 typedef void (*VerifyBad)(void *arg, Str session_id, uint64_t seq, const char *why);
 int store_verify(const char *url, Str session_id, VerifyBad bad, void *arg, uint64_t *ret_rows, Err *err);

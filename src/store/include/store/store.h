@@ -1,11 +1,11 @@
 /*
- * The store. Blocking work is a job: a function that gets a transaction and runs on a worker thread; its completion
- * is posted back to the loop. Writes are grouped: the writer takes every waiting job, runs each in a savepoint of one
- * transaction and commits once; completions go out after the commit, so an acknowledged write is on stable storage.
- * A job that fails is rolled back alone.
+ * The store. Blocking work is a job: a function that gets a transaction and runs on a worker thread; its
+ * completion is posted back to the loop. Writes are grouped: the writer takes every waiting job, runs each in
+ * a savepoint of one transaction and commits once; completions go out after the commit, so an acknowledged
+ * write is on stable storage. A job that fails is rolled back alone.
  *
- * Ordering: completions of one store arrive in commit order. The listener runs on the loop after each commit and
- * before the completions of that commit.
+ * Ordering: completions of one store arrive in commit order. The listener runs on the loop after each commit
+ * and before the completions of that commit.
  */
 #pragma once
 
@@ -20,26 +20,26 @@ typedef struct Store Store;
 typedef struct Tx Tx; /* one job's transaction, valid in its job only, worker thread */
 
 typedef enum StoreMode { STORE_READ, STORE_WRITE } StoreMode;
-typedef int (*StoreJob)(Tx *tx, void *arg, Err *err);              /* worker thread; 0 commits, < 0 rolls back */
-typedef void (*StoreDone)(void *arg, int rc, const Err *err);      /* loop thread */
+typedef int (*StoreJob)(Tx *tx, void *arg, Err *err);         /* worker thread; 0 commits, < 0 rolls back */
+typedef void (*StoreDone)(void *arg, int rc, const Err *err); /* loop thread */
 
 typedef struct StoreOptions {
-    const char *url;        /* "sqlite:PATH" or "sqlite::memory:" (tests) */
-    unsigned readers;       /* reader threads; 0 = 2 */
-    size_t queue_max;       /* waiting jobs; 0 = 10,000; beyond: ERR_UNAVAILABLE */
-    const Clock *clock;     /* NULL = system */
-    bool create;            /* make and migrate a missing or older database */
+    const char *url;    /* "sqlite:PATH" or "sqlite::memory:" (tests: one connection for everything) */
+    unsigned readers;   /* reader threads; 0 = 2 */
+    size_t queue_max;   /* waiting jobs; 0 = 10,000; beyond: ERR_UNAVAILABLE */
+    const Clock *clock; /* NULL = system */
+    bool create;        /* make and migrate a missing or older database */
 } StoreOptions;
 
 /* Opens; refuses a newer schema, and an older one unless `create` (ERR_PRECONDITION says what to run). */
 int store_open(Loop *l, const StoreOptions *o, Store **ret, Err *err);
-Store *store_close(Store *s); /* finishes queued jobs, posts their completions, joins threads */
+Store *store_close(Store *s); /* finishes queued jobs, posts their completions, joins threads; NULL-safe */
 /* Applies missing migrations, each in a transaction of its own; may be run again. For `migrate`. */
 int store_migrate(const char *url, int *ret_from, int *ret_to, Err *err);
 
-/* Loop thread. Returns 0, or -ERR_UNAVAILABLE when the queue is full (then done is not called). */
+/* Any thread. Returns 0, or -ERR_UNAVAILABLE when the queue is full (then done is not called). */
 int store_submit(Store *s, StoreMode mode, StoreJob job, StoreDone done, void *arg, Err *err);
-bool store_healthy(const Store *s, Err *why); /* last write or check went well */
+bool store_healthy(const Store *s, Err *why); /* the last write went well; probes itself while not */
 
 /* What one commit changed. Message references are borrowed for the call. */
 typedef struct CommitNote {
@@ -61,6 +61,7 @@ WallUsec tx_now(const Tx *tx); /* one time per job, microseconds */
 
 /* Live (not soft-deleted) row or ERR_NOT_FOUND "<Kind> with id='<id>' not found". */
 int tx_get(Tx *tx, const Kind *k, Str id, Obj **ret, Err *err);
+int tx_exists(Tx *tx, const Kind *k, Str id, bool *ret, Err *err); /* a live row */
 /* First live row where field = value, or ERR_NOT_FOUND. */
 int tx_find(Tx *tx, const Kind *k, int field, Str value, Obj **ret, Err *err);
 
@@ -74,13 +75,15 @@ typedef struct ListQuery {
 int tx_list(Tx *tx, const Kind *k, const ListQuery *q, ObjList *ret, Err *err);
 
 /* The writes below also insert the events row (outbox) in the same transaction, for kinds that have events.
-   Insert: id (KSUID, or the name), created_at and updated_at are set here unless already set. Unique violations:
-   ERR_CONFLICT "This <Kind> already exists". */
+   Insert: id (KSUID, or the name), created_at and updated_at are set here unless already set. Unique
+   violations: ERR_CONFLICT "This <Kind> already exists". */
 int tx_insert(Tx *tx, Obj *o, Err *err);
-/* Writes only the V_SET/V_NULL columns of `changes`; nothing when all are equal already (*ret_changed false, no
-   event, updated_at untouched). ERR_NOT_FOUND for a missing or deleted row. ret_after may be NULL. */
-int tx_update(Tx *tx, const Kind *k, Str id, const Obj *changes, bool *ret_changed, Obj **ret_after, Err *err);
-int tx_delete(Tx *tx, const Kind *k, Str id, bool *ret_deleted, Err *err); /* soft; false when there was no live row */
+/* Writes only the V_SET/V_NULL columns of `changes`; nothing when all are equal already (*ret_changed false,
+   no event, updated_at untouched). ERR_NOT_FOUND for a missing or deleted row. ret_after may be NULL. */
+int tx_update(Tx *tx, const Kind *k, Str id, const Obj *changes, bool *ret_changed, Obj **ret_after,
+              Err *err);
+int tx_delete(Tx *tx, const Kind *k, Str id, bool *ret_deleted,
+              Err *err); /* soft; false when there was no live row */
 
 /* Idempotency of creates: remembers for 24 h which object a caller's request made. */
 int tx_request_get(Tx *tx, Str caller, Str request_id, char **ret_object_id, Err *err); /* ERR_NOT_FOUND */

@@ -1,0 +1,269 @@
+/*
+ * The log of messages. One writer appends, so the newest row of a session decides seq and hash of the next,
+ * and a row that readers see has no gap before it.
+ */
+#include "store-internal.h"
+
+#define COLUMNS "id, seq, event_type, payload, created_at, actor, turn, hash"
+
+typedef struct Head {
+    uint64_t seq; /* 0 = no row yet */
+    uint8_t hash[SHA256_LEN];
+} Head;
+
+/* ---- reading ---- */
+
+/* A row of COLUMNS. */
+static int read_message(Stmt *st, Str session_id, Message **ret, Err *err)
+{
+    MessageParts p = {
+        .id = stmt_text(st, 0),
+        .session_id = session_id,
+        .seq = (uint64_t)stmt_int(st, 1),
+        .event_type = stmt_text(st, 2),
+        .payload = stmt_text(st, 3),
+        .created_at = stmt_time(st, 4),
+        .actor = stmt_text(st, 5),
+        .turn = stmt_text(st, 6),
+    };
+    Str hash = stmt_blob(st, 7);
+    int rc = message_new(&p, ret, err);
+    if (rc == 0 && hash.len == SHA256_LEN)
+        memcpy((*ret)->hash, hash.ptr, SHA256_LEN);
+    return rc;
+}
+
+static size_t message_bytes(const Message *m)
+{
+    return m->payload.len + m->event_type.len + sizeof(*m);
+}
+
+int tx_messages_read(Tx *tx, Str session_id, uint64_t after, size_t max_rows, size_t max_bytes, MessageFn fn,
+                     void *arg, Err *err)
+{
+    CLEANUP_STMT Stmt *st = NULL;
+    int rc = stmt_use(tx->db,
+                      STR("SELECT " COLUMNS " FROM session_messages WHERE session_id = ?1 AND seq > ?2"
+                          " ORDER BY seq LIMIT ?3"),
+                      &st, err);
+    if (rc < 0)
+        return rc;
+    stmt_bind(st, 1, sql_text(session_id));
+    stmt_bind(st, 2, sql_int(after > INT64_MAX ? INT64_MAX : (int64_t)after));
+    stmt_bind(st, 3, sql_int(max_rows > INT64_MAX ? INT64_MAX : (int64_t)max_rows));
+    size_t bytes = 0;
+    while (bytes < max_bytes && (rc = stmt_step(st, err)) > 0) {
+        Message *m = NULL;
+        rc = read_message(st, session_id, &m, err);
+        if (rc < 0)
+            return rc;
+        bytes += message_bytes(m);
+        rc = fn(arg, m);
+        message_unref(m);
+        if (rc)
+            break;
+    }
+    return rc < 0 ? rc : 0;
+}
+
+static int read_head(Tx *tx, Str session_id, Head *ret, Err *err)
+{
+    CLEANUP_STMT Stmt *st = NULL;
+    int rc = stmt_use(
+        tx->db, STR("SELECT seq, hash FROM session_messages WHERE session_id = ?1 ORDER BY seq DESC LIMIT 1"),
+        &st, err);
+    if (rc < 0)
+        return rc;
+    stmt_bind(st, 1, sql_text(session_id));
+    rc = stmt_step(st, err);
+    if (rc < 0)
+        return rc;
+    *ret = (Head){0};
+    if (rc == 0)
+        return 0;
+    ret->seq = (uint64_t)stmt_int(st, 0);
+    Str hash = stmt_blob(st, 1);
+    if (hash.len == SHA256_LEN)
+        memcpy(ret->hash, hash.ptr, SHA256_LEN);
+    return 0;
+}
+
+int tx_message_last_seq(Tx *tx, Str session_id, uint64_t *ret, Err *err)
+{
+    Head h;
+    int rc = read_head(tx, session_id, &h, err);
+    if (rc == 0)
+        *ret = h.seq;
+    return rc;
+}
+
+int tx_message_news(Tx *tx, uint64_t *pos, MessageNewsFn fn, void *arg, Err *err)
+{
+    CLEANUP_STMT Stmt *st = NULL;
+    int rc = stmt_use(tx->db,
+                      STR("SELECT session_id, max(seq), max(pos) FROM session_messages WHERE pos > ?1"
+                          " GROUP BY session_id"),
+                      &st, err);
+    if (rc < 0)
+        return rc;
+    stmt_bind(st, 1, sql_int((int64_t)*pos));
+    uint64_t newest = *pos;
+    while ((rc = stmt_step(st, err)) > 0) {
+        uint64_t at = (uint64_t)stmt_int(st, 2);
+        newest = at > newest ? at : newest;
+        rc = fn(arg, stmt_text(st, 0), (uint64_t)stmt_int(st, 1));
+        if (rc < 0)
+            return rc;
+    }
+    if (rc == 0)
+        *pos = newest;
+    return rc;
+}
+
+int tx_message_position(Tx *tx, uint64_t *ret, Err *err)
+{
+    CLEANUP_STMT Stmt *st = NULL;
+    int rc = stmt_use(tx->db, STR("SELECT max(pos) FROM session_messages"), &st, err);
+    if (rc == 0)
+        rc = stmt_step(st, err);
+    if (rc < 0)
+        return rc;
+    *ret = (uint64_t)stmt_int(st, 0);
+    return 0;
+}
+
+/* ---- appending ---- */
+
+static bool has_control(Str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        if ((unsigned char)s.ptr[i] < 0x20 || s.ptr[i] == 0x7f)
+            return true;
+    }
+    return false;
+}
+
+static int check_input(const MessageIn *in, Err *err)
+{
+    if (!in->event_type.len)
+        return err_set(err, ERR_INVALID, "event_type is required");
+    if (in->event_type.len > 255)
+        return err_set(err, ERR_INVALID, "event_type must be at most 255 bytes");
+    if (has_control(in->event_type) || !str_is_utf8(in->event_type))
+        return err_set(err, ERR_INVALID, "event_type must not hold control characters");
+    if (in->payload.len > MESSAGE_PAYLOAD_MAX)
+        return err_set(err, ERR_TOO_LARGE, "payload is larger than %d bytes", MESSAGE_PAYLOAD_MAX);
+    if (!str_is_utf8(in->payload))
+        return err_set(err, ERR_INVALID, "payload must be UTF-8 without NUL");
+    if (!str_is_utf8(in->turn) || !str_is_utf8(in->actor) || !str_is_utf8(in->request_id))
+        return err_set(err, ERR_INVALID, "turn, actor and request id must be UTF-8 without NUL");
+    return 0;
+}
+
+static int check_session(Tx *tx, Str session_id, Err *err)
+{
+    bool live = false;
+    int rc = tx_exists(tx, &kind_session, session_id, &live, err);
+    if (rc < 0)
+        return rc;
+    return live ? 0 : err_set(err, ERR_NOT_FOUND, "session not found");
+}
+
+/* What the same request made before: 1 and *ret, or 0. */
+static int find_request(Tx *tx, const MessageIn *in, Message **ret, Err *err)
+{
+    CLEANUP_STMT Stmt *st = NULL;
+    int rc = stmt_use(
+        tx->db, STR("SELECT " COLUMNS " FROM session_messages WHERE session_id = ?1 AND request_id = ?2"),
+        &st, err);
+    if (rc < 0)
+        return rc;
+    stmt_bind(st, 1, sql_text(in->session_id));
+    stmt_bind(st, 2, sql_text(in->request_id));
+    rc = stmt_step(st, err);
+    if (rc <= 0)
+        return rc;
+    rc = read_message(st, in->session_id, ret, err);
+    return rc < 0 ? rc : 1;
+}
+
+static int next_message(Tx *tx, const MessageIn *in, Message **ret, Err *err)
+{
+    Head head;
+    int rc = read_head(tx, in->session_id, &head, err);
+    if (rc < 0)
+        return rc;
+    if (!head.seq)
+        message_hash_seed(tx->w->sha, in->session_id, head.hash);
+    char id[KSUID_LEN + 1];
+    ksuid_new(id, tx->now);
+    MessageParts p = {
+        .id = str_from(id),
+        .session_id = in->session_id,
+        .event_type = in->event_type,
+        .payload = in->payload,
+        .actor = in->actor,
+        .turn = in->turn,
+        .seq = head.seq + 1,
+        .created_at = tx->now,
+    };
+    Message *m = NULL;
+    rc = message_new(&p, &m, err);
+    if (rc < 0)
+        return rc;
+    message_hash(tx->w->sha, head.hash, &p, m->hash);
+    *ret = m;
+    return 0;
+}
+
+static int insert_message(Tx *tx, const Message *m, Str request_id, Err *err)
+{
+    CLEANUP_STMT Stmt *st = NULL;
+    int rc = stmt_use(tx->db,
+                      STR("INSERT INTO session_messages (session_id, request_id, " COLUMNS ")"
+                          " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"),
+                      &st, err);
+    if (rc < 0)
+        return rc;
+    stmt_bind(st, 1, sql_text(m->session_id));
+    stmt_bind(st, 2, sql_text_or_null(request_id));
+    stmt_bind(st, 3, sql_text(str_from(m->id)));
+    stmt_bind(st, 4, sql_int((int64_t)m->seq));
+    stmt_bind(st, 5, sql_text(m->event_type));
+    stmt_bind(st, 6, sql_text(m->payload));
+    stmt_bind(st, 7, sql_time(m->created_at));
+    stmt_bind(st, 8, sql_text(m->actor));
+    stmt_bind(st, 9, sql_text_or_null(m->turn));
+    stmt_bind(st, 10, sql_blob(m->hash, sizeof(m->hash)));
+    return stmt_run(st, err);
+}
+
+static void message_unrefp(Message **m)
+{
+    message_unref(*m);
+}
+
+int tx_message_append(Tx *tx, const MessageIn *in, Message **ret, Err *err)
+{
+    CLEANUP(message_unrefp) Message *m = NULL;
+    int rc = check_input(in, err);
+    if (rc == 0)
+        rc = tx_change(tx, err);
+    if (rc == 0)
+        rc = check_session(tx, in->session_id, err);
+    if (rc == 0 && in->request_id.len)
+        rc = find_request(tx, in, &m, err);
+    if (rc == 0) {
+        rc = next_message(tx, in, &m, err);
+        if (rc == 0)
+            rc = insert_message(tx, m, in->request_id, err);
+        if (rc == 0) {
+            vec_push(&tx->w->messages, message_ref(m));
+            tx->w->bytes += message_bytes(m);
+        }
+    }
+    if (rc < 0)
+        return rc;
+    *ret = TAKE(m);
+    return 0;
+}

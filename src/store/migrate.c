@@ -1,0 +1,438 @@
+/*
+ * The schema, as numbered steps. Ids are the reference's where a step makes the same table, so that its
+ * databases can be taken over; ours follow. Tables of kinds come from the kinds' tables: a step makes the
+ * table with the columns of today; every run adds the columns that were born later ("kinds/<table>.<column>")
+ * and the indexes.
+ */
+#include "base/map.h"
+#include "store-internal.h"
+
+#define SQL_MAX ((size_t)256 << 10)
+
+typedef struct Migration Migration;
+struct Migration {
+    const char *id;
+    int (*up)(Db *db, const Migration *m, Err *err);
+    const Kind *kind;
+    const char *sql; /* $KEY, $INT, $TIME, $BLOB, $SERIAL stand for types of the dialect */
+};
+
+/* ---- building statements ---- */
+
+static const char *type_word(const Dialect *d, Str word)
+{
+    const struct {
+        Str word;
+        const char *type;
+    } words[] = {
+        {STR("KEY"), d->key},
+        {STR("INT"), d->types[FT_INT64]},
+        {STR("TIME"), d->types[FT_TIME]},
+        {STR("TEXT"), d->types[FT_STRING]},
+        {STR("BLOB"), d->blob},
+        {STR("SERIAL"), d->serial},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (str_eq(word, words[i].word))
+            return words[i].type;
+    }
+    abort(); /* a word that is in none of our own texts */
+}
+
+static void expand(Buf *out, const Dialect *d, const char *sql)
+{
+    while (*sql) {
+        if (*sql != '$') {
+            buf_addc(out, *sql++);
+            continue;
+        }
+        const char *word = ++sql;
+        while (*sql >= 'A' && *sql <= 'Z')
+            sql++;
+        buf_addz(out, type_word(d, (Str){word, (size_t)(sql - word)}));
+    }
+}
+
+static int run_text(Db *db, Buf *b, Err *err)
+{
+    int rc = buf_check(b, err);
+    return rc < 0 ? rc : db->be->exec(db, b->data, err);
+}
+
+static int up_sql(Db *db, const Migration *m, Err *err)
+{
+    CLEANUP_BUF Buf b = BUF_INIT(SQL_MAX);
+    expand(&b, db->be->dialect, m->sql);
+    return run_text(db, &b, err);
+}
+
+static const char *column_type(const Dialect *d, const Kind *k, size_t field)
+{
+    return field == FIELD_ID ? d->key : d->types[k->fields[field].type];
+}
+
+/* An index over live rows. Its name says what it holds. */
+static void add_index(Buf *b, const Kind *k, bool unique, const char *columns, const char *name)
+{
+    buf_addf(b, "CREATE %sINDEX IF NOT EXISTS %s_%s ON %s (%s) WHERE deleted_at IS NULL;",
+             unique ? "UNIQUE " : "", k->table, name, k->table, columns);
+}
+
+/* Lists of a parent or of a project come in order of creation. */
+static void add_list_index(Buf *b, const Kind *k, int field)
+{
+    if (field < FIELD_FIRST)
+        return;
+    const char *c = field_column(&k->fields[field]);
+    CLEANUP_FREE char *columns = xasprintf("%s, created_at, id", c);
+    add_index(b, k, false, columns, c);
+}
+
+static void add_unique_index(Buf *b, const Kind *k, size_t field)
+{
+    const Field *f = &k->fields[field];
+    const char *c = field_column(f);
+    CLEANUP_FREE char *name = xasprintf("%s_unique", c);
+    if (f->flags & F_UNIQUE) {
+        add_index(b, k, true, c, name);
+    } else if (f->flags & F_UNIQUE_IN_PARENT && k->parent_field >= 0) {
+        CLEANUP_FREE char *columns = xasprintf("%s, %s", field_column(&k->fields[k->parent_field]), c);
+        add_index(b, k, true, columns, name);
+    }
+}
+
+static void add_indexes(Buf *b, const Kind *k)
+{
+    add_index(b, k, false, "created_at, id", "live");
+    add_list_index(b, k, k->project_field);
+    if (k->parent_field != k->project_field)
+        add_list_index(b, k, k->parent_field);
+    for (size_t i = FIELD_FIRST; i < k->n_fields; i++)
+        add_unique_index(b, k, i);
+}
+
+static int up_kind(Db *db, const Migration *m, Err *err)
+{
+    CLEANUP_BUF Buf b = BUF_INIT(SQL_MAX);
+    const Kind *k = m->kind;
+    const Dialect *d = db->be->dialect;
+    buf_addf(&b, "CREATE TABLE IF NOT EXISTS %s (", k->table);
+    for (size_t i = 0; i < k->n_fields; i++) {
+        if (field_stored(&k->fields[i]))
+            buf_addf(&b, "%s %s%s, ", field_column(&k->fields[i]), column_type(d, k, i),
+                     i == FIELD_ID ? " NOT NULL PRIMARY KEY" : "");
+    }
+    buf_addf(&b, "deleted_at %s);", d->types[FT_TIME]);
+    return run_text(db, &b, err);
+}
+
+/* ---- the steps ---- */
+
+/* Those that make the reference's tables come first: columns are completed behind them. */
+#define N_TABLES 8
+static const Migration steps[] = {
+    {"202309020925", up_sql, NULL,
+     "CREATE TABLE IF NOT EXISTS events (version $SERIAL, id $KEY NOT NULL, source $TEXT NOT NULL,"
+     " source_id $KEY NOT NULL, event_type $TEXT NOT NULL, project_id $KEY, owner $TEXT, created_at $TIME "
+     "NOT NULL,"
+     " reconciled_date $TIME);"},
+    {"202503100001", up_sql, NULL,
+     "CREATE TABLE IF NOT EXISTS session_messages (pos $SERIAL, id $KEY NOT NULL, session_id $KEY NOT NULL,"
+     " seq $INT NOT NULL, event_type $TEXT NOT NULL, payload $TEXT NOT NULL, created_at $TIME NOT NULL,"
+     " actor $TEXT NOT NULL, turn $TEXT, hash $BLOB NOT NULL, request_id $TEXT, UNIQUE (session_id, seq));"
+     "CREATE UNIQUE INDEX IF NOT EXISTS session_messages_request ON session_messages (session_id, request_id)"
+     " WHERE request_id IS NOT NULL;"},
+    {"202602132218", up_kind, &kind_session, NULL},
+    {"202602150010", up_kind, &kind_project, NULL},
+    {"202602150020", up_kind, &kind_project_settings, NULL},
+    {"202602171358", up_kind, &kind_user, NULL},
+    {"202603211930", up_kind, &kind_agent, NULL},
+    {"202603211931", up_kind, &kind_inbox_message, NULL},
+    /* Ours. */
+    {"202609010001", up_sql, NULL,
+     "CREATE TABLE usage (session_id $KEY NOT NULL, seq $INT NOT NULL, turn $TEXT, model $TEXT, input_tokens "
+     "$INT,"
+     " output_tokens $INT, cached_tokens $INT, cost_micros $INT, wall_ms $INT, created_at $TIME NOT NULL,"
+     " PRIMARY KEY (session_id, seq));"
+     "CREATE TABLE records (session_id $KEY NOT NULL, seq $INT NOT NULL, turn $TEXT, kind $TEXT NOT NULL,"
+     " payload $TEXT NOT NULL, created_at $TIME NOT NULL, PRIMARY KEY (session_id, seq));"
+     "CREATE TABLE requests (caller $TEXT NOT NULL, request_id $TEXT NOT NULL, object_id $KEY NOT NULL,"
+     " created_at $TIME NOT NULL, PRIMARY KEY (caller, request_id));"
+     "CREATE INDEX requests_age ON requests (created_at);"
+     /* How long each log is kept; NULL = for ever. */
+     "CREATE TABLE retention (log $TEXT NOT NULL PRIMARY KEY, keep_days $INT);"
+     "INSERT INTO retention (log, keep_days) VALUES ('events', 7), ('session_messages', NULL), ('usage', "
+     "NULL),"
+     " ('records', 30);"
+     /* Written now and then to see whether the disk takes writes again. */
+     "CREATE TABLE health (id $INT NOT NULL PRIMARY KEY, checked_at $TIME NOT NULL);"},
+    {"202609010002", up_sql, NULL,
+     "CREATE INDEX IF NOT EXISTS sessions_agent_id ON sessions (agent_id, created_at, id) WHERE deleted_at "
+     "IS NULL;"
+     /* One active session per agent, among those that agent start made. docs/decisions/0011-start-guard.md */
+     "CREATE UNIQUE INDEX IF NOT EXISTS sessions_start_guard ON sessions (start_guard) WHERE deleted_at IS "
+     "NULL"
+     " AND start_guard IS NOT NULL AND phase IN ('Pending', 'Creating', 'Running');"},
+};
+
+/* ---- what is applied ---- */
+
+static int applied(Db *db, Map **ret, Err *err)
+{
+    CLEANUP(map_freep) Map *ids = map_new();
+    CLEANUP_STMT Stmt *st = NULL;
+    int rc = stmt_use(db, STR("SELECT id FROM migrations"), &st, err);
+    while (rc >= 0 && (rc = stmt_step(st, err)) > 0)
+        map_put(ids, stmt_text(st, 0), ids);
+    if (rc < 0)
+        return rc;
+    *ret = TAKE(ids);
+    return 0;
+}
+
+static int count_column(void *arg, Str name)
+{
+    ++*(int *)arg;
+    return 0;
+}
+
+static int has_table(Db *db, const char *table, bool *ret, Err *err)
+{
+    int n = 0;
+    int rc = db->be->columns(db, table, count_column, &n, err);
+    *ret = n > 0;
+    return rc;
+}
+
+static int record(Db *db, const char *id, Err *err)
+{
+    CLEANUP_STMT Stmt *st = NULL;
+    int rc = stmt_use(db, STR("INSERT INTO migrations (id) VALUES (?1)"), &st, err);
+    if (rc < 0)
+        return rc;
+    stmt_bind(st, 1, sql_text(str_from(id)));
+    return stmt_run(st, err);
+}
+
+/* ---- columns that a kind has and its table has not, and the indexes ---- */
+
+typedef struct Columns {
+    const Kind *kind;
+    Map *have;
+} Columns;
+
+static int note_column(void *arg, Str name)
+{
+    Columns *c = arg;
+    map_put(c->have, name, c);
+    return 0;
+}
+
+/* The first stored field without a column, or -1. */
+static int missing_column(Db *db, const Kind *k, int *ret, Err *err)
+{
+    CLEANUP(map_freep) Map *have = map_new();
+    Columns c = {k, have};
+    int rc = db->be->columns(db, k->table, note_column, &c, err);
+    if (rc < 0)
+        return rc;
+    *ret = -1;
+    for (int i = 0; i < (int)k->n_fields && *ret < 0; i++) {
+        if (field_stored(&k->fields[i]) && !map_has(have, str_from(field_column(&k->fields[i]))))
+            *ret = i;
+    }
+    return 0;
+}
+
+static int add_column(Db *db, const Kind *k, int field, Err *err)
+{
+    CLEANUP_BUF Buf b = BUF_INIT(SQL_MAX);
+    const char *c = field_column(&k->fields[field]);
+    buf_addf(&b, "ALTER TABLE %s ADD COLUMN %s %s;", k->table, c,
+             column_type(db->be->dialect, k, (size_t)field));
+    int rc = run_text(db, &b, err);
+    if (rc < 0)
+        return rc;
+    CLEANUP_FREE char *id = xasprintf("kinds/%s.%s", k->table, c);
+    return record(db, id, err);
+}
+
+static int complete_kind(Db *db, const Kind *k, Err *err)
+{
+    int field = -1;
+    int rc = missing_column(db, k, &field, err);
+    while (rc == 0 && field >= 0) {
+        rc = add_column(db, k, field, err);
+        if (rc == 0)
+            rc = missing_column(db, k, &field, err);
+    }
+    if (rc < 0)
+        return rc;
+    CLEANUP_BUF Buf b = BUF_INIT(SQL_MAX);
+    add_indexes(&b, k);
+    return run_text(db, &b, err);
+}
+
+static int complete_all(Db *db, Err *err)
+{
+    size_t n;
+    const Kind *const *kinds = kinds_all(&n);
+    for (size_t i = 0; i < n; i++) {
+        int rc = complete_kind(db, kinds[i], err);
+        if (rc < 0)
+            return err_wrap(err, "columns of %s", kinds[i]->table);
+    }
+    return 0;
+}
+
+/* ---- running ---- */
+
+static const Migration *step_of(Str id)
+{
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+        if (str_eqz(id, steps[i].id))
+            return &steps[i];
+    }
+    return NULL;
+}
+
+static bool is_known(Str id)
+{
+    Str rest = id;
+    if (step_of(id))
+        return true;
+    if (!str_eqz(str_cut(&rest, '/'), "kinds"))
+        return false;
+    Str table = str_cut(&rest, '.');
+    size_t n;
+    const Kind *const *kinds = kinds_all(&n);
+    for (size_t i = 0; i < n; i++) {
+        if (str_eqz(table, kinds[i]->table))
+            return kind_field_by_column(kinds[i], rest) >= 0;
+    }
+    return false;
+}
+
+static int refuse_newer(const Map *ids, Err *err)
+{
+    MAP_FOREACH (ids, it) {
+        if (!is_known(it.key))
+            return err_set(err, ERR_PRECONDITION,
+                           "the database was made by a newer version of this program (step " STR_FMT
+                           "): use that version",
+                           STR_ARG(it.key));
+    }
+    return 0;
+}
+
+/* One step in a transaction of its own. Another process may have been faster: look again inside. */
+static int apply(Db *db, const Migration *m, Err *err)
+{
+    int rc = db->be->begin(db, true, err);
+    if (rc < 0)
+        return rc;
+    Map *ids = NULL;
+    rc = applied(db, &ids, err);
+    bool skip = rc == 0 && map_has(ids, str_from(m->id));
+    map_free(ids);
+    if (rc == 0 && !skip)
+        rc = m->up(db, m, err);
+    if (rc == 0 && !skip)
+        rc = record(db, m->id, err);
+    if (rc == 0)
+        rc = db->be->commit(db, err);
+    if (rc < 0) {
+        db->be->rollback(db);
+        return err_wrap(err, "migration %s", m->id);
+    }
+    return 0;
+}
+
+static int complete_kinds(Db *db, Err *err)
+{
+    int rc = db->be->begin(db, true, err);
+    if (rc == 0)
+        rc = complete_all(db, err);
+    if (rc == 0)
+        rc = db->be->commit(db, err);
+    if (rc < 0)
+        db->be->rollback(db);
+    return rc;
+}
+
+static int count_applied(Db *db, int *ret, Err *err)
+{
+    CLEANUP(map_freep) Map *ids = NULL;
+    int rc = applied(db, &ids, err);
+    if (rc == 0)
+        *ret = (int)map_len(ids);
+    return rc < 0 ? rc : refuse_newer(ids, err);
+}
+
+static int apply_range(Db *db, size_t from, size_t to, Err *err)
+{
+    int rc = 0;
+    for (size_t i = from; rc == 0 && i < to; i++)
+        rc = apply(db, &steps[i], err);
+    return rc;
+}
+
+int migrate_run(Db *db, int *ret_from, int *ret_to, Err *err)
+{
+    int from = 0;
+    int to = 0;
+    int rc = db->be->exec(db, "CREATE TABLE IF NOT EXISTS migrations (id VARCHAR(255) NOT NULL PRIMARY KEY);",
+                          err);
+    if (rc == 0)
+        rc = count_applied(db, &from, err);
+    if (rc == 0)
+        rc = apply_range(db, 0, N_TABLES, err);
+    if (rc == 0)
+        rc = complete_kinds(db, err);
+    if (rc == 0)
+        rc = apply_range(db, N_TABLES, ARRAY_LEN(steps), err);
+    if (rc == 0)
+        rc = count_applied(db, &to, err);
+    if (rc < 0)
+        return rc;
+    if (ret_from)
+        *ret_from = from;
+    if (ret_to)
+        *ret_to = to;
+    return 0;
+}
+
+static int refuse_older(Db *db, const Map *ids, Err *err)
+{
+    bool complete = true;
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++)
+        complete = complete && map_has(ids, str_from(steps[i].id));
+    size_t n;
+    const Kind *const *kinds = kinds_all(&n);
+    for (size_t i = 0; complete && i < n; i++) {
+        int field = -1;
+        int rc = missing_column(db, kinds[i], &field, err);
+        if (rc < 0)
+            return rc;
+        complete = field < 0;
+    }
+    if (complete)
+        return 0;
+    return err_set(err, ERR_PRECONDITION,
+                   "the database is older than this program: run `ambient-api-server migrate`");
+}
+
+int migrate_check(Db *db, Err *err)
+{
+    bool any = false;
+    int rc = has_table(db, "migrations", &any, err);
+    if (rc < 0)
+        return rc;
+    if (!any)
+        return err_set(err, ERR_PRECONDITION, "the database is empty: run `ambient-api-server migrate`");
+    CLEANUP(map_freep) Map *ids = NULL;
+    rc = applied(db, &ids, err);
+    if (rc == 0)
+        rc = refuse_newer(ids, err);
+    return rc < 0 ? rc : refuse_older(db, ids, err);
+}

@@ -1,0 +1,40 @@
+/* The SQLite backend's own structs. */
+#pragma once
+
+#include <sqlite3.h>
+#include "backend-internal.h"
+#include "base/list.h"
+#include "base/map.h"
+
+typedef struct SqliteDb {
+    Db db; /* first */
+    sqlite3 *h;
+    Map *stmts; /* SQL text -> SqliteStmt */
+    List lru;   /* of the cached statements, least recently used first */
+    size_t n_stmts;
+    int wal_frames; /* in the write-ahead log after the last commit */
+} SqliteDb;
+
+typedef struct SqliteStmt {
+    Stmt stmt; /* first */
+    sqlite3_stmt *h;
+    ListLink link;
+    bool cached, busy;
+    int bind_error;
+} SqliteStmt;
+
+/* db.c */
+/* The error of the last call on this connection, in the code that fits. */
+int sqlite_error(sqlite3 *h, Err *err);
+
+/* stmt.c */
+int sqlite_use(Db *db, Str sql, Stmt **ret, Err *err);
+void sqlite_bind(Stmt *st, unsigned param, SqlValue v);
+int sqlite_step(Stmt *st, Err *err);
+SqlValue sqlite_column(Stmt *st, unsigned col, SqlType as);
+void sqlite_done(Stmt *st);
+void sqlite_stmts_free(SqliteDb *d);
+
+/* like.c */
+int sqlite_like_register(sqlite3 *h);
+void sqlite_like_write(Buf *out, const char *column, unsigned param, bool ignore_case);

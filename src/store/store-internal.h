@@ -1,0 +1,138 @@
+/* Inside of the store room: the Store, a job's transaction, and the SQL of the kinds. */
+#pragma once
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include "backend-internal.h"
+#include "base/vec.h"
+#include "crypto/crypto.h"
+#include "queue-internal.h"
+#include "store/store.h"
+
+/* ---- sql.c: statements of a kind, built once from its table ---- */
+
+typedef struct KindSql {
+    const Kind *kind;
+    char *columns;    /* "id, created_at, ...": every field with a column, in table order */
+    char *get;        /* one live row by id */
+    char *get_locked; /* the same, for a change */
+    char *exists;
+    char *insert;
+    char *remove;  /* soft delete; returns project and owner */
+    OrderBy order; /* the kind's default */
+} KindSql;
+
+typedef struct Sql {
+    const Dialect *dialect;
+    KindSql *kinds;
+    size_t n_kinds;
+} Sql;
+int sql_new(const Dialect *d, Sql **ret, Err *err);
+Sql *sql_free(Sql *s);
+/* By table, since a room above may keep a changed copy of a kind. */
+const KindSql *sql_of(const Sql *s, const Kind *k);
+static inline bool field_stored(const Field *f)
+{
+    return !(f->flags & F_IGNORED);
+}
+/* The parameter of an object's field. */
+SqlValue sql_field_value(const Obj *o, int field);
+/* Fills an object from a row that was selected with KindSql.columns. */
+int sql_read_row(Stmt *st, const Kind *k, Obj **ret, Err *err);
+
+/* ---- search.c: a SearchExpr as a condition ---- */
+
+/* What a statement's text is built from: text and parameters side by side. */
+typedef struct Query {
+    Buf sql;
+    VEC_OF(SqlValue)
+    params;
+} Query;
+#define QUERY_INIT ((Query){.sql = BUF_INIT((size_t)1 << 20)})
+void query_done(Query *q);
+void query_param(Query *q, SqlValue v); /* writes its placeholder */
+int query_search(Query *q, const Dialect *d, const Kind *k, const SearchExpr *e, Err *err);
+/* Prepares and binds; the query must outlive the statement. */
+int query_use(Query *q, Db *db, Stmt **ret, Err *err);
+
+/* ---- migrate.c ---- */
+
+/* Applies what is missing. ret_from, ret_to: number of steps before and after; may be NULL. */
+int migrate_run(Db *db, int *ret_from, int *ret_to, Err *err);
+/* ERR_PRECONDITION when the schema is newer than this program, or older. */
+int migrate_check(Db *db, Err *err);
+
+/* ---- transactions ---- */
+
+typedef VEC_OF(Message *)
+MessageVec;
+
+/* One writer's or reader's state: its connection and what its jobs share. */
+typedef struct Worker {
+    Store *store;
+    Db *db;
+    Sha256 *sha;
+    MessageVec messages; /* appended by the jobs of the running batch; owned references */
+    uint64_t last_event; /* of the running batch */
+    size_t bytes;        /* bound by the running batch, roughly */
+} Worker;
+
+struct Tx {
+    Worker *w;
+    Db *db;
+    const Sql *sql;
+    WallUsec now;
+    bool writable, in_savepoint;
+};
+/* Every change goes through here first: the job can then be rolled back alone. */
+int tx_change(Tx *tx, Err *err);
+/* After a change: which event it made, to be told to the listener. */
+int tx_event(Tx *tx, EventType type, const Kind *k, Str id, Str project, Str owner, Err *err);
+
+struct Store {
+    Loop *loop;
+    const Clock *clock;
+    const Backend *be;
+    char *location;
+    Sql *sql;
+    bool private; /* one connection for everything */
+
+    Queue writes, reads;
+    Worker writer;
+    pthread_t writer_thread;
+    Worker *readers;
+    pthread_t *reader_threads;
+    unsigned n_readers, readers_started;
+    bool writer_started;
+
+    StoreListener listener; /* loop thread */
+    void *listener_arg;
+
+    pthread_mutex_t lock;
+    StoreStats stats; /* under lock; queue_len unused */
+    Err sick;         /* under lock; code ERR_OK = healthy */
+};
+
+/* url.c: "sqlite:PATH" */
+int backend_of_url(const char *url, const Backend **ret, const char **ret_location, Err *err);
+
+/* worker.c */
+void *writer_main(void *store);
+void *reader_main(void *worker);
+int worker_open(Worker *w, Store *s, DbRole role, Err *err);
+void worker_close(Worker *w);
+void store_set_sick(Store *s, const Err *why); /* NULL = healthy */
+
+/* message.c */
+typedef struct MessageParts {
+    Str id, session_id, event_type, payload, actor, turn;
+    uint64_t seq;
+    WallUsec created_at;
+} MessageParts;
+/* ERR_UNAVAILABLE when memory is out. The hash is left empty. */
+int message_new(const MessageParts *p, Message **ret, Err *err);
+/* The hash that the first row of a session is chained to. */
+void message_hash_seed(Sha256 *h, Str session_id, uint8_t out[static SHA256_LEN]);
+void message_hash(Sha256 *h, const uint8_t prev[static SHA256_LEN], const MessageParts *p,
+                  uint8_t out[static SHA256_LEN]);
+MessageParts message_parts(const Message *m);
