@@ -32,7 +32,7 @@ static const Flag table[] = {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char program[] = "fuzz", *argv[WORDS_MAX + 2] = {program}, **args = NULL;
-    CLEANUP_FREE char *text = xstrndup((const char *)data, size);
+    CLEANUP_FREE char *text = xmemdup0(data, size);
     int argc = 1;
     for (char *at = text; at && argc <= WORDS_MAX;) {
         argv[argc++] = at;

@@ -43,13 +43,18 @@ char *xstrdup(const char *s)
     return xstrndup(s, strlen(s));
 }
 
-char *xstrndup(const char *s, size_t len)
+char *xstrndup(const char *s, size_t max)
+{
+    return xmemdup0(s, max ? strnlen(s, max) : 0);
+}
+
+char *xmemdup0(const void *p, size_t len)
 {
     if (len == SIZE_MAX)
         out_of_memory();
     char *copy = xmalloc(len + 1);
     if (len)
-        memcpy(copy, s, len);
+        memcpy(copy, p, len);
     copy[len] = '\0';
     return copy;
 }

@@ -112,7 +112,7 @@ Str str_cut(Str *rest, char sep)
 
 char *str_dup(Str s)
 {
-    return xstrndup(s.ptr, s.len);
+    return xmemdup0(s.ptr, s.len);
 }
 
 int str_to_u64(Str s, uint64_t *ret)

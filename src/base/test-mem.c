@@ -22,6 +22,11 @@ static void test_mem__copies(void **state)
     assert_string_equal(b, "abc");
     CLEANUP_FREE char *c = xstrndup(NULL, 0);
     assert_string_equal(c, "");
+    const char unterminated[3] = {'x', '\0', 'y'};
+    CLEANUP_FREE char *e = xstrndup(unterminated, 1000); /* ends at the NUL */
+    assert_string_equal(e, "x");
+    CLEANUP_FREE char *f = xmemdup0(unterminated, 3);
+    assert_memory_equal(f, "x\0y\0", 4);
     CLEANUP_FREE char *d = xasprintf("%s-%d", "x", 7);
     assert_string_equal(d, "x-7");
 }

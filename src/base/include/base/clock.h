@@ -1,6 +1,6 @@
 /*
- * Time. One unit (microseconds), and two types that do not mix: Usec is monotonic and for intervals, WallUsec is
- * since the Unix epoch and for timestamps. Code that waits takes a Clock, so that tests turn a fake one.
+ * Time. One unit (microseconds), and two types that do not mix: Usec is monotonic and for intervals, WallUsec
+ * is since the Unix epoch and for timestamps. Code that waits takes a Clock, so that tests turn a fake one.
  */
 #pragma once
 

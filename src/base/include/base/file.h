@@ -15,11 +15,12 @@ static inline void closep(int *fd)
 
 /* Appends the file to `out`; its maximum bounds the size. ERR_NOT_FOUND when there is no such file. */
 int file_read(const char *path, Buf *out, Err *err);
-/* Temp file in the same directory, fsync, rename, fsync of the directory: the old or the new content, never part. */
+/* Temp file in the same directory, fsync, rename, fsync of the directory: the old or the new content, never
+ * part. */
 int file_write_atomic(const char *path, Str content, mode_t mode, Err *err);
 int dir_make(const char *path, mode_t mode, Err *err); /* with parents; existing is fine */
 bool file_exists(const char *path);
-char *path_join(const char *dir, const char *name);    /* caller frees */
+char *path_join(const char *dir, const char *name); /* caller frees */
 /* Takes an exclusive flock on path (created 0600); -ERR_CONFLICT at once when another process holds it. */
 int file_lock(const char *path, int *ret_fd, Err *err);
 /* Removes a tree without following symbolic links; `root` must be absolute and not "/". */

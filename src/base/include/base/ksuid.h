@@ -1,6 +1,6 @@
 /*
- * KSUID: 4 bytes of seconds since 1400000000 (big endian) and 16 random bytes, base62, 27 characters, sortable by
- * second. https://github.com/segmentio/ksuid
+ * KSUID: 4 bytes of seconds since 1400000000 (big endian) and 16 random bytes, base62, 27 characters,
+ * sortable by second. https://github.com/segmentio/ksuid
  */
 #pragma once
 

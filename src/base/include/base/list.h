@@ -1,4 +1,5 @@
-/* Intrusive doubly linked list. A List is its own sentinel; a ListLink that is in no list points to itself. */
+/* Intrusive doubly linked list. A List is its own sentinel; a ListLink that is in no list points to itself.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -58,4 +59,5 @@ static inline ListLink *list_pop_front(List *list)
 #define LIST_FOREACH(list, it) for (ListLink *it = (list)->next; it != (list); it = it->next)
 /* `it` may be removed and freed in the body. */
 #define LIST_FOREACH_SAFE(list, it)                                                                          \
-    for (ListLink *it = (list)->next, *it##_next = it->next; it != (list); it = it##_next, it##_next = it->next)
+    for (ListLink *it = (list)->next, *it##_next = it->next; it != (list);                                   \
+         it = it##_next, it##_next = it->next)

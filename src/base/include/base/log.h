@@ -1,7 +1,7 @@
 /*
- * Logging: one line per event on standard error, logfmt or JSON, a constant message and typed fields. Thread-safe.
- * Levels: error = somebody must act; warn = handled and unusual; info = a person's timeline; debug = ours.
- * Strings are escaped and cut at 2 KiB; a Secret cannot be logged, it has no field type.
+ * Logging: one line per event on standard error, logfmt or JSON, a constant message and typed fields.
+ * Thread-safe. Levels: error = somebody must act; warn = handled and unusual; info = a person's timeline;
+ * debug = ours. Strings are escaped and cut at 2 KiB; a Secret cannot be logged, it has no field type.
  *
  *     log_info("session started", F_STR("session", id), F_INT("attempt", n));
  */
@@ -13,7 +13,13 @@
 #include "base/err.h"
 
 typedef enum LogLevel { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_OFF } LogLevel;
-typedef enum LogFieldType { LOG_FIELD_END, LOG_FIELD_STR, LOG_FIELD_INT, LOG_FIELD_UINT, LOG_FIELD_BOOL } LogFieldType;
+typedef enum LogFieldType {
+    LOG_FIELD_END,
+    LOG_FIELD_STR,
+    LOG_FIELD_INT,
+    LOG_FIELD_UINT,
+    LOG_FIELD_BOOL
+} LogFieldType;
 typedef struct LogField {
     LogFieldType type;
     const char *key;
@@ -37,7 +43,7 @@ void log_event(LogLevel level, const char *msg, const LogField *fields);
 #define LOG_AT(level, msg, ...)                                                                              \
     do {                                                                                                     \
         if (log_enabled(level))                                                                              \
-            log_event((level), (msg), (const LogField[]){__VA_ARGS__ __VA_OPT__(, ) {0}});                   \
+            log_event((level), (msg), (const LogField[]){__VA_ARGS__ __VA_OPT__(, ){0}});                    \
     } while (0)
 #define log_debug(...) LOG_AT(LOG_DEBUG, __VA_ARGS__)
 #define log_info(...) LOG_AT(LOG_INFO, __VA_ARGS__)

@@ -12,7 +12,10 @@ void *xmalloc(size_t size) __attribute__((malloc, returns_nonnull));
 void *xcalloc(size_t n, size_t size) __attribute__((malloc, returns_nonnull));
 void *xrealloc(void *p, size_t size) __attribute__((returns_nonnull));
 char *xstrdup(const char *s) __attribute__((malloc, returns_nonnull));
-char *xstrndup(const char *s, size_t len) __attribute__((malloc, returns_nonnull)); /* always NUL-terminated */
+/* At most max bytes, up to a NUL like strndup; always NUL-terminated. */
+char *xstrndup(const char *s, size_t max) __attribute__((malloc, returns_nonnull));
+/* Exactly len bytes and a NUL behind them. */
+char *xmemdup0(const void *p, size_t len) __attribute__((malloc, returns_nonnull));
 char *xasprintf(const char *fmt, ...) PRINTF_LIKE(1, 2) __attribute__((malloc, returns_nonnull));
 #define xnew(type) ((type *)xcalloc(1, sizeof(type)))
 

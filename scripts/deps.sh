@@ -1,0 +1,47 @@
+#!/bin/bash
+# Installs the Debian packages that a task needs: deps.sh [build|test|bench]. Does nothing, without network, when all
+# are there. docs/dependencies.md says what each is for.
+set -euo pipefail
+
+build=(gcc make meson ninja-build pkg-config ccache libevent-dev libnghttp2-dev libcurl4-openssl-dev libprotobuf-c-dev
+    protobuf-c-compiler protobuf-compiler libjansson-dev libfyaml-dev libsqlite3-dev libcjose-dev libssl-dev
+    libncurses-dev zlib1g-dev)
+test=(libcmocka-dev clang clang-format-14 libclang-rt-14-dev python3 python3-grpcio python3-protobuf
+    python3-pytest python3-pytest-timeout python3-cryptography python3-jwt python3-yaml curl procps)
+bench=(redis-server redis-tools nginx-light nghttp2-client wrk)
+
+task=${1:-build}
+case $task in
+    build) packages=("${build[@]}") ;;
+    test) packages=("${build[@]}" "${test[@]}") ;;
+    bench) packages=("${build[@]}" "${bench[@]}" python3 python3-grpcio python3-protobuf) ;;
+    *) echo "usage: $0 [build|test|bench]" >&2; exit 2 ;;
+esac
+
+if ! command -v dpkg-query >/dev/null; then
+    echo "deps: not a Debian system. What 'make $task' needs is called, on Debian 12:" >&2
+    echo "  ${packages[*]}" >&2
+    exit 0 # the build says itself what it does not find
+fi
+
+installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null | sed -n 's/^installed //p' || true)
+missing=()
+for package in "${packages[@]}"; do
+    grep -qx -- "$package" <<<"$installed" || missing+=("$package")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+as_root=()
+if [ "$(id -u)" != 0 ]; then
+    if ! command -v sudo >/dev/null; then
+        echo "deps: these packages are missing, and there is neither root nor sudo to install them:" >&2
+        echo "  apt-get install ${missing[*]}" >&2
+        exit 1
+    fi
+    as_root=(sudo)
+fi
+echo "deps: installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
+"${apt[@]}" update
+"${apt[@]}" install -y --no-install-recommends "${missing[@]}"

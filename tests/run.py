@@ -1,0 +1,271 @@
+#!/usr/bin/python3
+"""Builds and runs every suite and sums them up; scripts/test.sh is its front.
+
+Each suite yields Result(passed, failed, skipped, details). What went wrong is printed at once, and the complete output
+of every step is kept in build-asan/results/.
+"""
+import concurrent.futures
+import dataclasses
+import glob
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PYTHON = "/usr/bin/python3"
+RESULTS = os.path.join(ROOT, "build-asan", "results")
+JOBS = str(os.cpu_count() or 2)
+FUZZ_SECONDS = os.environ.get("FUZZ_SECONDS", "4")
+THREADED = ("base", "loop", "store", "hub", "api-server")  # rooms with threads of their own, or that feed them
+SANITIZE = ["-Db_sanitize=address,undefined", "-Db_lundef=false"]
+RACES = ["-Db_sanitize=thread", "-Db_lundef=false"]
+ENVIRONMENT = {
+    "ASAN_OPTIONS": "halt_on_error=1:abort_on_error=1:detect_leaks=1:strict_string_checks=1:"
+                    "detect_stack_use_after_return=1",
+    "UBSAN_OPTIONS": "halt_on_error=1:abort_on_error=1:print_stacktrace=1",
+    "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
+}
+
+
+@dataclasses.dataclass
+class Result:
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def add(self, other):
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+
+
+def run(name, command, timeout, **environment):
+    """Runs one step with its output in a file. Returns (exit status, path of the output)."""
+    log = os.path.join(RESULTS, name + ".log")
+    with open(log, "w", encoding="utf-8") as out:
+        try:
+            step = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                                  timeout=timeout, env={**os.environ, **ENVIRONMENT, **environment})
+            return step.returncode, log
+        except subprocess.TimeoutExpired:
+            out.write(f"\nended after {timeout} s\n")
+            return 124, log
+        except OSError as e:
+            out.write(f"{e}\n")
+            return 127, log
+
+
+def complain(what, log=None, lines=60):
+    print(f"FAILED {what}")
+    if log:
+        with open(log, encoding="utf-8", errors="replace") as f:
+            print("".join("    " + line for line in f.readlines()[-lines:]))
+
+
+def one(name, command, timeout=120, **environment):
+    """A step that is one test: 77 means skipped, as in meson."""
+    status, log = run(name, command, timeout, **environment)
+    if status == 77:
+        with open(log, encoding="utf-8") as f:
+            print(f"skipped {name}: {f.read().strip()}")
+        return Result(skipped=1)
+    if status:
+        complain(name, log)
+        return Result(failed=1)
+    return Result(passed=1)
+
+
+def build(directory, options, compiler="gcc", targets=()):
+    """Sets up and builds. False, after saying why, when that fails."""
+    steps = [["ninja", "-C", directory, "-j", JOBS, *targets]]
+    if not os.path.exists(os.path.join(ROOT, directory, "build.ninja")):
+        steps.insert(0, ["meson", "setup", directory, *options])
+    for number, step in enumerate(steps):
+        status, log = run(f"build-{os.path.basename(directory)}-{number}", step, 900, CC=compiler)
+        if status:
+            complain(f"build of {directory}", log)
+            return False
+    return True
+
+
+def introspect_tests(directory):
+    listed = subprocess.run(["meson", "introspect", "--tests", directory], cwd=ROOT, stdin=subprocess.DEVNULL,
+                            capture_output=True, text=True, check=True).stdout
+    return [t for t in json.loads(listed) if not any(s.endswith("lint") for s in t["suite"])]
+
+
+def count_cases(folder, name):
+    """Sums cmocka's reports of one program and prints the failures."""
+    result = Result()
+    for report in glob.glob(os.path.join(folder, "*.xml")):
+        try:
+            cases = ElementTree.parse(report).getroot().iter("testcase")
+        except ElementTree.ParseError:  # the program ended in the middle
+            continue
+        for case in cases:
+            failures = case.findall("failure") + case.findall("error")
+            if failures:
+                result.failed += 1
+                print(f"FAILED {name}: {case.get('name')}: {(failures[0].text or failures[0].get('message')).strip()}")
+            elif case.find("skipped") is not None:
+                result.skipped += 1
+            else:
+                result.passed += 1
+    return result
+
+
+def run_unit(test, label):
+    """One test program. A program that dies counts as one failure more than its reports say."""
+    name = f"{label}-{test['name']}"
+    folder = os.path.join(RESULTS, name)
+    os.makedirs(folder)
+    environment = {"CMOCKA_MESSAGE_OUTPUT": "XML", "CMOCKA_XML_FILE": os.path.join(folder, "%g.xml")}
+    status, log = run(name, test["cmd"], (test["timeout"] or 30) * 4, **{**test["env"], **environment})
+    result = count_cases(folder, name)
+    if status == 77:
+        result.skipped += 1
+    elif status and not result.failed:
+        complain(f"{name}: exit status {status}", log)
+        result.failed += 1
+    elif not status and not result.passed:
+        result.passed += 1  # not a cmocka program
+    return result
+
+
+def run_units(tests, label):
+    total = Result()
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for result in pool.map(lambda t: run_unit(t, label), tests):
+            total.add(result)
+    return total
+
+
+def suite_plain():
+    return Result(passed=1) if build("build", []) and link("build") else Result(failed=1)
+
+
+def link(directory):
+    status, log = run(f"link-{directory}", ["scripts/link-programs.sh", directory], 60)
+    if status:
+        complain(f"link of {directory}", log)
+    return not status
+
+
+def suite_lint():
+    total = Result()
+    total.add(one("layers", [PYTHON, "tests/layers.py"]))
+    total.add(one("check", [PYTHON, "tests/check.py"]))
+    total.add(one("format", ["scripts/format.sh", "--check"]))
+    directory = next((d for d in ("build", "build-asan") if os.path.exists(f"{ROOT}/{d}/compile_commands.json")), None)
+    if not directory and not build("build-asan", SANITIZE):
+        return Result(total.passed, total.failed + 1, total.skipped)
+    for compiler in ("gcc", "clang"):
+        total.add(one(f"headers-{compiler}", [PYTHON, "tests/headers.py", directory or "build-asan", compiler]))
+    return total
+
+
+def suite_asan():
+    if not build("build-asan", SANITIZE):
+        return Result(failed=1)
+    return run_units(introspect_tests("build-asan"), "asan")
+
+
+def suite_clang():
+    """-Werror is on in optimised builds."""
+    return Result(passed=1) if build("build-clang", [], "clang") else Result(failed=1)
+
+
+def suite_tsan():
+    if not build("build-tsan", RACES, targets=["build.ninja"]):
+        return Result(failed=1)
+    tests = [t for t in introspect_tests("build-tsan") if t["name"] in THREADED]
+    programs = [os.path.relpath(t["cmd"][0], os.path.join(ROOT, "build-tsan")) for t in tests]
+    if not build("build-tsan", RACES, targets=programs):
+        return Result(failed=1)
+    return run_units(tests, "tsan")
+
+
+def fuzz_one(target):
+    name = os.path.basename(target).removeprefix("fuzz-")
+    found = os.path.join(ROOT, "build-fuzz", "corpus", name)
+    seeds = os.path.join(ROOT, "tests", "fuzz", "corpus", name)
+    os.makedirs(found, exist_ok=True)
+    return one(f"fuzz-{name}", [target, f"-max_total_time={FUZZ_SECONDS}", "-timeout=20", "-rss_limit_mb=2048",
+                                f"-artifact_prefix={RESULTS}/fuzz-{name}-", found] +
+               ([seeds] if os.path.isdir(seeds) else []), 120 + int(FUZZ_SECONDS))
+
+
+def suite_fuzz():
+    if not build("build-fuzz", ["-Dfuzz=true", "-Dtests=false"], "clang"):
+        return Result(failed=1)
+    targets = [p for p in sorted(glob.glob(f"{ROOT}/build-fuzz/src/**/fuzz-*", recursive=True))
+               if os.path.isfile(p) and os.access(p, os.X_OK)]
+    total = Result()
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for result in pool.map(fuzz_one, targets):
+            total.add(result)
+    return total
+
+
+def count_pytest(report):
+    total = Result()
+    for suite in ElementTree.parse(report).getroot().iter("testsuite"):
+        bad = int(suite.get("failures")) + int(suite.get("errors"))
+        skipped = int(suite.get("skipped"))
+        total.add(Result(int(suite.get("tests")) - bad - skipped, bad, skipped))
+    return total
+
+
+def suite_pytest():
+    """The programs of the ASan build, seen from outside. A sanitizer report fails even when no test noticed."""
+    if not build("build-asan", SANITIZE) or not link("build-asan"):
+        return Result(failed=1)
+    if not glob.glob(f"{ROOT}/tests/*/test_*.py"):
+        return Result()
+    report, reports = os.path.join(RESULTS, "pytest.xml"), os.path.join(RESULTS, "sanitizer")
+    status, log = run("pytest", [PYTHON, "-m", "pytest", "tests", "-q", "-ra", "--timeout=180", "-p", "no:cacheprovider",
+                                 f"--junitxml={report}"], 900,
+                      MESON_BUILD_ROOT=os.path.join(ROOT, "build-asan"), PYTHONDONTWRITEBYTECODE="1",
+                      ASAN_OPTIONS=ENVIRONMENT["ASAN_OPTIONS"] + f":log_path={reports}",
+                      UBSAN_OPTIONS=ENVIRONMENT["UBSAN_OPTIONS"] + f":log_path={reports}")
+    if status not in (0, 1) or not os.path.exists(report):
+        complain(f"pytest: exit status {status}", log)
+        return Result(failed=1)
+    total = count_pytest(report)
+    if total.failed:
+        complain("pytest", log, 200)
+    for path in glob.glob(reports + ".*"):
+        complain("a program under test", path)
+        total.failed += 1
+    return total
+
+
+SUITES = {"lint": suite_lint, "plain": suite_plain, "asan": suite_asan, "clang": suite_clang, "tsan": suite_tsan,
+          "pytest": suite_pytest, "fuzz": suite_fuzz}
+
+
+def main():
+    wanted = sys.argv[1:] or list(SUITES)
+    unknown = [name for name in wanted if name not in SUITES]
+    if unknown:
+        sys.exit(f"test: no suite {', '.join(unknown)}; there are {', '.join(SUITES)}")
+    shutil.rmtree(RESULTS, ignore_errors=True)
+    os.makedirs(RESULTS)
+    total = Result()
+    for name in wanted:
+        start = time.monotonic()
+        result = SUITES[name]()
+        total.add(result)
+        skipped = f", {result.skipped} skipped" if result.skipped else ""
+        print(f"{name}: {result.passed} ok, {result.failed} not ok{skipped} ({time.monotonic() - start:.0f} s)", flush=True)
+    skipped = f", {total.skipped} skipped" if total.skipped else ""
+    print(f"{total.passed} passed, {total.failed} failed{skipped}")
+    return 1 if total.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
