@@ -1,5 +1,7 @@
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/stat.h>
@@ -164,14 +166,42 @@ static int bound_port(int fd)
     return sa.ss_family == AF_INET6 ? ntohs(((const struct sockaddr_in6 *)&sa)->sin6_port) : 0;
 }
 
+/* "fd:3": a socket that somebody bound and handed to this process. It is checked, as it stays open for ever.
+ */
+static int listen_inherited(const char *address, int *ret, Err *err)
+{
+    int64_t fd;
+    int listening = 0;
+    socklen_t len = sizeof listening;
+    Str number = str_from(address + sizeof("fd:") - 1);
+    if (str_to_i64(number, &fd) < 0 || fd < 0 || fd > INT_MAX)
+        return err_set(err, ERR_INVALID, "listen on %s: no descriptor", address);
+    if (getsockopt((int)fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) < 0)
+        return err_set_errno(err, errno, "listen on %s", address);
+    if (!listening)
+        return err_set(err, ERR_INVALID, "listen on %s: the socket does not listen", address);
+    if (fcntl((int)fd, F_SETFD, FD_CLOEXEC) < 0 || fcntl((int)fd, F_SETFL, O_NONBLOCK) < 0)
+        return err_set_errno(err, errno, "listen on %s", address);
+    *ret = (int)fd;
+    return 0;
+}
+
+static int open_listener(const char *address, int *ret, Err *err)
+{
+    Address a;
+    if (str_starts(str_from(address), STR("fd:")))
+        return listen_inherited(address, ret, err);
+    int rc = address_parse(address, &a, err);
+    if (rc < 0)
+        return rc;
+    return a.unix_path ? listen_unix(a.unix_path, ret, err) : listen_inet(&a, address, ret, err);
+}
+
 int listener_new(Loop *l, const char *address, TlsContext *tls, AcceptFn fn, void *arg, Listener **ret,
                  Err *err)
 {
-    Address a;
     int fd = -1;
-    int rc = address_parse(address, &a, err);
-    if (rc == 0)
-        rc = a.unix_path ? listen_unix(a.unix_path, &fd, err) : listen_inet(&a, address, &fd, err);
+    int rc = open_listener(address, &fd, err);
     if (rc < 0)
         return rc;
     Listener *ls = xnew(Listener);

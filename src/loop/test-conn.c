@@ -515,6 +515,35 @@ static void test_listener__sockets_have_no_delay(void **state)
     pair_free(p);
 }
 
+static void test_listener__takes_over_a_socket_that_listens(void **state)
+{
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    char address[32];
+    assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+    assert_int_equal(listen(fd, 8), 0);
+    snprintf(address, sizeof address, "fd:%d", fd);
+    Pair *p = pair_new(address);
+    assert_int_equal(listener_fd(p->listener), fd);
+    pair_connect(p, "127.0.0.1");
+    pair_free(p);
+}
+
+static void test_listener__descriptors_that_do_not_listen_are_refused(void **state)
+{
+    static const char *const bad[] = {"fd:", "fd:x", "fd:-1", "fd:999999", "fd:99999999999"};
+    Loop *l = test_loop();
+    Listener *ls = NULL;
+    char address[32];
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        assert_true(listener_new(l, bad[i], NULL, accepted, NULL, &ls, NULL) < 0);
+    snprintf(address, sizeof address, "fd:%d", fd);
+    assert_int_equal(listener_new(l, address, NULL, accepted, NULL, &ls, NULL), -ERR_INVALID);
+    close(fd);
+    loop_free(l);
+}
+
 int test_conn_group(void)
 {
     const struct CMUnitTest tests[] = {
@@ -540,6 +569,8 @@ int test_conn_group(void)
         cmocka_unit_test(test_listener__connection_nobody_takes_is_closed),
         cmocka_unit_test(test_listener__pause_leaves_them_in_the_backlog),
         cmocka_unit_test(test_listener__sockets_have_no_delay),
+        cmocka_unit_test(test_listener__takes_over_a_socket_that_listens),
+        cmocka_unit_test(test_listener__descriptors_that_do_not_listen_are_refused),
     };
     return cmocka_run_group_tests_name("conn", tests, NULL, NULL);
 }

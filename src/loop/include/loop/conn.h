@@ -24,9 +24,10 @@ typedef struct ConnOps {
     void (*on_ready)(void *arg);
 } ConnOps;
 
-/* "host:port", ":port", "[::1]:port", "unix:/path"; port 0 = any free one. `fn` gets a Conn to take over with
-   conn_set_ops(), or to free; peer is the numeric address without port ("unix" for a Unix socket). tls NULL =
-   plain. May look up a name, so call it at start only. */
+/* "host:port", ":port", "[::1]:port", "unix:/path"; port 0 = any free one; "fd:3" = a socket that listens
+   already, bound by whoever started this process; it is closed with the listener. `fn` gets a Conn to take
+   over with conn_set_ops(), or to free; peer is the numeric address without port ("unix" for a Unix socket).
+   tls NULL = plain. May look up a name, so call it at start only. */
 typedef void (*AcceptFn)(void *arg, Conn *c, const char *peer);
 int listener_new(Loop *l, const char *address, TlsContext *tls, AcceptFn fn, void *arg, Listener **ret,
                  Err *err);
