@@ -1,0 +1,103 @@
+#include "rpc-internal.h"
+
+#include <assert.h>
+#include "base/log.h"
+#include "base/mem.h"
+
+#define WATCHES_PER_USER 1000
+
+Rpc *rpc_ref(Rpc *r)
+{
+    r->refs++;
+    return r;
+}
+
+void rpc_unref(Rpc *r)
+{
+    assert(r->refs > 0);
+    if (--r->refs)
+        return;
+    event_frames_clear(r);
+    map_free(r->watches_of);
+    free(r->stats);
+    free(r);
+}
+
+static void call_ended(void *arg, GrpcCall *g, GrpcStatus status, Usec duration)
+{
+    Rpc *r = arg;
+    metrics_count(r, g, status, duration);
+    log_debug("rpc", F_STRV("method", grpc_call_path(g)),
+              F_STR("code", status ? err_grpc_name(status) : "OK"), F_STR("peer", grpc_call_peer(g)),
+              F_UINT("us", duration));
+}
+
+int rpc_new(Loop *l, const RpcOptions *o, Rpc **ret, Err *err)
+{
+    static const GrpcServerOps ops = {.on_call = call_begin, .on_end = call_ended};
+    Rpc *r = xnew(Rpc);
+    *r = (Rpc){
+        .loop = l,
+        .service = o->service,
+        .hub = o->hub,
+        .auth = o->auth,
+        .refs = 1,
+        .watches_per_user = o->watches_per_user ? o->watches_per_user : WATCHES_PER_USER,
+        .watches_of = map_new(),
+        .stats = xcalloc(rpc_n_methods, sizeof(MethodStats)),
+    };
+    list_init(&r->watches);
+    int rc = grpc_server_new(l, o->address, o->tls, o->limits ? o->limits : &grpc_limits_default, rpc_methods,
+                             &ops, r, &r->server, err);
+    if (rc < 0) {
+        rpc_unref(r);
+        return rc;
+    }
+    grpc_server_enable_health(r->server);
+    if (o->reflection)
+        grpc_server_enable_reflection(r->server, pb_descriptor_set());
+    *ret = r;
+    return 0;
+}
+
+int rpc_port(const Rpc *r)
+{
+    return grpc_server_port(r->server);
+}
+
+void rpc_set_serving(Rpc *r, bool serving)
+{
+    grpc_server_set_serving(r->server, serving);
+}
+
+static void end_watches(Rpc *r)
+{
+    LIST_FOREACH_SAFE (&r->watches, it) {
+        RpcCall *c = LIST_ENTRY(it, RpcCall, link);
+        if (c->grpc)
+            call_refuse(c, ERR_UNAVAILABLE, "server is shutting down");
+    }
+}
+
+void rpc_drain(Rpc *r, LoopFn done, void *arg)
+{
+    r->draining = true;
+    grpc_server_drain(r->server, done, arg);
+    end_watches(r);
+}
+
+Rpc *rpc_free(Rpc *r)
+{
+    if (!r)
+        return NULL;
+    r->draining = true;
+    r->server = grpc_server_free(r->server);
+    rpc_unref(r);
+    return NULL;
+}
+
+RpcStats rpc_stats(const Rpc *r)
+{
+    GrpcServerStats s = grpc_server_stats(r->server);
+    return (RpcStats){.conns = s.conns, .streams = s.streams, .watches = r->n_watches};
+}
