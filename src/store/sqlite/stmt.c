@@ -22,7 +22,11 @@ static void forget_oldest(SqliteDb *d)
         SqliteStmt *s = LIST_ENTRY(it, SqliteStmt, link);
         if (s->busy)
             continue;
-        map_remove(d->stmts, str_from(sqlite3_sql(s->h)));
+        for (size_t i = 0; i < ARRAY_LEN(d->recent); i++) {
+            if (d->recent[i] == s)
+                d->recent[i] = NULL;
+        }
+        map_remove(d->stmts, (Str){s->sql, s->sql_len});
         list_remove(it);
         d->n_stmts--;
         stmt_free(s);
@@ -40,31 +44,56 @@ static int prepare(SqliteDb *d, Str sql, bool keep, SqliteStmt **ret, Err *err)
     SqliteStmt *s = xnew(SqliteStmt);
     s->stmt.db = &d->db;
     s->h = h;
+    s->sql = sqlite3_sql(h);
+    s->sql_len = sql.len;
     s->cached = keep;
     list_init(&s->link);
     *ret = s;
     return 0;
 }
 
+static SqliteStmt **recent_slot(SqliteDb *d, Str sql)
+{
+    uintptr_t at = (uintptr_t)sql.ptr;
+    return &d->recent[(at ^ at >> 6 ^ at >> 12) % ARRAY_LEN(d->recent)];
+}
+
+static SqliteStmt *find(SqliteDb *d, Str sql)
+{
+    SqliteStmt **slot = recent_slot(d, sql);
+    SqliteStmt *s = *slot;
+    if (!s || s->sql_len != sql.len || memcmp(s->sql, sql.ptr, sql.len) != 0)
+        s = *slot = map_get(d->stmts, sql);
+    return s;
+}
+
+static int prepare_cached(SqliteDb *d, Str sql, SqliteStmt **ret, Err *err)
+{
+    int rc = prepare(d, sql, true, ret, err);
+    if (rc < 0)
+        return rc;
+    if (d->n_stmts++ == STMTS_MAX)
+        forget_oldest(d);
+    map_put(d->stmts, sql, *ret);
+    list_push_back(&d->lru, &(*ret)->link);
+    return 0;
+}
+
 int sqlite_use(Db *db, Str sql, Stmt **ret, Err *err)
 {
     SqliteDb *d = CONTAINER_OF(db, SqliteDb, db);
-    SqliteStmt *s = map_get(d->stmts, sql);
-    if (s && !s->busy) {
+    SqliteStmt *s = find(d, sql);
+    int rc = 0;
+    if (!s)
+        rc = prepare_cached(d, sql, &s, err);
+    else if (s->busy) /* further up the stack: it cannot be shared */
+        rc = prepare(d, sql, false, &s, err);
+    else {
         list_remove(&s->link);
         list_push_back(&d->lru, &s->link);
-    } else {
-        /* A statement that is in use further up the stack cannot be shared. */
-        int rc = prepare(d, sql, !s, &s, err);
-        if (rc < 0)
-            return rc;
-        if (s->cached) {
-            if (d->n_stmts++ == STMTS_MAX)
-                forget_oldest(d);
-            map_put(d->stmts, sql, s);
-            list_push_back(&d->lru, &s->link);
-        }
     }
+    if (rc < 0)
+        return rc;
     s->busy = true;
     *ret = &s->stmt;
     return 0;
