@@ -11,12 +11,18 @@ struct GrpcFrame {
     uint8_t bytes[];
 };
 
+static GrpcFrame *frame_alloc_raw(size_t len)
+{
+    assert(len <= UINT32_MAX);
+    GrpcFrame *f = xmalloc(sizeof(*f) + len);
+    f->refs = 1;
+    f->len = (uint32_t)len;
+    return f;
+}
+
 static GrpcFrame *frame_alloc(size_t message_len)
 {
-    assert(message_len <= UINT32_MAX - GRPC_PREFIX_LEN);
-    GrpcFrame *f = xmalloc(sizeof(*f) + GRPC_PREFIX_LEN + message_len);
-    f->refs = 1;
-    f->len = (uint32_t)(GRPC_PREFIX_LEN + message_len);
+    GrpcFrame *f = frame_alloc_raw(GRPC_PREFIX_LEN + message_len);
     f->bytes[0] = 0; /* not compressed */
     for (int i = 0; i < 4; i++)
         f->bytes[1 + i] = (uint8_t)(message_len >> (24 - 8 * i));
@@ -28,6 +34,14 @@ GrpcFrame *grpc_frame_new(Str message)
     GrpcFrame *f = frame_alloc(message.len);
     if (message.len > 0)
         memcpy(f->bytes + GRPC_PREFIX_LEN, message.ptr, message.len);
+    return f;
+}
+
+GrpcFrame *grpc_frame_raw(Str bytes)
+{
+    GrpcFrame *f = frame_alloc_raw(bytes.len);
+    if (bytes.len > 0)
+        memcpy(f->bytes, bytes.ptr, bytes.len);
     return f;
 }
 

@@ -133,7 +133,7 @@ static void test_batch__waiting_jobs_share_one_commit(void **state)
     }
     StoreStats after = store_stats(f->store);
     assert_int_equal(after.commits - before.commits, 1);
-    assert_int_equal(after.jobs_done - before.jobs_done, N + 1);
+    assert_int_equal(after.jobs_done - before.jobs_done, N + 1 - 34);
     assert_int_equal(after.jobs_failed - before.jobs_failed, 34);
     assert_int_equal(after.batch_max, N + 1);
     assert_int_equal(heard.messages, 66);

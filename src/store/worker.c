@@ -152,7 +152,7 @@ static void batch_count(Store *s, Batch *b, bool committed)
         b->n_failed += j->rc < 0;
     pthread_mutex_lock(&s->lock);
     s->stats.commits += committed;
-    s->stats.jobs_done += b->n;
+    s->stats.jobs_done += b->n - b->n_failed;
     s->stats.jobs_failed += b->n_failed;
     if (b->n > s->stats.batch_max)
         s->stats.batch_max = b->n;
@@ -283,7 +283,7 @@ static void read_job(Worker *w, Job *j)
         j->rc = job_call(w, j, false, &savepoint);
     s->be->rollback(w->db);
     pthread_mutex_lock(&s->lock);
-    s->stats.jobs_done++;
+    s->stats.jobs_done += j->rc >= 0;
     s->stats.jobs_failed += j->rc < 0;
     pthread_mutex_unlock(&s->lock);
     loop_post(s->loop, read_done, j);

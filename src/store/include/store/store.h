@@ -51,7 +51,8 @@ typedef void (*StoreListener)(void *arg, const CommitNote *note);
 void store_set_listener(Store *s, StoreListener fn, void *arg); /* one; loop thread */
 
 typedef struct StoreStats {
-    uint64_t commits, jobs_done, jobs_failed, queue_len, batch_max;
+    uint64_t commits, jobs_done, jobs_failed; /* a job is done or failed */
+    uint64_t queue_len, batch_max;            /* jobs */
 } StoreStats;
 StoreStats store_stats(const Store *s); /* thread-safe snapshot */
 
