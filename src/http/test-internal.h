@@ -30,3 +30,5 @@ static inline Loop *test_loop(void)
 int test_url_group(void);
 int test_sse_group(void);
 int test_client_group(void);
+int test_parser_group(void);
+int test_server_group(void);

@@ -50,7 +50,7 @@ struct Conn {
     bool ended;             /* on_end was called */
     bool above_mark;        /* on_drain is owed */
     bool tls_read_on_write; /* SSL_read() waits for the socket to become writable */
-    bool shut;              /* output side is shut down */
+    bool shut_wanted, shut; /* output side is shut down, or will be once everything is sent */
     ListLink link;          /* in the loop's list while CLOSING */
     LoopTask task;
     struct event read_event, write_event;

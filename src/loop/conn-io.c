@@ -106,7 +106,7 @@ static size_t show(Conn *c, Str bytes)
 
 void conn_show_kept(Conn *c)
 {
-    if (c->paused || c->ended || c->in.len == 0)
+    if (c->paused || c->in.len == 0)
         return;
     size_t used = show(c, buf_str(&c->in));
     if (used == SIZE_MAX || c->state != CONN_OPEN)
@@ -224,13 +224,20 @@ static IoResult tls_write(Conn *c, size_t *sent, char *why, size_t size)
     return IO_OK;
 }
 
-/* All output is with the kernel: tell the peer that no more comes, and wait for its end. */
-static void finish_closing(Conn *c)
+/* All output is with the kernel: tell the peer that no more comes. */
+static void shut_output(Conn *c)
 {
     if (c->ssl && !SSL_in_init(c->ssl))
         SSL_shutdown(c->ssl);
     shutdown(c->fd, SHUT_WR);
     c->shut = true;
+}
+
+/* And wait for its end. */
+static void finish_closing(Conn *c)
+{
+    if (!c->shut)
+        shut_output(c);
     c->write_since = loop_now(c->loop);
     if (c->no_input || c->linger == 0)
         conn_free(c);
@@ -266,7 +273,9 @@ void conn_flush(Conn *c)
     conn_set_writing(c, r == IO_AGAIN);
     if (r == IO_AGAIN)
         conn_watch_clock(c);
-    if (r == IO_OK && c->state == CONN_CLOSING && !c->shut)
+    if (r == IO_OK && c->shut_wanted && !c->shut)
+        shut_output(c);
+    if (r == IO_OK && c->state == CONN_CLOSING)
         finish_closing(c);
     else if (c->above_mark && conn_out_len(c) <= c->low_mark) {
         c->above_mark = false;

@@ -135,7 +135,7 @@ void conn_opened(Conn *c)
     c->read_since = c->write_since = loop_now(c->loop);
     conn_set_reading(c, !c->paused);
     conn_watch_clock(c);
-    if (c->out)
+    if (c->out || c->shut_wanted)
         conn_want(c, WANT_FLUSH);
     if (c->ssl && SSL_has_pending(c->ssl))
         conn_want(c, WANT_READ);
@@ -300,7 +300,7 @@ void conn_set_ops(Conn *c, const ConnOps *ops, void *arg)
 /* NULL when bytes have nowhere to go any more. */
 static struct evbuffer *out_buffer(Conn *c)
 {
-    if (c->state == CONN_DEAD || c->shut)
+    if (c->state == CONN_DEAD || c->shut_wanted)
         return NULL;
     if (!c->out) {
         c->out = evbuffer_new();
@@ -347,6 +347,14 @@ void conn_write_ref(Conn *c, Str bytes, LoopFn release, void *arg)
     if (evbuffer_add_reference(out, bytes.ptr, bytes.len, reference_cb, call) < 0)
         abort();
     wrote(c);
+}
+
+void conn_shut_output(Conn *c)
+{
+    if (c->state == CONN_DEAD)
+        return;
+    c->shut_wanted = true;
+    conn_want(c, WANT_FLUSH);
 }
 
 size_t conn_out_len(const Conn *c)

@@ -37,14 +37,16 @@ static void backoff_over(void *arg)
     update_watch(arg);
 }
 
-/* The new connection belongs to `fn` from here on, also when its handshake could not be started. */
+/* The new connection belongs to `fn` from here on. A plain one may be written to and closed there already. */
 static void hand_over(Listener *ls, int fd, const struct sockaddr *sa, socklen_t len)
 {
     Conn *c = conn_new(ls->loop, fd);
     Err err = {0};
     address_format(sa, len, c->peer);
+    if (!ls->tls)
+        c->state = CONN_OPEN;
     ls->fn(ls->arg, c, c->peer);
-    if (c->state == CONN_DEAD)
+    if (c->state == CONN_DEAD || c->state == CONN_CLOSING)
         return;
     if (!c->ops)
         conn_free(c);

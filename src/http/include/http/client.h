@@ -1,6 +1,6 @@
 /*
- * HTTP client (libcurl's multi interface on the loop): TLS verified, proxies, pooling, redirects refused. Loop
- * thread only. Nothing completes before http_send() returns.
+ * HTTP client (libcurl's multi interface on the loop): TLS verified, proxies, pooling, redirects refused.
+ * Loop thread only. Nothing completes before http_send() returns.
  */
 #pragma once
 
@@ -13,10 +13,10 @@ typedef struct HttpClient HttpClient;
 typedef struct HttpCall HttpCall;
 
 typedef struct HttpClientOptions {
-    const char *ca_file;        /* NULL = the system's */
+    const char *ca_file; /* NULL = the system's */
     bool insecure_skip_verify;
     const char *user_agent;
-    const char *unix_socket;    /* NULL = TCP */
+    const char *unix_socket; /* NULL = TCP */
 } HttpClientOptions;
 
 typedef struct HttpHeader {
@@ -26,34 +26,36 @@ typedef struct HttpHeader {
 
 typedef struct HttpResponse {
     int status;
-    Str body;                   /* whole body; empty for streamed calls */
+    Str body; /* whole body; empty for streamed calls */
     Str content_type;
     /* First value of a response header, ptr NULL when absent. */
     Str (*header)(const struct HttpResponse *r, const char *name);
     void *impl;
 } HttpResponse;
 
-/* err is set (and r NULL) when no answer came: ERR_UNAVAILABLE, ERR_DEADLINE, ERR_TOO_LARGE, ERR_CANCELLED. */
+/* err is set (and r NULL) when no answer came: ERR_UNAVAILABLE, ERR_DEADLINE, ERR_TOO_LARGE, or ERR_INVALID
+   for a request that cannot be sent. */
 typedef void (*HttpDone)(void *arg, const HttpResponse *r, const Err *err);
 /* Streamed bodies: called with pieces as they arrive once the status is 2xx. */
 typedef void (*HttpPiece)(void *arg, Str bytes);
 
 typedef struct HttpRequest {
-    const char *method;         /* "GET" */
+    const char *method; /* "GET" */
     const char *url;
     const HttpHeader *headers;
     size_t n_headers;
-    const Secret *bearer;       /* sent as Authorization: Bearer; NULL = none */
-    Str body;                   /* copied; ptr NULL = no body */
-    Usec timeout;               /* whole call; USEC_NEVER for streams */
-    Usec connect_timeout;       /* 0 = 10 s */
-    size_t body_max;            /* 0 = 64 MiB */
-    HttpPiece on_piece;         /* not NULL: streamed */
-    void (*on_headers)(void *arg, const HttpResponse *r); /* streamed: status and headers are there; may be NULL */
+    const Secret *bearer; /* sent as Authorization: Bearer; NULL = none */
+    Str body;             /* copied; ptr NULL = no body */
+    Usec timeout;         /* whole call; USEC_NEVER for streams */
+    Usec connect_timeout; /* 0 = 10 s */
+    size_t body_max;      /* 0 = 64 MiB */
+    HttpPiece on_piece;   /* not NULL: streamed */
+    /* Streamed: status and headers are there. May be NULL. */
+    void (*on_headers)(void *arg, const HttpResponse *r);
 } HttpRequest;
 
 int http_client_new(Loop *l, const HttpClientOptions *o, HttpClient **ret, Err *err);
-HttpClient *http_client_free(HttpClient *c); /* cancels what runs */
+HttpClient *http_client_free(HttpClient *c);                                          /* cancels what runs */
 HttpCall *http_send(HttpClient *c, const HttpRequest *req, HttpDone done, void *arg); /* never NULL */
 /* Streamed calls: no more pieces until it is taken back (which may call on_piece at once); the peer then has to wait. */
 void http_pause(HttpCall *call, bool paused);
@@ -67,5 +69,5 @@ typedef struct SseEvent {
 typedef void (*SseFn)(void *arg, const SseEvent *ev);
 SseDecoder *sse_decoder_new(size_t event_max, SseFn fn, void *arg);
 int sse_decoder_feed(SseDecoder *d, Str bytes); /* 0, or -ERR_TOO_LARGE */
-Usec sse_decoder_retry(const SseDecoder *d); /* the last "retry:" the server sent; USEC_NEVER = none */
-SseDecoder *sse_decoder_free(SseDecoder *d); /* NULL-safe; allowed in its own callback */
+Usec sse_decoder_retry(const SseDecoder *d);    /* the last "retry:" the server sent; USEC_NEVER = none */
+SseDecoder *sse_decoder_free(SseDecoder *d);    /* NULL-safe; allowed in its own callback */

@@ -1,8 +1,9 @@
 /*
- * HTTP/1.1 server (evhttp). The room knows nothing of routes or kinds: every request reaches one handler.
- * Loop thread only. A request lives until it is answered or its stream ended; its views (path, headers, body) live
- * as long. Malformed, ambiguous (Content-Length beside Transfer-Encoding, several Content-Lengths, obs-fold) and
- * oversize requests are answered here (400, 413, 431) and the connection is closed. RFC 9110, RFC 9112.
+ * HTTP/1.1 server. The room knows nothing of routes or kinds: every request reaches one handler.
+ * Loop thread only. A request lives until it is answered or its stream ended; its views (path, headers, body)
+ * live as long. Malformed, ambiguous (Content-Length beside Transfer-Encoding, several Content-Lengths,
+ * obs-fold) and oversize requests are answered here (400, 413, 431) and the connection is closed. RFC 9110,
+ * RFC 9112.
  */
 #pragma once
 
@@ -16,23 +17,24 @@ typedef struct HttpReq HttpReq;
 typedef struct HttpStream HttpStream;
 
 typedef struct HttpLimits {
-    size_t body_max;          /* 413 beyond */
-    size_t headers_max;       /* 431 beyond */
-    Usec header_timeout;      /* from accept or keep-alive to the end of the headers */
-    Usec idle_timeout;        /* between requests */
-    Usec body_timeout;        /* for the whole body */
-    unsigned conns_max;       /* 503 + Retry-After beyond */
-    unsigned conns_per_peer;  /* 429 beyond */
-    size_t stream_out_max;    /* high mark of a stream's output buffer */
+    size_t body_max;         /* 413 beyond */
+    size_t headers_max;      /* 431 beyond */
+    Usec header_timeout;     /* from accept or keep-alive to the end of the headers */
+    Usec idle_timeout;       /* between requests */
+    Usec body_timeout;       /* for the whole body */
+    unsigned conns_max;      /* 503 + Retry-After beyond */
+    unsigned conns_per_peer; /* 429 beyond */
+    size_t stream_out_max;   /* high mark of a stream's output buffer */
 } HttpLimits;
 extern const HttpLimits http_limits_default;
 
 typedef void (*HttpHandler)(void *arg, HttpReq *req);
-/* Turns an error that this room answers by itself into a body (the API's error object). May be NULL: plain text. */
-typedef void (*HttpErrorBody)(void *arg, ErrCode code, const char *reason, Buf *body, const char **content_type);
+/* Makes the body of an error that this room answers by itself (the API's error object). May be NULL: text. */
+typedef void (*HttpErrorBody)(void *arg, ErrCode code, const char *reason, Buf *body,
+                              const char **content_type);
 
-int http_server_new(Loop *l, const char *address, TlsContext *tls, const HttpLimits *limits, HttpHandler handler,
-                    HttpErrorBody error_body, void *arg, HttpServer **ret, Err *err);
+int http_server_new(Loop *l, const char *address, TlsContext *tls, const HttpLimits *limits,
+                    HttpHandler handler, HttpErrorBody error_body, void *arg, HttpServer **ret, Err *err);
 int http_server_port(const HttpServer *s);
 /* Stops accepting; keep-alive connections close after their answer; `done` when the last one has gone. */
 void http_server_drain(HttpServer *s, LoopFn done, void *arg);
@@ -40,20 +42,23 @@ HttpServer *http_server_free(HttpServer *s); /* cuts what is left; NULL-safe */
 size_t http_server_conns(const HttpServer *s);
 
 /* The request */
-Str http_req_method(const HttpReq *r);            /* "GET" */
-Str http_req_path(const HttpReq *r);              /* percent-decoded, without query */
-Str http_req_raw_target(const HttpReq *r);        /* as sent */
+Str http_req_method(const HttpReq *r);                   /* "GET" */
+Str http_req_path(const HttpReq *r);                     /* percent-decoded, without query */
+Str http_req_raw_target(const HttpReq *r);               /* as sent */
 Str http_req_header(const HttpReq *r, const char *name); /* first value, STR_NULL (ptr NULL) when absent */
 Str http_req_query(const HttpReq *r, const char *name);  /* decoded, first value; ptr NULL when absent */
 Str http_req_body(const HttpReq *r);
 const char *http_req_peer(const HttpReq *r);
-void http_req_set_user(HttpReq *r, void *user, LoopFn on_gone); /* on_gone(user): answered, or the client left */
+/* on_gone(user) is called when the request is over: answered, or the client left. */
+void http_req_set_user(HttpReq *r, void *user, LoopFn on_gone);
 void *http_req_user(const HttpReq *r);
 
-/* The answer: headers first, then exactly one of these. */
-void http_reply_header(HttpReq *r, const char *name, Str value); /* replaces; refuses CR, LF and NUL */
-void http_reply(HttpReq *r, int status, Str body);               /* copies; body may be empty; req is gone after */
-void http_reply_buf(HttpReq *r, int status, Buf *body);          /* moves the bytes, leaves an empty Buf */
+/* The answer: headers first, then exactly one of these. Date, Content-Length, Transfer-Encoding and
+   Connection are set here and ignored when given; a header with control characters is left out. HEAD gets no
+   body. */
+void http_reply_header(HttpReq *r, const char *name, Str value); /* replaces */
+void http_reply(HttpReq *r, int status, Str body);      /* copies; body may be empty; req is gone after */
+void http_reply_buf(HttpReq *r, int status, Buf *body); /* moves the bytes, leaves an empty Buf */
 
 /* A chunked answer of unknown length (SSE, exports). Never compressed; each write goes out at once. */
 typedef struct HttpStreamOps {
@@ -63,4 +68,6 @@ typedef struct HttpStreamOps {
 HttpStream *http_stream_start(HttpReq *r, int status, const HttpStreamOps *ops, void *arg);
 bool http_stream_writable(const HttpStream *s);   /* false: wait for on_drain */
 void http_stream_write(HttpStream *s, Str bytes); /* accepted even when not writable; ask first */
-void http_stream_end(HttpStream *s);              /* last chunk; the stream is gone after */
+/* The same without a copy; `release` is called when the bytes are sent or dropped. */
+void http_stream_write_ref(HttpStream *s, Str bytes, LoopFn release, void *arg);
+void http_stream_end(HttpStream *s); /* last chunk; the stream is gone after */

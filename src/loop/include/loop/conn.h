@@ -18,7 +18,8 @@ typedef struct ConnOps {
     /* The output buffer went below the low mark set by conn_set_low_mark(). */
     void (*on_drain)(void *arg);
     /* The peer ended or the connection broke; no callback comes after it. The owner calls conn_free(). After
-       CONN_EOF the other direction still works: what is written goes out until then. */
+       CONN_EOF the other direction still works: what is written goes out until then, and kept bytes are shown
+       when reading is paused and goes on. */
     void (*on_end)(void *arg, ConnEnd how, const char *why);
     /* Connected (client side; after the TLS handshake), or handshake done (server side). May be NULL. */
     void (*on_ready)(void *arg);
@@ -48,6 +49,7 @@ void conn_write(Conn *c, Str bytes); /* copies */
 /* No copy: `release` is called when the bytes are sent or dropped, and may call nothing of this connection.
  */
 void conn_write_ref(Conn *c, Str bytes, LoopFn release, void *arg);
+void conn_shut_output(Conn *c); /* half-closes once everything is sent; input goes on */
 size_t conn_out_len(const Conn *c);
 void conn_set_low_mark(Conn *c, size_t bytes);
 void conn_read_pause(Conn *c, bool paused); /* going on shows kept bytes again, at the end of the turn */
