@@ -295,10 +295,23 @@ static ErrCode code_of(CURLcode result)
     }
 }
 
+/* Going on makes curl pass on what it holds, inside that call: so it is made by a post. */
 void http_pause(HttpCall *call, bool paused)
 {
-    if (call && call->added && !call->cancelled)
-        curl_easy_pause(call->easy, paused ? CURLPAUSE_RECV : CURLPAUSE_CONT);
+    if (!call || call->cancelled)
+        return;
+    call->resume = !paused;
+    if (call->resume)
+        client_kick(call->client);
+    else if (call->added)
+        curl_easy_pause(call->easy, CURLPAUSE_RECV);
+}
+
+void call_resume(HttpCall *call)
+{
+    if (call->resume && call->added && !call->cancelled)
+        curl_easy_pause(call->easy, CURLPAUSE_CONT);
+    call->resume = false;
 }
 
 void call_finish(HttpCall *call, CURLcode result)

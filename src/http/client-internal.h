@@ -11,7 +11,7 @@ struct HttpClient {
     Timer *timer;
     List waiting, starting; /* calls that curl does not know yet */
     List running;
-    bool start_posted, freed;
+    bool kick_posted, freed;
     char *ca_file, *user_agent, *unix_socket;
     bool insecure;
 };
@@ -21,6 +21,7 @@ struct HttpCall {
     ListLink link; /* in one of the client's lists */
     CURL *easy;
     bool added;     /* to the multi handle */
+    bool resume;    /* asked for by http_pause() */
     bool cancelled; /* nobody wants to hear of it; freed at the end of the turn */
     HttpDone done;
     HttpPiece on_piece;
@@ -38,5 +39,9 @@ struct HttpCall {
 
 /* Never NULL; a request that cannot be sent has `err` set. */
 HttpCall *call_new(HttpClient *c, const HttpRequest *req, HttpDone done, void *arg);
+void call_resume(HttpCall *call);
+/* Has what curl forbids inside its callbacks done by a post: starting calls, and going on with paused ones.
+ */
+void client_kick(HttpClient *c);
 /* Tells the caller and frees the call at the end of the turn. */
 void call_finish(HttpCall *call, CURLcode result);

@@ -152,7 +152,7 @@ HttpClient *http_client_free(HttpClient *c)
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         LIST_FOREACH_SAFE (lists[i], link)
             http_cancel(LIST_ENTRY(link, HttpCall, link));
-    if (!c->start_posted)
+    if (!c->kick_posted)
         loop_defer(c->loop, client_release, c);
     return NULL;
 }
@@ -173,10 +173,10 @@ static void start(HttpClient *c, HttpCall *call)
     }
 }
 
-static void start_waiting(void *arg)
+static void kicked(void *arg)
 {
     HttpClient *c = arg;
-    c->start_posted = false;
+    c->kick_posted = false;
     if (c->freed) {
         loop_defer(c->loop, client_release, c);
         return;
@@ -186,6 +186,16 @@ static void start_waiting(void *arg)
         list_push_back(&c->starting, link);
     while (!list_empty(&c->starting) && !c->freed)
         start(c, LIST_ENTRY(c->starting.next, HttpCall, link));
+    if (!c->freed)
+        LIST_FOREACH (&c->running, link)
+            call_resume(LIST_ENTRY(link, HttpCall, link));
+}
+
+void client_kick(HttpClient *c)
+{
+    if (!c->kick_posted)
+        loop_post(c->loop, kicked, c);
+    c->kick_posted = true;
 }
 
 HttpCall *http_send(HttpClient *c, const HttpRequest *req, HttpDone done, void *arg)
@@ -193,8 +203,6 @@ HttpCall *http_send(HttpClient *c, const HttpRequest *req, HttpDone done, void *
     assert(!c->freed);
     HttpCall *call = call_new(c, req, done, arg);
     list_push_back(&c->waiting, &call->link);
-    if (!c->start_posted)
-        loop_post(c->loop, start_waiting, c);
-    c->start_posted = true;
+    client_kick(c);
     return call;
 }

@@ -338,6 +338,28 @@ static void test_client__streamed(void **state)
     world_free(w);
 }
 
+static void test_client__paused_stream_waits(void **state)
+{
+    World *w = world((const char *[]){CHUNKED "3\r\nabc\r\n", NULL});
+    HttpCall *call = send_to(w, (HttpRequest){.on_piece = on_piece}, "/");
+    PUMP_UNTIL(w->script.loop, w->r.body.len == 3);
+    http_pause(call, true);
+    conn_write(w->script.conns[0], STR("2\r\nde\r\n"));
+    PUMP_UNTIL(w->script.loop, conn_out_len(w->script.conns[0]) == 0);
+    for (int i = 0; i < 5; i++)
+        loop_run_once(w->script.loop, false);
+    assert_int_equal(w->r.body.len, 3);
+    http_pause(call, false);
+    assert_int_equal(w->r.body.len, 3); /* not before it returns */
+    PUMP_UNTIL(w->script.loop, w->r.body.len == 5);
+    http_pause(call, true);
+    http_pause(call, false);
+    conn_write(w->script.conns[0], STR("0\r\n\r\n"));
+    must_answer(w, 1);
+    http_pause(NULL, true);
+    world_free(w);
+}
+
 static void test_client__streamed_error_answer_has_its_body(void **state)
 {
     World *w = world((const char *[]){"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\ngone", NULL});
@@ -451,6 +473,7 @@ int test_client_group(void)
         cmocka_unit_test(test_client__redirects_are_not_followed),
         cmocka_unit_test(test_client__interim_answers_are_skipped),
         cmocka_unit_test(test_client__streamed),
+        cmocka_unit_test(test_client__paused_stream_waits),
         cmocka_unit_test(test_client__streamed_error_answer_has_its_body),
         cmocka_unit_test(test_client__broken_off_stream_is_an_error),
         cmocka_unit_test(test_client__answer_over_the_limit),
