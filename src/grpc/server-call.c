@@ -27,13 +27,6 @@ static void call_move(GrpcCall *c, CallState to)
     c->state = (uint8_t)to;
 }
 
-/* nghttp2's other errors say that the stream is closing, which we hear of in due course. */
-static void h2_check(int rv)
-{
-    if (rv == NGHTTP2_ERR_NOMEM)
-        abort();
-}
-
 static bool call_is_bidi(const GrpcCall *c)
 {
     return c->method && c->method->kind == GRPC_BIDI;
@@ -157,36 +150,20 @@ void srv_call_stream_closed(GrpcCall *c)
 
 /* ---- sending ---- */
 
-typedef struct Fields {
-    nghttp2_nv nv[5];
-    size_t len;
-} Fields;
-
-/* `name` is static; `value` lives until the submission, which copies it. */
-static void field_add(Fields *f, const char *name, const char *value, size_t value_len)
+static void head_add(H2Fields *f, const GrpcCall *c, const char *http_status)
 {
-    union {
-        const char *text;
-        uint8_t *bytes; /* nghttp2 takes pointers to non-const and only reads */
-    } n = {.text = name}, v = {.text = value};
-    assert(f->len < ARRAY_LEN(f->nv));
-    f->nv[f->len++] = (nghttp2_nv){n.bytes, v.bytes, strlen(name), value_len, NGHTTP2_NV_FLAG_NO_COPY_NAME};
+    h2_field_add(f, ":status", str_from(http_status));
+    h2_field_add(f, "content-type", str_from(c->content_type));
 }
 
-static void head_add(Fields *f, const GrpcCall *c, const char *http_status)
-{
-    field_add(f, ":status", http_status, 3);
-    field_add(f, "content-type", c->content_type, strlen(c->content_type));
-}
-
-static void status_add(Fields *f, const GrpcCall *c, char number[static 4], Buf *text)
+static void status_add(H2Fields *f, const GrpcCall *c, char number[static 4], Buf *text)
 {
     snprintf(number, 4, "%u", (unsigned)c->status % 100);
-    field_add(f, "grpc-status", number, strlen(number));
+    h2_field_add(f, "grpc-status", str_from(number));
     if (!c->message)
         return;
     grpc_percent_encode(str_from(c->message), text);
-    field_add(f, "grpc-message", buf_str(text).ptr, text->len);
+    h2_field_add(f, "grpc-message", buf_str(text));
 }
 
 static void call_reset(GrpcCall *c, uint32_t code)
@@ -204,7 +181,7 @@ static ssize_t on_read(nghttp2_session *h2, int32_t stream_id, uint8_t *buf, siz
 
 static void head_submit(GrpcCall *c)
 {
-    Fields f = {0};
+    H2Fields f = {0};
     head_add(&f, c, "200");
     nghttp2_data_provider provider = {.source.ptr = c, .read_callback = on_read};
     call_move(c, CALL_RESPONDING);
@@ -214,7 +191,7 @@ static void head_submit(GrpcCall *c)
 
 static void trailers_submit(GrpcCall *c)
 {
-    Fields f = {0};
+    H2Fields f = {0};
     char number[4];
     CLEANUP_BUF Buf text = BUF_INIT(3 * GRPC_MESSAGE_MAX);
     status_add(&f, c, number, &text);
@@ -224,13 +201,13 @@ static void trailers_submit(GrpcCall *c)
 
 static void trailers_only_submit(GrpcCall *c, const char *http_status, bool tell_encodings)
 {
-    Fields f = {0};
+    H2Fields f = {0};
     char number[4];
     CLEANUP_BUF Buf text = BUF_INIT(3 * GRPC_MESSAGE_MAX);
     head_add(&f, c, http_status);
     status_add(&f, c, number, &text);
     if (tell_encodings)
-        field_add(&f, "grpc-accept-encoding", "identity", strlen("identity"));
+        h2_field_add(&f, "grpc-accept-encoding", STR("identity"));
     call_move(c, CALL_DONE);
     h2_check(nghttp2_submit_response(c->session->h2, c->stream_id, f.nv, f.len, NULL));
     c->session->sink.wake(c->session->sink.arg);
@@ -242,7 +219,7 @@ static void call_set_status(GrpcCall *c, GrpcStatus status, const char *message)
         c->state >= CALL_HANDLING; /* it may be inside on_message: grpc_call_proceed() drops it */
     call_move(c, CALL_ENDING);
     c->status = status;
-    c->message = message && *message ? xstrndup(message, GRPC_MESSAGE_MAX + 4) : NULL;
+    c->message = message && *message ? xstrndup(message, strnlen(message, GRPC_MESSAGE_MAX + 4)) : NULL;
     call_set_due(c, USEC_NEVER);
     if (!handler_reads)
         message_drop(c);

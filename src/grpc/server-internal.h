@@ -16,12 +16,12 @@
  */
 #pragma once
 
-#include <nghttp2/nghttp2.h>
 #include "base/heap.h"
 #include "base/list.h"
 #include "base/map.h"
 #include "base/vec.h"
 #include "grpc/server.h"
+#include "h2-internal.h"
 #include "message-internal.h"
 #include "metadata-internal.h"
 #include "meter-internal.h"

@@ -4,54 +4,39 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-enum {
-    STREAM_WINDOW = 1 << 20,
-    CONN_WINDOW = 8 << 20,
-    SETTINGS_ENTRIES_MAX = 32,
-    OUTBOUND_ACK_MAX = 1000,
-    FRAME_HEAD = 9,
-};
 #define PING_IDLE (10 * 60 * USEC_PER_SEC) /* without streams: only to notice that the peer is gone */
 #define DRAIN_NOTICE_TIMEOUT (5 * USEC_PER_SEC)
 
 /* ---- settings ---- */
-
-static void put_u32(uint8_t *p, uint32_t v)
-{
-    for (int i = 0; i < 4; i++)
-        p[i] = (uint8_t)(v >> (24 - 8 * i));
-}
 
 /* nghttp2 ends a connection that opens more streams than its own setting says; we refuse the stream instead,
    and we count until the handler is done. So nghttp2 is not told, and its SETTINGS frame, which is the first
    thing it writes, goes out with this entry behind its own. */
 static void settings_write(SrvSession *s, const uint8_t *frame, size_t len)
 {
-    uint8_t entry[6] = {0, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS}, head[FRAME_HEAD];
-    assert(len >= FRAME_HEAD && frame[3] == NGHTTP2_SETTINGS);
+    uint8_t entry[6] = {0, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS}, head[H2_FRAME_HEAD];
+    assert(len >= H2_FRAME_HEAD && frame[3] == NGHTTP2_SETTINGS);
     memcpy(head, frame, sizeof(head));
-    head[2] = (uint8_t)(len - FRAME_HEAD + sizeof(entry));
-    put_u32(entry + 2, s->host->limits.streams_per_conn);
+    head[2] = (uint8_t)(len - H2_FRAME_HEAD + sizeof(entry));
+    h2_put_u32(entry + 2, s->host->limits.streams_per_conn);
     s->sink.write(s->sink.arg, (Str){(const char *)head, sizeof(head)});
-    s->sink.write(s->sink.arg, (Str){(const char *)frame + FRAME_HEAD, len - FRAME_HEAD});
+    s->sink.write(s->sink.arg, (Str){(const char *)frame + H2_FRAME_HEAD, len - H2_FRAME_HEAD});
     s->sink.write(s->sink.arg, (Str){(const char *)entry, sizeof(entry)});
 }
 
 static void settings_submit(SrvSession *s)
 {
     const nghttp2_settings_entry iv[] = {
-        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW},
+        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, H2_STREAM_WINDOW},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, (uint32_t)s->host->limits.header_list_max},
         {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
     };
     const uint8_t *frame;
-    if (nghttp2_submit_settings(s->h2, NGHTTP2_FLAG_NONE, iv, ARRAY_LEN(iv)) != 0)
-        abort(); /* out of memory */
+    h2_check(nghttp2_submit_settings(s->h2, NGHTTP2_FLAG_NONE, iv, ARRAY_LEN(iv)));
     ssize_t len = nghttp2_session_mem_send(s->h2, &frame);
     assert(len > 0);
     settings_write(s, frame, (size_t)len);
-    if (nghttp2_session_set_local_window_size(s->h2, NGHTTP2_FLAG_NONE, 0, CONN_WINDOW) != 0)
-        abort();
+    h2_check(nghttp2_session_set_local_window_size(s->h2, NGHTTP2_FLAG_NONE, 0, H2_CONN_WINDOW));
 }
 
 /* ---- nghttp2's callbacks ---- */
@@ -171,6 +156,9 @@ static int on_frame_send(nghttp2_session *h2, const nghttp2_frame *frame, void *
             !nghttp2_session_get_stream_remote_close(h2, frame->hd.stream_id))
             return nghttp2_submit_rst_stream(h2, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
         return 0;
+    case NGHTTP2_GOAWAY:
+        /* Not earlier, as nghttp2 sends pings first: its answer shall say that the notice has arrived. */
+        return s->drain == DRAIN_NOTICE ? nghttp2_submit_ping(h2, NGHTTP2_FLAG_NONE, NULL) : 0;
     default:
         return 0;
     }
@@ -187,11 +175,7 @@ static int on_send_data(nghttp2_session *h2, nghttp2_frame *frame, const uint8_t
 
 static nghttp2_session *h2_new(SrvSession *s)
 {
-    nghttp2_session_callbacks *cb;
-    nghttp2_option *opt;
-    nghttp2_session *h2;
-    if (nghttp2_session_callbacks_new(&cb) != 0 || nghttp2_option_new(&opt) != 0)
-        abort();
+    nghttp2_session_callbacks *cb = h2_callbacks_new();
     nghttp2_session_callbacks_set_on_begin_headers_callback(cb, on_begin_headers);
     nghttp2_session_callbacks_set_on_header_callback(cb, on_header);
     nghttp2_session_callbacks_set_on_frame_recv_callback(cb, on_frame_recv);
@@ -199,17 +183,7 @@ static nghttp2_session *h2_new(SrvSession *s)
     nghttp2_session_callbacks_set_on_stream_close_callback(cb, on_stream_close);
     nghttp2_session_callbacks_set_on_frame_send_callback(cb, on_frame_send);
     nghttp2_session_callbacks_set_send_data_callback(cb, on_send_data);
-    nghttp2_option_set_no_auto_window_update(opt, 1);
-    nghttp2_option_set_no_closed_streams(opt, 1);
-    nghttp2_option_set_max_outbound_ack(opt, OUTBOUND_ACK_MAX);
-    nghttp2_option_set_max_settings(opt, SETTINGS_ENTRIES_MAX);
-    /* We trim values ourselves instead of refusing them. */
-    nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(opt, 1);
-    if (nghttp2_session_server_new2(&h2, cb, s, opt) != 0)
-        abort();
-    nghttp2_session_callbacks_del(cb);
-    nghttp2_option_del(opt);
-    return h2;
+    return h2_new_server(cb, s);
 }
 
 static bool call_due_less(const HeapNode *a, const HeapNode *b)
@@ -255,26 +229,12 @@ SrvSession *srv_session_free(SrvSession *s)
 
 /* ---- bytes ---- */
 
-/* GOAWAY with a reason, written by hand: nghttp2 may be in a state of error. */
-static void goaway_write(SrvSession *s, uint32_t code, const char *reason)
-{
-    uint8_t head[FRAME_HEAD + 8] = {0};
-    size_t len = strlen(reason);
-    assert(len < 200);
-    head[2] = (uint8_t)(8 + len);
-    head[3] = NGHTTP2_GOAWAY;
-    put_u32(head + FRAME_HEAD, (uint32_t)nghttp2_session_get_last_proc_stream_id(s->h2));
-    put_u32(head + FRAME_HEAD + 4, code);
-    s->sink.write(s->sink.arg, (Str){(const char *)head, sizeof(head)});
-    s->sink.write(s->sink.arg, (Str){reason, len});
-}
-
 static void session_end(SrvSession *s, uint32_t code, const char *reason)
 {
     if (s->over)
         return;
     log_debug("grpc connection ended", F_STR("peer", s->peer), F_STR("reason", reason));
-    goaway_write(s, code, reason);
+    h2_goaway_write(&s->sink, nghttp2_session_get_last_proc_stream_id(s->h2), code, reason);
     s->over = true;
     s->sink.wake(s->sink.arg);
 }

@@ -350,7 +350,8 @@ def test_reflection(channel, version):
     assert "grpc.testing.TestService" in names and "grpc.health.v1.Health" in names
 
     def files(r):
-        return [descriptor_pb2.FileDescriptorProto.FromString(b) for b in r.file_descriptor_response.file_descriptor_proto]
+        parse = descriptor_pb2.FileDescriptorProto.FromString
+        return [parse(b) for b in r.file_descriptor_response.file_descriptor_proto]
 
     assert [f.name for f in files(by_symbol)][0] == "ambient/v1/sessions.proto"
     assert {f.name for f in files(by_symbol)} == {

@@ -11,7 +11,8 @@
 typedef struct GrpcFrame GrpcFrame;
 GrpcFrame *grpc_frame_new(Str message);                  /* adds the five-byte prefix; count 1 */
 GrpcFrame *grpc_frame_pack(const ProtobufCMessage *msg); /* count 1 */
-GrpcFrame *grpc_frame_raw(Str bytes); /* as they are, without prefix: for streams of other transports; count 1 */
+GrpcFrame *
+grpc_frame_raw(Str bytes); /* as they are, without prefix: for streams of other transports; count 1 */
 GrpcFrame *grpc_frame_ref(GrpcFrame *f);
 GrpcFrame *grpc_frame_unref(GrpcFrame *f); /* NULL-safe, returns NULL */
 Str grpc_frame_bytes(const GrpcFrame *f);  /* with the prefix */

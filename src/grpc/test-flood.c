@@ -1,0 +1,5 @@
+int run_flood_tests(void);
+int run_flood_tests(void)
+{
+    return 0;
+}
