@@ -1,0 +1,267 @@
+#include "app.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/mem.h"
+#include "base/vec.h"
+#include "http/url.h"
+
+#define PAGE 500
+#define TRIES 3
+
+int app_init(App *app, const Args *args, Err *err)
+{
+    app->args = args;
+    int rc = config_load(opt_str(args, "context"), &app->cfg, err);
+    if (rc == 0)
+        rc = loop_new(&app->loop, err);
+    return rc;
+}
+
+void app_done(App *app)
+{
+    app->client = client_free(app->client);
+    app->loop = loop_free(app->loop);
+    app->token = token_source_free(app->token);
+    app->cfg = config_free(app->cfg);
+}
+
+static const char *api_url(App *app)
+{
+    const char *flag = opt_str(app->args, "api-url");
+    return flag ? flag : config_get(app->cfg, "api_url", NULL);
+}
+
+int app_client(App *app, Err *err)
+{
+    if (app->client)
+        return 0;
+    const char *token = config_get(app->cfg, "access_token", NULL), *url = api_url(app);
+    Url u;
+    if (!token)
+        return err_set(err, ERR_UNAUTHENTICATED, "not logged in; run 'acpctl login' first");
+    if (url_parse(str_from(url), &u, NULL) < 0 || !u.host.len)
+        return err_set(err, ERR_USAGE,
+                       "invalid API URL \"%s\": must include scheme and host (e.g. https://api.corp.net)", url);
+    app->insecure = config_get_bool(app->cfg, "insecure_tls_verify") || opt_bool(app->args, "insecure-skip-tls-verify");
+    app->token = token_source_static(str_from(token));
+    Usec timeout = (Usec)config_get_int(app->cfg, "request_timeout") * USEC_PER_SEC;
+    if (opt_given(app->args, "request-timeout"))
+        timeout = opt_duration(app->args, "request-timeout");
+    ClientOptions o = {
+        .api_url = url,
+        .grpc_address = opt_given(app->args, "api-url") ? NULL : config_get(app->cfg, "grpc_url", NULL),
+        .grpc_tls = str_eqz(u.scheme, "https"),
+        .grpc_host_pattern = getenv("AMBIENT_OPENSHIFT_PATTERN"),
+        .token = app->token,
+        .project = app_project_or_null(app),
+        .user_agent = "acpctl/" AMBIENT_VERSION,
+        .ca_file = config_get(app->cfg, "ca_file", NULL),
+        .insecure_skip_verify = app->insecure,
+        .request_timeout = timeout ? timeout : USEC_NEVER,
+    };
+    return client_new(app->loop, &o, &app->client, err);
+}
+
+const char *app_project_or_null(App *app)
+{
+    const char *flag = opt_str(app->args, "project-id");
+    return flag && *flag ? flag : config_get(app->cfg, "project", NULL);
+}
+
+int app_project(App *app, const char **ret, Err *err)
+{
+    const char *p = app_project_or_null(app);
+    if (!p)
+        return err_set(err, ERR_USAGE,
+                       "no project set; use --project-id, run 'acpctl project <name>' or set AMBIENT_PROJECT");
+    *ret = p;
+    return 0;
+}
+
+/* ---- calls ---- */
+
+typedef struct Waiting {
+    bool done;
+    int status;
+    json_t *body;
+    Err err;
+} Waiting;
+
+static void on_answer(void *arg, const ClientAnswer *a, const Err *err)
+{
+    Waiting *w = arg;
+    w->done = true;
+    w->status = a ? a->status : 0;
+    if (err)
+        w->err = *err;
+    else if (a->body)
+        w->body = json_incref(a->body);
+}
+
+static void call_once(App *app, const char *method, const char *path, Str body, Waiting *w)
+{
+    ClientRequest r = {.method = method, .path = path, .body = body};
+    client_request(app->client, &r, on_answer, w);
+    client_wait(app->loop, &w->done);
+}
+
+static bool worth_retrying(const char *method, const Waiting *w)
+{
+    return strcmp(method, "GET") == 0 && err_info(w->err.code)->may_retry && w->err.code != ERR_DEADLINE;
+}
+
+int app_call(App *app, const char *method, const char *path, const json_t *body, json_t **ret, Err *err)
+{
+    int rc = app_client(app, err);
+    if (rc < 0)
+        return rc;
+    CLEANUP_BUF Buf text = BUF_INIT(64 * 1024 * 1024);
+    if (body)
+        json_write(&text, body);
+    Waiting w = {0};
+    for (unsigned n = 1;; n++) {
+        w = (Waiting){0};
+        call_once(app, method, path, body ? buf_str(&text) : STR_NULL, &w);
+        if (!w.err.code || n >= TRIES || !worth_retrying(method, &w))
+            break;
+        usleep(100000u << n);
+    }
+    if (w.err.code == ERR_UNAUTHENTICATED)
+        return err_set(err, w.err.code, "%s; run 'acpctl login'", w.err.msg);
+    if (w.err.code)
+        return err_set(err, w.err.code, "%s", w.err.msg);
+    if (ret)
+        *ret = w.body;
+    else
+        json_decref(w.body);
+    return 0;
+}
+
+int app_get(App *app, json_t **ret, Err *err, const char *fmt, ...)
+{
+    CLEANUP_BUF Buf path = BUF_INIT(8192);
+    va_list ap;
+    va_start(ap, fmt);
+    buf_vaddf(&path, fmt, ap);
+    va_end(ap);
+    int rc = buf_check(&path, err);
+    return rc < 0 ? rc : app_call(app, "GET", path.data, NULL, ret, err);
+}
+
+/* Pages until a short one; the first page's head is the answer's. */
+int app_list(App *app, const char *path, const char *query, int64_t limit, json_t **ret, Err *err)
+{
+    CLEANUP_JSON json_t *all = NULL;
+    for (int64_t page = 1;; page++) {
+        int64_t size = limit > 0 && limit < PAGE ? limit : PAGE;
+        CLEANUP_JSON json_t *one = NULL;
+        int rc = app_get(app, &one, err, "%s?page=%lld%s%s&size=%lld", path, (long long)page, query ? "&" : "",
+                         query ? query : "", (long long)size);
+        if (rc < 0)
+            return rc;
+        json_t *items = json_get_arr(one, "items");
+        if (!items)
+            return err_set(err, ERR_BAD_GATEWAY, "the server's answer to %s is not a list", path);
+        size_t got = json_array_size(items);
+        if (!all)
+            all = json_incref(one);
+        else
+            json_array_extend(json_get_arr(all, "items"), items);
+        size_t have = json_array_size(json_get_arr(all, "items"));
+        if (got < (size_t)size || (limit > 0 && have >= (size_t)limit) || have >= (size_t)json_get_int(one, "total", 0))
+            break;
+    }
+    json_t *items = json_get_arr(all, "items");
+    while (limit > 0 && json_array_size(items) > (size_t)limit)
+        json_array_remove(items, json_array_size(items) - 1);
+    size_t have = json_array_size(items);
+    json_object_set_new(all, "size", json_integer((json_int_t)have));
+    if (have < (size_t)json_get_int(all, "total", 0))
+        fprintf(stderr, "(showing %zu of %lld)\n", have, (long long)json_get_int(all, "total", 0));
+    *ret = TAKE(all);
+    return 0;
+}
+
+char *path_segment(const char *text)
+{
+    CLEANUP_BUF Buf b = BUF_INIT(8192);
+    url_escape_segment(&b, str_from(text));
+    return buf_take(&b);
+}
+
+char *search_name(const char *name)
+{
+    CLEANUP_BUF Buf plain = BUF_INIT(4096);
+    CLEANUP_BUF Buf b = BUF_INIT(16384);
+    buf_addz(&plain, "name = '");
+    for (const char *p = name; *p; p++) {
+        buf_addc(&plain, *p);
+        if (*p == '\'')
+            buf_addc(&plain, '\'');
+    }
+    buf_addc(&plain, '\'');
+    buf_addz(&b, "search=");
+    url_escape_query(&b, buf_str(&plain));
+    return buf_take(&b);
+}
+
+void body_str(json_t *body, const Args *a, const char *opt, const char *member)
+{
+    if (opt_given(a, opt))
+        json_object_set_new(body, member, json_strv(str_from(opt_str(a, opt))));
+}
+
+void body_int(json_t *body, const Args *a, const char *opt, const char *member)
+{
+    if (opt_int(a, opt))
+        json_object_set_new(body, member, json_integer(opt_int(a, opt)));
+}
+
+void body_float(json_t *body, const Args *a, const char *opt, const char *member)
+{
+    if (opt_given(a, opt) && (opt_float(a, opt) < 0 || opt_float(a, opt) > 0))
+        json_object_set_new(body, member, json_real(opt_float(a, opt)));
+}
+
+int body_env(json_t *body, const Args *a, Err *err)
+{
+    const char *const *words;
+    size_t n = opt_list(a, "env", &words);
+    if (n == 0)
+        return 0;
+    CLEANUP_JSON json_t *env = json_object();
+    for (size_t i = 0; i < n; i++) {
+        Str value = str_from(words[i]), name = str_cut(&value, '=');
+        if (!value.ptr || !name.len)
+            return err_set(err, ERR_USAGE, "--env %s: must be NAME=VALUE", words[i]);
+        CLEANUP_FREE char *key = str_dup(name);
+        json_object_set_new(env, key, json_strv(value));
+    }
+    CLEANUP_BUF Buf text = BUF_INIT(1024 * 1024);
+    json_write_plain(&text, env);
+    json_object_set_new(body, "environment_variables", json_strv(buf_str(&text)));
+    return 0;
+}
+
+int app_confirm(App *app, Err *err, const char *fmt, ...)
+{
+    if (opt_bool(app->args, "yes"))
+        return 1;
+    char line[64];
+    va_list ap;
+    va_start(ap, fmt);
+    vprintf(fmt, ap);
+    va_end(ap);
+    fputs("? [y/N]: ", stdout);
+    fflush(stdout);
+    Str answer = fgets(line, sizeof(line), stdin) ? str_trim(str_from(line)) : STR_NULL;
+    if (!answer.len || str_find_byte(answer, ' ') >= 0)
+        return err_set(err, ERR_USAGE, "interactive confirmation required; use --yes/-y to skip");
+    if (str_ieq(answer, STR("y")) || str_ieq(answer, STR("yes")))
+        return 1;
+    puts("Aborted.");
+    return 0;
+}

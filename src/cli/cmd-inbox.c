@@ -1,0 +1,108 @@
+#include "cmd.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "base/mem.h"
+#include "output.h"
+#include "resource.h"
+
+static int inbox_path(App *app, const Args *a, char **ret, Err *err)
+{
+    if (!opt_given(a, "pa-id"))
+        return err_set(err, ERR_USAGE, "--pa-id is required");
+    CLEANUP_FREE char *agent = NULL;
+    int rc = resource_resolve(app, resource_find("agent"), opt_str(a, "pa-id"), &agent, NULL, err);
+    if (rc == 0)
+        *ret = xasprintf("%s/inbox", agent);
+    return rc;
+}
+
+static int message_path(App *app, const Args *a, char **ret, Err *err)
+{
+    if (!opt_given(a, "msg-id"))
+        return err_set(err, ERR_USAGE, "--msg-id is required");
+    CLEANUP_FREE char *inbox = NULL;
+    int rc = inbox_path(app, a, &inbox, err);
+    if (rc < 0)
+        return rc;
+    CLEANUP_FREE char *id = path_segment(opt_str(a, "msg-id"));
+    *ret = xasprintf("%s/%s", inbox, id);
+    return 0;
+}
+
+int cmd_inbox_list(App *app, const Args *a, Err *err)
+{
+    CLEANUP_FREE char *path = NULL;
+    CLEANUP_JSON json_t *list = NULL;
+    int rc = inbox_path(app, a, &path, err);
+    if (rc == 0)
+        rc = app_list(app, path, opt_bool(a, "unread") ? "search=read+is+null+or+read+%3D+'false'" : NULL,
+                      opt_int(a, "limit"), &list, err);
+    if (rc < 0)
+        return err_wrap(err, "list inbox");
+    return print_list(a, list, "inbox-message",
+                      "ID:id:27 FROM:from_name|from_agent_id:20 BODY:body:50 READ:read:6 AGE:created_at:10",
+                      "No messages in the inbox.", err);
+}
+
+/* --body TEXT, or "-" for standard input. */
+static int read_body(const char *arg, Buf *out, Err *err)
+{
+    if (strcmp(arg, "-") != 0)
+        return buf_addz(out, arg) < 0 ? buf_check(out, err) : 0;
+    char chunk[8192];
+    size_t n;
+    while ((n = fread(chunk, 1, sizeof(chunk), stdin)) > 0)
+        buf_add(out, chunk, n);
+    return buf_check(out, err);
+}
+
+int cmd_inbox_send(App *app, const Args *a, Err *err)
+{
+    CLEANUP_FREE char *path = NULL;
+    CLEANUP_BUF Buf text = BUF_INIT(1024 * 1024);
+    CLEANUP_JSON json_t *body = json_object();
+    CLEANUP_JSON json_t *obj = NULL;
+    if (!opt_given(a, "body"))
+        return err_set(err, ERR_USAGE, "--body is required");
+    int rc = read_body(opt_str(a, "body"), &text, err);
+    if (rc == 0)
+        rc = inbox_path(app, a, &path, err);
+    if (rc < 0)
+        return rc;
+    json_object_set_new(body, "agent_id", json_string(opt_str(a, "pa-id")));
+    json_object_set_new(body, "body", json_strv(buf_str(&text)));
+    body_str(body, a, "from-name", "from_name");
+    body_str(body, a, "from-pa-id", "from_agent_id");
+    rc = app_call(app, "POST", path, body, &obj, err);
+    if (rc < 0)
+        return err_wrap(err, "send to inbox");
+    if (opt_given(a, "output"))
+        return print_object(a, obj, "inbox-message", kind_inbox_message.columns, err);
+    printf("inbox-message/%s sent\n", json_get_str(obj, "id"));
+    return 0;
+}
+
+int cmd_inbox_mark_read(App *app, const Args *a, Err *err)
+{
+    CLEANUP_FREE char *path = NULL;
+    CLEANUP_JSON json_t *body = json_pack("{s:b}", "read", 1);
+    int rc = message_path(app, a, &path, err);
+    if (rc == 0)
+        rc = app_call(app, "PATCH", path, body, NULL, err);
+    if (rc == 0)
+        printf("inbox-message/%s marked as read\n", opt_str(a, "msg-id"));
+    return rc;
+}
+
+int cmd_inbox_delete(App *app, const Args *a, Err *err)
+{
+    CLEANUP_FREE char *path = NULL;
+    int rc = message_path(app, a, &path, err);
+    if (rc == 0)
+        rc = app_call(app, "DELETE", path, NULL, NULL, err);
+    if (rc == 0)
+        printf("inbox-message/%s deleted\n", opt_str(a, "msg-id"));
+    return rc;
+}

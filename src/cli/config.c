@@ -1,0 +1,351 @@
+#include "config.h"
+
+#include <libgen.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "base/file.h"
+#include "base/mem.h"
+#include "http/url.h"
+
+struct Config {
+    char *path, *context;
+    json_t *root;
+    char number[24]; /* scratch of config_get for numbers and booleans */
+};
+
+typedef struct Key {
+    const char *name, *env, *dflt;
+    bool in_context;
+    char type; /* s, i, b */
+} Key;
+
+/* In the order in which they are written. */
+static const Key keys[] = {
+    {"api_url", "AMBIENT_API_URL", "http://localhost:8000", true, 's'},
+    {"grpc_url", "AMBIENT_GRPC_URL", NULL, true, 's'},
+    {"access_token", "AMBIENT_TOKEN", NULL, true, 's'},
+    {"refresh_token", NULL, NULL, true, 's'},
+    {"issuer_url", NULL, NULL, true, 's'},
+    {"client_id", NULL, NULL, true, 's'},
+    {"project", "AMBIENT_PROJECT", NULL, true, 's'},
+    {"ca_file", "AMBIENT_CA_FILE", NULL, true, 's'},
+    {"pager", NULL, NULL, false, 's'},
+    {"request_timeout", "AMBIENT_REQUEST_TIMEOUT", "30", false, 'i'},
+    {"polling_interval", "AMBIENT_POLLING_INTERVAL", "2", false, 'i'},
+    {"insecure_tls_verify", NULL, "false", true, 'b'},
+};
+const char *const config_keys[] = {"api_url",  "grpc_url",        "access_token",     "project",
+                                   "ca_file",  "pager",           "request_timeout",  "polling_interval",
+                                   "insecure_tls_verify", NULL};
+
+static const Key *find_key(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        if (strcmp(keys[i].name, name) == 0)
+            return &keys[i];
+    }
+    return NULL;
+}
+
+bool config_key_known(const char *key)
+{
+    for (const char *const *k = config_keys; *k; k++) {
+        if (strcmp(*k, key) == 0)
+            return true;
+    }
+    return false;
+}
+
+static char *file_path(Err *err)
+{
+    const char *file = getenv("AMBIENT_CONFIG"), *xdg = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
+    if (file && *file)
+        return xstrdup(file);
+    if (xdg && xdg[0] == '/')
+        return path_join(xdg, "ambient/config.json");
+    if (home && home[0] == '/')
+        return path_join(home, ".config/ambient/config.json");
+    err_set(err, ERR_USAGE, "neither AMBIENT_CONFIG, XDG_CONFIG_HOME nor HOME is set");
+    return NULL;
+}
+
+json_t *config_contexts(const Config *c)
+{
+    return json_get_obj(c->root, "contexts");
+}
+
+static json_t *active(const Config *c)
+{
+    return c->context ? json_get_obj(config_contexts(c), c->context) : NULL;
+}
+
+/* A context calls the API's address "server". */
+static const char *context_key(const Key *k)
+{
+    return strcmp(k->name, "api_url") == 0 ? "server" : k->name;
+}
+
+/* "localhost" and its kind become "local"; otherwise the host without "www.". */
+static char *name_from_url(const char *url)
+{
+    Url u;
+    if (!url || url_parse(str_from(url), &u, NULL) < 0)
+        return xstrdup("default");
+    if (str_eqz(u.host, "localhost") || str_eqz(u.host, "127.0.0.1") || str_eqz(u.host, "::1"))
+        return xstrdup("local");
+    Str h = str_starts(u.host, STR("www.")) ? str_slice(u.host, 4, u.host.len) : u.host;
+    return str_dup(h);
+}
+
+/* A flat file becomes one context in memory; it is written so by the next save. */
+static void lift(Config *c)
+{
+    if (config_contexts(c))
+        return;
+    json_t *ctx = json_object();
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        if (keys[i].in_context)
+            json_object_set(ctx, context_key(&keys[i]), json_object_get(c->root, keys[i].name));
+    }
+    CLEANUP_FREE char *name = name_from_url(json_get_str(c->root, "api_url"));
+    json_t *contexts = json_object();
+    json_object_set_new(contexts, name, ctx);
+    json_object_set_new(c->root, "contexts", contexts);
+    json_object_set_new(c->root, "current_context", json_string(name));
+}
+
+static int read_root(Config *c, Err *err)
+{
+    Err e = {0};
+    int rc = json_parse_file(c->path, 1024 * 1024, &c->root, &e);
+    if (rc == -ERR_NOT_FOUND) {
+        c->root = json_object();
+        return 0;
+    }
+    if (rc == 0 && !json_is_object(c->root))
+        rc = err_set(&e, ERR_MALFORMED, "not a JSON object");
+    return rc < 0 ? err_set(err, ERR_USAGE, "load config: parse config file \"%s\": %s", c->path, e.msg) : 0;
+}
+
+int config_load(const char *context, Config **ret, Err *err)
+{
+    CLEANUP(config_freep) Config *c = xnew(Config);
+    c->path = file_path(err);
+    if (!c->path)
+        return -ERR_USAGE;
+    int rc = read_root(c, err);
+    if (rc < 0)
+        return rc;
+    struct stat st;
+    if (config_has_file_token(c) && stat(c->path, &st) == 0 && (st.st_mode & 077))
+        fprintf(stderr, "Warning: %s holds a token and others may read it; run: chmod 600 %s\n", c->path, c->path);
+    bool fresh = json_object_size(c->root) == 0;
+    if (!fresh)
+        lift(c);
+    const char *env = getenv("AMBIENT_CONTEXT");
+    const char *name = context ? context : env && *env ? env : json_get_str(c->root, "current_context");
+    if (name) {
+        c->context = xstrdup(name);
+        if (!active(c))
+            return err_set(err, ERR_USAGE, "no context \"%s\" in %s; see: acpctl config get-contexts", name, c->path);
+    }
+    *ret = TAKE(c);
+    return 0;
+}
+
+Config *config_free(Config *c)
+{
+    if (!c)
+        return NULL;
+    json_decref(c->root);
+    free(c->path);
+    free(c->context);
+    free(c);
+    return NULL;
+}
+
+const char *config_path(const Config *c)
+{
+    return c->path;
+}
+
+const char *config_context(const Config *c)
+{
+    return c->context;
+}
+
+static const char *text_of(const Config *c, const json_t *v)
+{
+    char *scratch = (char *)(uintptr_t)c->number;
+    if (json_is_string(v))
+        return json_string_length(v) ? json_string_value(v) : NULL;
+    if (json_is_integer(v))
+        snprintf(scratch, sizeof(c->number), "%lld", (long long)json_integer_value(v));
+    else if (json_is_boolean(v))
+        snprintf(scratch, sizeof(c->number), "%s", json_is_true(v) ? "true" : "false");
+    else
+        return NULL;
+    return scratch;
+}
+
+static bool env_usable(const Key *k, const char *v)
+{
+    int64_t n;
+    if (!v || !*v)
+        return false;
+    return k->type != 'i' || (str_to_i64(str_from(v), &n) == 0 && n > 0);
+}
+
+const char *config_get(const Config *c, const char *key, ConfigSource *ret_source)
+{
+    ConfigSource ignored;
+    ConfigSource *source = ret_source ? ret_source : &ignored;
+    const Key *k = find_key(key);
+    const char *env = k && k->env ? getenv(k->env) : NULL;
+    if (k && env_usable(k, env))
+        return *source = CONFIG_ENV, env;
+    const char *v = NULL;
+    if (k && k->in_context && active(c))
+        v = text_of(c, json_object_get(active(c), context_key(k)));
+    else if (k)
+        v = text_of(c, json_object_get(c->root, k->name));
+    if (v)
+        return *source = CONFIG_FILE, v;
+    *source = k && k->dflt ? CONFIG_DEFAULT : CONFIG_UNSET;
+    return k ? k->dflt : NULL;
+}
+
+int64_t config_get_int(const Config *c, const char *key)
+{
+    int64_t v = 0;
+    const char *s = config_get(c, key, NULL);
+    return s && str_to_i64(str_from(s), &v) == 0 ? v : 0;
+}
+
+bool config_get_bool(const Config *c, const char *key)
+{
+    const char *s = config_get(c, key, NULL);
+    return s && strcmp(s, "true") == 0;
+}
+
+bool config_has_file_token(const Config *c)
+{
+    const json_t *from = active(c) ? active(c) : c->root;
+    const char *t = json_get_str(from, "access_token");
+    return t && *t;
+}
+
+static json_t *typed(const Key *k, const char *value)
+{
+    int64_t n = 0;
+    if (k && k->type == 'i' && str_to_i64(str_from(value), &n) == 0)
+        return json_integer(n);
+    if (k && k->type == 'b')
+        return json_boolean(strcmp(value, "true") == 0);
+    return json_strv(str_from(value));
+}
+
+void config_set(Config *c, const char *key, const char *value)
+{
+    const Key *k = find_key(key);
+    if (k && k->in_context && !active(c)) {
+        CLEANUP_FREE char *name = name_from_url(strcmp(key, "api_url") == 0 ? value : NULL);
+        (void)config_use_context(c, name, true, NULL);
+    }
+    bool in_context = k && k->in_context;
+    json_t *to = in_context ? active(c) : c->root;
+    if (value)
+        json_object_set_new(to, in_context ? context_key(k) : key, typed(k, value));
+    else
+        json_object_del(to, in_context ? context_key(k) : key);
+}
+
+void config_set_bool(Config *c, const char *key, bool value)
+{
+    config_set(c, key, value ? "true" : NULL);
+}
+
+int config_use_context(Config *c, const char *name, bool create, Err *err)
+{
+    if (!config_contexts(c))
+        json_object_set_new(c->root, "contexts", json_object());
+    if (!json_get_obj(config_contexts(c), name)) {
+        if (!create)
+            return err_set(err, ERR_NOT_FOUND, "no context \"%s\"; see: acpctl config get-contexts", name);
+        json_object_set_new(config_contexts(c), name, json_object());
+    }
+    free(c->context);
+    c->context = xstrdup(name);
+    json_object_set_new(c->root, "current_context", json_string(name));
+    return 0;
+}
+
+int config_rename_context(Config *c, const char *from, const char *to, Err *err)
+{
+    json_t *ctx = json_get_obj(config_contexts(c), from);
+    if (!ctx)
+        return err_set(err, ERR_NOT_FOUND, "no context \"%s\"; see: acpctl config get-contexts", from);
+    if (json_get_obj(config_contexts(c), to))
+        return err_set(err, ERR_CONFLICT, "context \"%s\" exists already", to);
+    json_object_set(config_contexts(c), to, ctx);
+    json_object_del(config_contexts(c), from);
+    return c->context && strcmp(c->context, from) == 0 ? config_use_context(c, to, false, err) : 0;
+}
+
+int config_delete_context(Config *c, const char *name, Err *err)
+{
+    if (json_object_del(config_contexts(c), name) < 0)
+        return err_set(err, ERR_NOT_FOUND, "no context \"%s\"; see: acpctl config get-contexts", name);
+    if (c->context && strcmp(c->context, name) == 0) {
+        free(c->context);
+        c->context = NULL;
+        json_object_del(c->root, "current_context");
+    }
+    return 0;
+}
+
+/* The active context in the flat keys, in the documented order, then everything else as it was. */
+static json_t *in_order(const Config *c)
+{
+    json_t *out = json_object();
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        const json_t *from = keys[i].in_context && active(c) ? active(c) : c->root;
+        const char *name = from == c->root ? keys[i].name : context_key(&keys[i]);
+        if (keys[i].in_context && !c->context)
+            continue; /* no context, no login */
+        json_t *v = json_object_get(from, name);
+        if (v && !(json_is_string(v) && !json_string_length(v)) && !json_is_false(v))
+            json_object_set(out, keys[i].name, v);
+    }
+    const char *key;
+    json_t *v;
+    json_object_foreach (c->root, key, v) {
+        if (!find_key(key))
+            json_object_set(out, key, v);
+    }
+    return out;
+}
+
+int config_save(Config *c, Err *err)
+{
+    CLEANUP_FREE char *copy = xstrdup(c->path);
+    CLEANUP_FREE char *lock_path = xasprintf("%s.lock", c->path);
+    int rc = dir_make(dirname(copy), 0700, err);
+    CLEANUP_FD int lock = -1;
+    for (int i = 0; rc == 0 && i < 100; i++) {
+        rc = file_lock(lock_path, &lock, err);
+        if (rc != -ERR_CONFLICT)
+            break;
+        usleep(20000);
+        rc = i < 99 ? 0 : rc;
+    }
+    if (rc < 0)
+        return err_wrap(err, "save config");
+    CLEANUP_JSON json_t *out = in_order(c);
+    CLEANUP_BUF Buf text = BUF_INIT(1024 * 1024);
+    json_write_pretty(&text, out, 2);
+    buf_truncate(&text, text.len ? text.len - 1 : 0);
+    rc = file_write_atomic(c->path, buf_str(&text), 0600, err);
+    return rc < 0 ? err_wrap(err, "save config") : 0;
+}

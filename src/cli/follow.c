@@ -1,0 +1,241 @@
+#include "follow.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include "base/mem.h"
+#include "output.h"
+#include "render.h"
+
+#define RETRY_MIN (500 * USEC_PER_MSEC)
+#define RETRY_MAX (30 * USEC_PER_SEC)
+#define PHASE_POLL_BUSY (100 * USEC_PER_MSEC) /* after a run ended: the session may be about to */
+#define PHASE_POLL_IDLE (2 * USEC_PER_SEC)
+
+struct Interrupt {
+    App *app;
+    bool *done;
+    SignalWatch *intr, *term;
+};
+
+static void on_intr(void *arg)
+{
+    Interrupt *i = arg;
+    i->app->exit_code = 128 + SIGINT;
+    *i->done = true;
+}
+
+static void on_term(void *arg)
+{
+    Interrupt *i = arg;
+    i->app->exit_code = 128 + SIGTERM;
+    *i->done = true;
+}
+
+Interrupt *interrupt_new(App *app, bool *done)
+{
+    Interrupt *i = xnew(Interrupt);
+    i->app = app;
+    i->done = done;
+    i->intr = signal_watch_new(app->loop, SIGINT, on_intr, i);
+    i->term = signal_watch_new(app->loop, SIGTERM, on_term, i);
+    return i;
+}
+
+Interrupt *interrupt_free(Interrupt *i)
+{
+    if (!i)
+        return NULL;
+    signal_watch_free(i->intr);
+    signal_watch_free(i->term);
+    free(i);
+    return NULL;
+}
+
+typedef struct Follow {
+    App *app;
+    const FollowOptions *o;
+    Render *render;
+    ClientCall *stream, *poll;
+    Timer *retry, *phase_timer;
+    Usec delay, phase_delay;
+    uint64_t seq;
+    bool done, run_failed, connected, terminal_seen;
+    char phase[32];
+    Err err;
+} Follow;
+
+static void open_stream(void *arg);
+
+static void finish(Follow *f)
+{
+    f->done = true;
+}
+
+static void say_reconnect(Follow *f, const char *what)
+{
+    if (f->o->end == FOLLOW_FOR_EVER) {
+        printf("[reconnect] %s\n", what);
+        fflush(stdout);
+    }
+}
+
+/* ---- the stream of messages ---- */
+
+static void on_message(void *arg, Str id, Str data)
+{
+    Follow *f = arg;
+    CLEANUP_JSON json_t *m = NULL;
+    if (f->done || json_parse(data, &m, NULL) < 0 || !json_is_object(m))
+        return;
+    uint64_t seq = (uint64_t)json_get_int(m, "seq", 0);
+    if (seq <= f->seq)
+        return;
+    f->seq = seq;
+    f->delay = RETRY_MIN;
+    if (f->o->json)
+        printf(STR_FMT "\n", STR_ARG(data));
+    RenderEvent ev = render_live(f->render, m, !f->o->json);
+    fflush(stdout);
+    if (ev == RENDER_RUN_STARTED)
+        f->run_failed = false;
+    if (ev == RENDER_RUN_FAILED)
+        f->run_failed = true;
+    bool ended = ev == RENDER_RUN_FINISHED || ev == RENDER_RUN_FAILED;
+    if (ended && f->o->end == FOLLOW_UNTIL_RUN_ENDS)
+        finish(f);
+    if (ended) {
+        f->phase_delay = PHASE_POLL_BUSY;
+        timer_arm(f->phase_timer, f->phase_delay);
+    }
+}
+
+static void on_open(void *arg)
+{
+    Follow *f = arg;
+    f->connected = true;
+}
+
+static void on_stream_end(void *arg, const ClientAnswer *a, const Err *err)
+{
+    Follow *f = arg;
+    f->stream = NULL;
+    if (f->done)
+        return;
+    if (err && (err->code == ERR_NOT_FOUND || err->code == ERR_UNAUTHENTICATED || err->code == ERR_FORBIDDEN)) {
+        f->err = *err;
+        finish(f);
+        return;
+    }
+    if (f->terminal_seen) {
+        finish(f);
+        return;
+    }
+    CLEANUP_FREE char *why = err ? xasprintf("stream not available: %s \xE2\x80\x94 retrying", err->msg)
+                                 : xstrdup("stream ended \xE2\x80\x94 reconnecting");
+    say_reconnect(f, why);
+    f->connected = false;
+    timer_arm(f->retry, err ? f->delay : RETRY_MIN / 5);
+    f->delay = f->delay * 2 > RETRY_MAX ? RETRY_MAX : f->delay * 2;
+}
+
+static void open_stream(void *arg)
+{
+    Follow *f = arg;
+    CLEANUP_FREE char *path = xasprintf("/sessions/%s/messages?after_seq=%llu", f->o->session, (unsigned long long)f->seq);
+    ClientRequest r = {
+        .method = "GET",
+        .path = path,
+        .accept = "text/event-stream",
+        .timeout = USEC_NEVER,
+        .on_event = on_message,
+        .on_open = on_open,
+    };
+    f->stream = client_request(f->app->client, &r, on_stream_end, f);
+}
+
+/* ---- the session's phase: when it is terminal and its last message was shown, there is nothing to wait for ---- */
+
+/* One read of what is left, so that the last messages are shown before the end. */
+static void on_rest(void *arg, const ClientAnswer *a, const Err *err)
+{
+    Follow *f = arg;
+    f->poll = NULL;
+    for (size_t i = 0; !err && i < json_array_size(a->body); i++) {
+        CLEANUP_BUF Buf text = BUF_INIT(16 * 1024 * 1024);
+        json_write_plain(&text, json_array_get(a->body, i));
+        on_message(f, STR_NULL, buf_str(&text));
+    }
+    finish(f);
+}
+
+static void on_phase(void *arg, const ClientAnswer *a, const Err *err)
+{
+    Follow *f = arg;
+    f->poll = NULL;
+    if (f->done)
+        return;
+    if (err && err->code == ERR_NOT_FOUND) {
+        f->err = *err;
+        finish(f);
+        return;
+    }
+    Str phase = err ? STR_NULL : json_get_strv(a->body, "phase");
+    if (phase.len && phase_is_terminal(phase_parse(phase))) {
+        f->terminal_seen = true;
+        snprintf(f->phase, sizeof(f->phase), STR_FMT, STR_ARG(phase));
+        CLEANUP_FREE char *path = xasprintf("/sessions/%s/messages?after_seq=%llu", f->o->session,
+                                            (unsigned long long)f->seq);
+        ClientRequest r = {.method = "GET", .path = path};
+        f->poll = client_request(f->app->client, &r, on_rest, f);
+        return;
+    }
+    timer_arm(f->phase_timer, f->phase_delay);
+    f->phase_delay = f->phase_delay * 2 > PHASE_POLL_IDLE ? PHASE_POLL_IDLE : f->phase_delay * 2;
+}
+
+static void ask_phase(void *arg)
+{
+    Follow *f = arg;
+    if (f->poll || f->done)
+        return;
+    CLEANUP_FREE char *path = xasprintf("/sessions/%s", f->o->session);
+    ClientRequest r = {.method = "GET", .path = path};
+    f->poll = client_request(f->app->client, &r, on_phase, f);
+}
+
+static int outcome(const Follow *f, Err *err)
+{
+    if (f->app->exit_code)
+        return 0;
+    if (f->err.code)
+        return err_set(err, f->err.code, "%s", f->err.msg);
+    if (f->o->end == FOLLOW_UNTIL_RUN_ENDS && f->run_failed)
+        return err_set(err, ERR_INTERNAL, "run failed");
+    if (strcmp(f->phase, phase_name(PHASE_FAILED)) == 0)
+        return err_set(err, ERR_INTERNAL, "session %s failed; see: acpctl describe session %s", f->o->session,
+                       f->o->session);
+    return 0;
+}
+
+int follow_session(App *app, const FollowOptions *o, Err *err)
+{
+    int rc = app_client(app, err);
+    if (rc < 0)
+        return rc;
+    Follow f = {.app = app, .o = o, .seq = o->after, .delay = RETRY_MIN, .phase_delay = PHASE_POLL_IDLE};
+    f.render = render_new();
+    f.retry = timer_new(app->loop, open_stream, &f);
+    f.phase_timer = timer_new(app->loop, ask_phase, &f);
+    Interrupt *interrupt = interrupt_new(app, &f.done);
+    open_stream(&f);
+    ask_phase(&f);
+    client_wait(app->loop, &f.done);
+    client_cancel(f.stream);
+    client_cancel(f.poll);
+    interrupt_free(interrupt);
+    timer_free(f.retry);
+    timer_free(f.phase_timer);
+    render_free(f.render);
+    return outcome(&f, err);
+}

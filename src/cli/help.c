@@ -1,0 +1,95 @@
+#include "command.h"
+
+#include <string.h>
+
+static const char *last_word(const Command *c)
+{
+    const char *space = strrchr(c->words, ' ');
+    return space ? space + 1 : c->words;
+}
+
+static bool is_child(const Command *c, const Command *parent)
+{
+    Str w = str_from(c->words), p = parent ? str_from(parent->words) : STR_NULL;
+    if (p.len && (!str_starts(w, p) || w.len <= p.len || w.ptr[p.len] != ' '))
+        return false;
+    return str_find_byte(str_slice(w, p.len ? p.len + 1 : 0, w.len), ' ') < 0;
+}
+
+static void opts_help(const Opt *table, FILE *out)
+{
+    for (const Opt *o = table; o && o->name; o++) {
+        if (!o->help)
+            continue;
+        char left[64];
+        snprintf(left, sizeof(left), "%s%c%s--%s%s", o->letter ? "-" : " ", o->letter ? o->letter : ' ',
+                 o->letter ? ", " : "  ", o->name, o->type == OPT_BOOL ? "" : " VALUE");
+        fprintf(out, "  %-34s %s", left, o->help);
+        if (o->dflt && o->type != OPT_BOOL)
+            fprintf(out, " (default %s)", o->dflt);
+        fputc('\n', out);
+    }
+}
+
+void command_help(const Command *c, FILE *out)
+{
+    if (!c)
+        fputs("acpctl runs and follows agent sessions on an Ambient platform.\n\n", out);
+    else if (c->help)
+        fprintf(out, "%s\n\n", c->help);
+    fprintf(out, "Usage: acpctl %s%s%s%s[flags]\n", c ? c->words : "COMMAND", c ? " " : " ",
+            c && c->usage ? c->usage : "", c && c->usage && *c->usage ? " " : "");
+    bool any = false;
+    for (const Command *k = commands; k->words; k++) {
+        if (!k->help || !is_child(k, c))
+            continue;
+        fputs(any ? "" : "\nCommands:\n", out);
+        fprintf(out, "  %-18s %s\n", last_word(k), k->help);
+        any = true;
+    }
+    if (c && c->opts) {
+        fputs("\nFlags:\n", out);
+        opts_help(c->opts, out);
+    }
+    fputs("\nGlobal flags:\n", out);
+    opts_help(root_opts, out);
+}
+
+static void complete_words(const Command *parent, const char *prefix, FILE *out)
+{
+    for (const Command *k = commands; k->words; k++) {
+        if (k->help && is_child(k, parent) && strncmp(last_word(k), prefix, strlen(prefix)) == 0)
+            fprintf(out, "%s\n", last_word(k));
+    }
+}
+
+static void complete_opts(const Opt *table, const char *prefix, FILE *out)
+{
+    for (const Opt *o = table; o && o->name; o++) {
+        char word[64];
+        snprintf(word, sizeof(word), "--%s", o->name);
+        if (o->help && strncmp(word, prefix, strlen(prefix)) == 0)
+            fprintf(out, "%s\n", word);
+    }
+}
+
+void command_complete(int argc, char **argv, FILE *out)
+{
+    const char *prefix = argc > 0 ? argv[argc - 1] : "";
+    char words[128] = "";
+    const Command *c = NULL;
+    for (int i = 0; i < argc - 1; i++) {
+        size_t len = strlen(words);
+        snprintf(words + len, sizeof(words) - len, "%s%s", len ? " " : "", argv[i]);
+        const Command *next = command_find(words);
+        if (!next)
+            break;
+        c = next;
+    }
+    if (prefix[0] == '-') {
+        complete_opts(c ? c->opts : NULL, prefix, out);
+        complete_opts(root_opts, prefix, out);
+    } else {
+        complete_words(c, prefix, out);
+    }
+}
