@@ -1,10 +1,10 @@
 /*
- * Load for the benchmarks: callers that push, streams that watch. One loop, many connections; it counts, and prints
- * one JSON object. It uses our own gRPC client, so that its cost is in every figure it prints.
+ * Load for the benchmarks: callers that push, streams that watch. One loop, many connections; it counts, and
+ * prints one JSON object. It uses our own gRPC client, so that its cost is in every figure it prints.
  *
  *   load push   --callers 50 --conns 8 --seconds 5      durable pushes, one after the other per caller
- *   load fanout --watchers 10000 --messages 200         one writer, all follow; until everybody has everything
- *   load idle   --watchers 10000 --server-pid N         memory of streams that wait
+ *   load fanout --watchers 10000 --messages 200         one writer, all follow; until everybody has
+ * everything load idle   --watchers 10000 --server-pid N         memory of streams that wait
  */
 #include <stdio.h>
 #include <string.h>
@@ -197,7 +197,8 @@ static void start_writer(Load *l)
 
 static void open_watchers(Load *l)
 {
-    static const GrpcCallOps ops = {.on_headers = on_open, .on_message = on_delivered, .on_end = on_watch_end};
+    static const GrpcCallOps ops = {
+        .on_headers = on_open, .on_message = on_delivered, .on_end = on_watch_end};
     Ambient__V1__WatchSessionMessagesRequest m = AMBIENT__V1__WATCH_SESSION_MESSAGES_REQUEST__INIT;
     m.session_id = l->o.session;
     m.after_seq = l->o.after;
@@ -233,7 +234,8 @@ static void run_push(Load *l)
     loop_run(l->loop);
     qsort(l->latency, l->n_latency, sizeof(*l->latency), by_value);
     double s = (double)(l->ended - l->started) / 1e6;
-    printf("{\"pushes\":%llu,\"failed\":%llu,\"seconds\":%.3f,\"per_second\":%.0f,\"p50_us\":%llu,\"p99_us\":%llu}\n",
+    printf("{\"pushes\":%llu,\"failed\":%llu,\"seconds\":%.3f,\"per_second\":%.0f,\"p50_us\":%llu,\"p99_us\":"
+           "%llu}\n",
            (unsigned long long)l->done, (unsigned long long)l->failed, s, (double)l->done / s,
            (unsigned long long)percentile(l, 0.5), (unsigned long long)percentile(l, 0.99));
     free(callers);

@@ -44,8 +44,10 @@ int app_client(App *app, Err *err)
         return err_set(err, ERR_UNAUTHENTICATED, "not logged in; run 'acpctl login' first");
     if (url_parse(str_from(url), &u, NULL) < 0 || !u.host.len)
         return err_set(err, ERR_USAGE,
-                       "invalid API URL \"%s\": must include scheme and host (e.g. https://api.corp.net)", url);
-    app->insecure = config_get_bool(app->cfg, "insecure_tls_verify") || opt_bool(app->args, "insecure-skip-tls-verify");
+                       "invalid API URL \"%s\": must include scheme and host (e.g. https://api.corp.net)",
+                       url);
+    app->insecure =
+        config_get_bool(app->cfg, "insecure_tls_verify") || opt_bool(app->args, "insecure-skip-tls-verify");
     app->token = token_source_static(str_from(token));
     Usec timeout = (Usec)config_get_int(app->cfg, "request_timeout") * USEC_PER_SEC;
     if (opt_given(app->args, "request-timeout"))
@@ -75,8 +77,9 @@ int app_project(App *app, const char **ret, Err *err)
 {
     const char *p = app_project_or_null(app);
     if (!p)
-        return err_set(err, ERR_USAGE,
-                       "no project set; use --project-id, run 'acpctl project <name>' or set AMBIENT_PROJECT");
+        return err_set(
+            err, ERR_USAGE,
+            "no project set; use --project-id, run 'acpctl project <name>' or set AMBIENT_PROJECT");
     *ret = p;
     return 0;
 }
@@ -158,8 +161,8 @@ int app_list(App *app, const char *path, const char *query, int64_t limit, json_
     for (int64_t page = 1;; page++) {
         int64_t size = limit > 0 && limit < PAGE ? limit : PAGE;
         CLEANUP_JSON json_t *one = NULL;
-        int rc = app_get(app, &one, err, "%s?page=%lld%s%s&size=%lld", path, (long long)page, query ? "&" : "",
-                         query ? query : "", (long long)size);
+        int rc = app_get(app, &one, err, "%s?page=%lld%s%s&size=%lld", path, (long long)page,
+                         query ? "&" : "", query ? query : "", (long long)size);
         if (rc < 0)
             return rc;
         json_t *items = json_get_arr(one, "items");
@@ -171,7 +174,8 @@ int app_list(App *app, const char *path, const char *query, int64_t limit, json_
         else
             json_array_extend(json_get_arr(all, "items"), items);
         size_t have = json_array_size(json_get_arr(all, "items"));
-        if (got < (size_t)size || (limit > 0 && have >= (size_t)limit) || have >= (size_t)json_get_int(one, "total", 0))
+        if (got < (size_t)size || (limit > 0 && have >= (size_t)limit) ||
+            have >= (size_t)json_get_int(one, "total", 0))
             break;
     }
     json_t *items = json_get_arr(all, "items");

@@ -18,22 +18,23 @@ struct App {
 int app_init(App *app, const Args *args, Err *err); /* loads the configuration; no network */
 void app_done(App *app);
 
-int app_client(App *app, Err *err);                 /* "not logged in; run 'acpctl login' first" */
+int app_client(App *app, Err *err); /* "not logged in; run 'acpctl login' first" */
 /* --project-id, else the current project; ERR_USAGE with the hint when there is none. */
 int app_project(App *app, const char **ret, Err *err);
 const char *app_project_or_null(App *app);
 
-/* One call, waited for. *ret NULL when the answer has no body; body NULL = none. GETs are tried again up to three
-   times when the server or the way to it is briefly away. */
+/* One call, waited for. *ret NULL when the answer has no body; body NULL = none. GETs are tried again up to
+   three times when the server or the way to it is briefly away. */
 int app_call(App *app, const char *method, const char *path, const json_t *body, json_t **ret, Err *err);
 int app_get(App *app, json_t **ret, Err *err, const char *fmt, ...) PRINTF_LIKE(4, 5);
 
-/* Whole list as one list object {kind,page,size,total,items}; limit 0 = all pages. `query` is appended to the path's
-   own parameters, already escaped; may be NULL. Says "(showing N of TOTAL)" on stderr when the limit cut it. */
+/* Whole list as one list object {kind,page,size,total,items}; limit 0 = all pages. `query` is appended to the
+   path's own parameters, already escaped; may be NULL. Says "(showing N of TOTAL)" on stderr when the limit
+   cut it. */
 int app_list(App *app, const char *path, const char *query, int64_t limit, json_t **ret, Err *err);
 
-char *path_segment(const char *text);               /* percent-encoded, caller frees */
-char *search_name(const char *name);                /* "search=name+%3D+'x'", quotes doubled, caller frees */
+char *path_segment(const char *text); /* percent-encoded, caller frees */
+char *search_name(const char *name);  /* "search=name+%3D+'x'", quotes doubled, caller frees */
 
 /* Request bodies from options: adds `member` when the option was given. Empty strings are sent. */
 void body_str(json_t *body, const Args *a, const char *opt, const char *member);
@@ -42,5 +43,6 @@ void body_float(json_t *body, const Args *a, const char *opt, const char *member
 /* Repeated --env K=V into environment_variables; ERR_USAGE for a word without "=". */
 int body_env(json_t *body, const Args *a, Err *err);
 
-/* Asks "WHAT? [y/N]: " unless --yes or --confirm was given. 1 = yes, 0 = no ("Aborted." was said), < 0 = cannot ask. */
+/* Asks "WHAT? [y/N]: " unless --yes or --confirm was given. 1 = yes, 0 = no ("Aborted." was said), < 0 =
+ * cannot ask. */
 int app_confirm(App *app, Err *err, const char *fmt, ...) PRINTF_LIKE(3, 4);

@@ -11,9 +11,12 @@ typedef struct Given {
 
 struct Args {
     const Command *cmd;
-    VEC_OF(const char *) words;
-    VEC_OF(Given) given;
-    VEC_OF(const char *) list; /* scratch of opt_list */
+    VEC_OF(const char *)
+    words;
+    VEC_OF(Given)
+    given;
+    VEC_OF(const char *)
+    list; /* scratch of opt_list */
 };
 
 static const Opt *find_in(const Opt *table, Str name, char letter)
@@ -44,20 +47,24 @@ static int check_value(const Opt *o, const char *v, Err *err)
     switch (o->type) {
     case OPT_INT:
         if (str_to_i64(s, &i) < 0)
-            return err_set(err, ERR_USAGE, "invalid argument \"%s\" for \"--%s\" flag: not a whole number", v, o->name);
+            return err_set(err, ERR_USAGE, "invalid argument \"%s\" for \"--%s\" flag: not a whole number", v,
+                           o->name);
         return 0;
     case OPT_FLOAT:
         if (str_to_double(s, &d) < 0)
-            return err_set(err, ERR_USAGE, "invalid argument \"%s\" for \"--%s\" flag: not a number", v, o->name);
+            return err_set(err, ERR_USAGE, "invalid argument \"%s\" for \"--%s\" flag: not a number", v,
+                           o->name);
         return 0;
     case OPT_DURATION:
         if (duration_parse(s, &t) < 0)
-            return err_set(err, ERR_USAGE, "invalid argument \"%s\" for \"--%s\" flag: not a duration (45s, 1h30m)", v,
+            return err_set(err, ERR_USAGE,
+                           "invalid argument \"%s\" for \"--%s\" flag: not a duration (45s, 1h30m)", v,
                            o->name);
         return 0;
     case OPT_BOOL:
         if (!str_eqz(s, "true") && !str_eqz(s, "false") && !str_eqz(s, "1") && !str_eqz(s, "0"))
-            return err_set(err, ERR_USAGE, "invalid argument \"%s\" for \"--%s\" flag: not true or false", v, o->name);
+            return err_set(err, ERR_USAGE, "invalid argument \"%s\" for \"--%s\" flag: not true or false", v,
+                           o->name);
         return 0;
     case OPT_STR:
     case OPT_LIST:
@@ -236,7 +243,8 @@ static int take_word(Args *a, const char *word, Err *err)
     return 0;
 }
 
-/* Options may stand before the command's words: those are looked up at the root, where all take no value but one. */
+/* Options may stand before the command's words: those are looked up at the root, where all take no value but
+ * one. */
 static int parse_words(Args *a, int argc, char **argv, bool *ret_help, Err *err)
 {
     bool only_words = false;

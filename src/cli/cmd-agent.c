@@ -39,8 +39,14 @@ int cmd_agent_get(App *app, const Args *a, Err *err)
 static int agent_body(const Args *a, json_t *body, Err *err)
 {
     static const char *const pairs[][2] = {
-        {"name", "name"},           {"prompt", "prompt"}, {"description", "description"}, {"display-name", "display_name"},
-        {"repo-url", "repo_url"},   {"model", "llm_model"}, {"labels", "labels"},         {"annotations", "annotations"},
+        {"name", "name"},
+        {"prompt", "prompt"},
+        {"description", "description"},
+        {"display-name", "display_name"},
+        {"repo-url", "repo_url"},
+        {"model", "llm_model"},
+        {"labels", "labels"},
+        {"annotations", "annotations"},
     };
     for (size_t i = 0; i < ARRAY_LEN(pairs); i++)
         body_str(body, a, pairs[i][0], pairs[i][1]);
@@ -198,7 +204,9 @@ static int all_agents(App *app, const Args *a, Each *e, Err *err)
             failed++;
         }
     }
-    return failed ? err_set(err, ERR_INTERNAL, "%zu of %zu agents failed to %s", failed, n, e->stop ? "stop" : "start") : 0;
+    return failed ? err_set(err, ERR_INTERNAL, "%zu of %zu agents failed to %s", failed, n,
+                            e->stop ? "stop" : "start")
+                  : 0;
 }
 
 static int start_all(App *app, const Args *a, Err *err)
@@ -210,7 +218,8 @@ static int start_all(App *app, const Args *a, Err *err)
     CLEANUP_JSON json_t *sessions = f == FORMAT_TABLE ? NULL : json_array();
     Each e = {.sessions = sessions};
     rc = all_agents(app, a, &e, err);
-    int printed = sessions ? print_list(a, sessions, "session", kind_session.columns, NULL, rc == 0 ? err : NULL) : 0;
+    int printed =
+        sessions ? print_list(a, sessions, "session", kind_session.columns, NULL, rc == 0 ? err : NULL) : 0;
     return rc < 0 ? rc : printed;
 }
 
@@ -275,6 +284,6 @@ int cmd_agent_sessions(App *app, const Args *a, Err *err)
     rc = app_list(app, sessions, NULL, opt_int(a, "limit"), &list, err);
     if (rc < 0)
         return err_wrap(err, "sessions of agent \"%s\"", arg_at(a, 0));
-    return print_list(a, list, "session", "ID:id:27 NAME:name:32 PHASE:phase:12 AGE:created_at:10", "No sessions found.",
-                      err);
+    return print_list(a, list, "session", "ID:id:27 NAME:name:32 PHASE:phase:12 AGE:created_at:10",
+                      "No sessions found.", err);
 }

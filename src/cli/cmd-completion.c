@@ -1,4 +1,5 @@
-/* Completion scripts ask the program itself what may stand next, so that they never fall behind the command table. */
+/* Completion scripts ask the program itself what may stand next, so that they never fall behind the command
+ * table. */
 #include "cmd.h"
 
 #include <stdio.h>
@@ -18,7 +19,8 @@ static const struct {
             "    compadd -a found\n"
             "}\n"
             "compdef _acpctl acpctl\n"},
-    {"fish", "complete -c acpctl -f -a '(acpctl __complete (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'\n"},
+    {"fish", "complete -c acpctl -f -a '(acpctl __complete (commandline -opc)[2..] (commandline -ct) "
+             "2>/dev/null)'\n"},
 };
 
 int cmd_completion(App *app, const Args *a, Err *err)

@@ -45,7 +45,8 @@ static int check_value(const char *key, const char *value, Err *err)
     if (strcmp(key, "insecure_tls_verify") == 0 && strcmp(value, "true") != 0 && strcmp(value, "false") != 0)
         return err_set(err, ERR_USAGE, "%s \"%s\": must be true or false", key, value);
     if (strcmp(key, "access_token") == 0)
-        return err_set(err, ERR_USAGE, "a token does not belong on the command line; use: acpctl login --token-file FILE");
+        return err_set(err, ERR_USAGE,
+                       "a token does not belong on the command line; use: acpctl login --token-file FILE");
     return 0;
 }
 
@@ -93,7 +94,8 @@ int cmd_config_contexts(App *app, const Args *a, Err *err)
     CLEANUP(table_freep) Table *t = table_new("CURRENT:c:7 NAME:n:24 SERVER:s:48 PROJECT:p:24", false, true);
     const char *name;
     json_t *ctx;
-    json_object_foreach (config_contexts(app->cfg), name, ctx) {
+    json_object_foreach(config_contexts(app->cfg), name, ctx)
+    {
         bool current = config_context(app->cfg) && strcmp(config_context(app->cfg), name) == 0;
         Str cells[] = {str_from(current ? "*" : ""), str_from(name), json_get_strv(ctx, "server"),
                        json_get_strv(ctx, "project")};

@@ -55,7 +55,8 @@ static int login_token(const Args *a, Buf *out, Err *err)
     }
     if (file || !word || strcmp(word, "-") == 0 || strcmp(word, "@-") == 0)
         return prompt_token(out, err);
-    fputs("Warning: a token on the command line can be seen by others; use --token-file or --token -\n", stderr);
+    fputs("Warning: a token on the command line can be seen by others; use --token-file or --token -\n",
+          stderr);
     buf_addz(out, word);
     return 0;
 }
@@ -78,8 +79,9 @@ static int check_url(const char *url, Err *err)
 {
     Url u;
     if (url_parse(str_from(url), &u, NULL) < 0 || !u.host.len)
-        return err_set(err, ERR_USAGE,
-                       "invalid URL \"%s\": must be a valid URL with scheme and host (e.g. https://api.corp.net)", url);
+        return err_set(
+            err, ERR_USAGE,
+            "invalid URL \"%s\": must be a valid URL with scheme and host (e.g. https://api.corp.net)", url);
     return 0;
 }
 
@@ -91,7 +93,8 @@ static int pick_context(App *app, const Args *a, const char *url, Err *err)
         return config_use_context(app->cfg, name, true, err);
     const char *key;
     json_t *ctx;
-    json_object_foreach (config_contexts(app->cfg), key, ctx) {
+    json_object_foreach(config_contexts(app->cfg), key, ctx)
+    {
         const char *server = json_get_str(ctx, "server");
         if (server && strcmp(server, url) == 0)
             return config_use_context(app->cfg, key, false, err);
@@ -99,9 +102,8 @@ static int pick_context(App *app, const Args *a, const char *url, Err *err)
     Url u;
     if (!config_contexts(app->cfg) || url_parse(str_from(url), &u, NULL) < 0)
         return 0;
-    CLEANUP_FREE char *host = str_eqz(u.host, "localhost") || str_starts(u.host, STR("127."))
-                                  ? xstrdup("local")
-                                  : str_dup(u.host);
+    CLEANUP_FREE char *host =
+        str_eqz(u.host, "localhost") || str_starts(u.host, STR("127.")) ? xstrdup("local") : str_dup(u.host);
     CLEANUP_FREE char *fresh = json_get_obj(config_contexts(app->cfg), host)
                                    ? xasprintf("%s-" STR_FMT, host, STR_ARG(u.port))
                                    : xstrdup(host);
@@ -174,7 +176,8 @@ static void print_jwt(const Jwt *jwt)
     line("Email:", jwt->email);
     if (jwt->exp.us) {
         bool expired = jwt->exp.us < clock_wall(&clock_system).us;
-        CLEANUP_FREE char *text = xasprintf("%s%s", rfc3339_format(jwt->exp, when).ptr, expired ? " (expired)" : "");
+        CLEANUP_FREE char *text =
+            xasprintf("%s%s", rfc3339_format(jwt->exp, when).ptr, expired ? " (expired)" : "");
         line("Expires:", text);
     }
 }
@@ -264,7 +267,8 @@ static void ask_server(App *app, ServerVersion *v)
         return;
     }
     size_t n = strlen(base);
-    CLEANUP_FREE char *url = xasprintf("%.*s/api/ambient/v1/version", (int)(n && base[n - 1] == '/' ? n - 1 : n), base);
+    CLEANUP_FREE char *url =
+        xasprintf("%.*s/api/ambient/v1/version", (int)(n && base[n - 1] == '/' ? n - 1 : n), base);
     HttpRequest req = {.method = "GET", .url = url, .timeout = 5 * USEC_PER_SEC};
     http_send(c, &req, on_version, v);
     client_wait(app->loop, &v->done);
@@ -289,8 +293,8 @@ int cmd_version(App *app, const Args *a, Err *err)
     }
     puts("Client: " AMBIENT_VERSION);
     if (server)
-        printf("Server: %s (tag: %s, built: %s)\n", json_get_str(server, "version"), json_get_str(server, "git_tag"),
-               json_get_str(server, "build_time"));
+        printf("Server: %s (tag: %s, built: %s)\n", json_get_str(server, "version"),
+               json_get_str(server, "git_tag"), json_get_str(server, "build_time"));
     else if (!opt_bool(a, "client"))
         printf("Server: unavailable (%s)\n", v.why);
     return 0;

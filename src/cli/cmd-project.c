@@ -13,7 +13,8 @@ static int check_name(const char *name, Err *err)
               strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == n;
     return ok ? 0
               : err_set(err, ERR_USAGE,
-                        "invalid project name: \"%s\" must be at most 63 of a-z, 0-9 and '-', and neither begin nor "
+                        "invalid project name: \"%s\" must be at most 63 of a-z, 0-9 and '-', and neither "
+                        "begin nor "
                         "end with '-'",
                         name);
 }
@@ -24,7 +25,8 @@ int cmd_project_current(App *app, const Args *a, Err *err)
     const char *p = config_get(app->cfg, "project", &source);
     FILE *out = p || stdout_is_terminal() ? stdout : stderr;
     if (!p)
-        fputs("No project context set\nUse 'acpctl project set <project-name>' to set a project context\n", out);
+        fputs("No project context set\nUse 'acpctl project set <project-name>' to set a project context\n",
+              out);
     else if (source == CONFIG_ENV && stdout_is_terminal())
         fprintf(out, "Current project: %s (from AMBIENT_PROJECT environment variable)\n", p);
     else
@@ -43,7 +45,8 @@ int cmd_project(App *app, const Args *a, Err *err)
         rc = app_get(app, &obj, err, "/projects/%s", name);
     if (rc == -ERR_NOT_FOUND)
         return err_set(err, ERR_NOT_FOUND,
-                       "project \"%s\" does not exist; create it first with: acpctl create project --name %s", name, name);
+                       "project \"%s\" does not exist; create it first with: acpctl create project --name %s",
+                       name, name);
     if (rc < 0)
         return rc;
     config_set(app->cfg, "project", name);
@@ -63,7 +66,8 @@ int cmd_project_list(App *app, const Args *a, Err *err)
         puts("No projects found");
         return 0;
     }
-    return print_list(a, list, "project", "NAME:name:30 DESCRIPTION:description:50 AGE:created_at:10", NULL, err);
+    return print_list(a, list, "project", "NAME:name:30 DESCRIPTION:description:50 AGE:created_at:10", NULL,
+                      err);
 }
 
 int cmd_project_update(App *app, const Args *a, Err *err)

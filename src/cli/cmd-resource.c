@@ -33,8 +33,9 @@ static int get_list(App *app, const Args *a, const Resource *r, const char *path
     if (rc < 0)
         return err_wrap(err, "list %s", r->plural);
     const char *project = app_project_or_null(app);
-    CLEANUP_FREE char *empty = r->scoped && project ? xasprintf("No %s found in project \"%s\".", r->plural, project)
-                                                    : xasprintf("No %s found.", r->plural);
+    CLEANUP_FREE char *empty = r->scoped && project
+                                   ? xasprintf("No %s found in project \"%s\".", r->plural, project)
+                                   : xasprintf("No %s found.", r->plural);
     return print_list(a, list, r->noun, resource_columns(r), empty, err);
 }
 
@@ -139,7 +140,8 @@ static int create_body(App *app, const Args *a, const Resource *r, json_t *body,
         if (!opt_given(a, opt))
             continue;
         if (!applies(create_map[i].nouns, r->noun))
-            fprintf(stderr, "Warning: --%s is not applicable to this resource type and will be ignored\n", opt);
+            fprintf(stderr, "Warning: --%s is not applicable to this resource type and will be ignored\n",
+                    opt);
         else if (create_map[i].type == C_INT)
             body_int(body, a, opt, create_map[i].member);
         else if (create_map[i].type == C_FLOAT)
@@ -200,7 +202,8 @@ int cmd_create(App *app, const Args *a, Err *err)
         return rc;
     rc = app_call(app, "POST", path, body, &obj, err);
     if (rc == -ERR_NOT_FOUND && strcmp(r->noun, "session") == 0)
-        return err_set(err, ERR_NOT_FOUND, "project \"%s\" does not exist; run 'acpctl project <name>' to switch projects",
+        return err_set(err, ERR_NOT_FOUND,
+                       "project \"%s\" does not exist; run 'acpctl project <name>' to switch projects",
                        app_project_or_null(app));
     if (rc < 0)
         return err_wrap(err, "create %s", r->noun);

@@ -29,12 +29,13 @@ static int print_messages(App *app, const Args *a, const char *id, Err *err)
     CLEANUP_JSON json_t *list = NULL;
     int rc = format_of(a, &f, err);
     if (rc == 0)
-        rc = app_get(app, &list, err, "/sessions/%s/messages?after_seq=%lld", id, (long long)opt_int(a, "after"));
+        rc = app_get(app, &list, err, "/sessions/%s/messages?after_seq=%lld", id,
+                     (long long)opt_int(a, "after"));
     if (rc < 0)
         return err_wrap(err, "messages of session \"%s\"", id);
     if (f != FORMAT_TABLE)
-        return print_list(a, list, "message", "SEQ:seq:8 TYPE:event_type:20 PAYLOAD:payload:60 AGE:created_at:10", NULL,
-                          err);
+        return print_list(a, list, "message",
+                          "SEQ:seq:8 TYPE:event_type:20 PAYLOAD:payload:60 AGE:created_at:10", NULL, err);
     for (size_t i = 0; i < json_array_size(list); i++)
         render_stored(json_array_get(list, i));
     return 0;
@@ -50,7 +51,9 @@ int cmd_session_messages(App *app, const Args *a, Err *err)
     FollowOptions o = {
         .session = id,
         .after = opt_int(a, "after") > 0 ? (uint64_t)opt_int(a, "after") : 0,
-        .end = forever ? FOLLOW_FOR_EVER : opt_given(a, "after") ? FOLLOW_UNTIL_RUN_ENDS : FOLLOW_UNTIL_DONE,
+        .end = forever                 ? FOLLOW_FOR_EVER
+               : opt_given(a, "after") ? FOLLOW_UNTIL_RUN_ENDS
+                                       : FOLLOW_UNTIL_DONE,
         .json = opt_bool(a, "json"),
     };
     if (!o.json)
@@ -83,7 +86,8 @@ int cmd_session_send(App *app, const Args *a, Err *err)
     if (!opt_bool(a, "follow"))
         return 0;
     fflush(stdout);
-    FollowOptions o = {.session = id, .after = (uint64_t)seq, .end = FOLLOW_UNTIL_RUN_ENDS, .json = opt_bool(a, "json")};
+    FollowOptions o = {
+        .session = id, .after = (uint64_t)seq, .end = FOLLOW_UNTIL_RUN_ENDS, .json = opt_bool(a, "json")};
     return follow_session(app, &o, err);
 }
 
@@ -120,7 +124,10 @@ int cmd_session_events(App *app, const Args *a, Err *err)
     fflush(stdout);
     Events e = {0};
     CLEANUP_FREE char *path = xasprintf("/sessions/%s/events", id);
-    ClientRequest r = {.method = "GET", .path = path, .accept = "text/event-stream", .timeout = USEC_NEVER,
+    ClientRequest r = {.method = "GET",
+                       .path = path,
+                       .accept = "text/event-stream",
+                       .timeout = USEC_NEVER,
                        .on_event = on_event};
     ClientCall *call = client_request(app->client, &r, on_events_end, &e);
     bool stop = false;

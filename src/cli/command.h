@@ -1,6 +1,7 @@
 /*
- * Commands are data: a row says the words, the arguments, the options, what it does in one line, and the function.
- * Parsing, help, did-you-mean and completion read the rows. Options follow GNU's habits: long and short, --f=v,
+ * Commands are data: a row says the words, the arguments, the options, what it does in one line, and the
+ * function. Parsing, help, did-you-mean and completion read the rows. Options follow GNU's habits: long and
+ * short, --f=v,
  * --f v, -ov, bundled short switches, options and arguments in any order, -- ends options.
  */
 #pragma once
@@ -10,11 +11,18 @@
 #include "base/clock.h"
 #include "base/err.h"
 
-typedef enum OptType { OPT_STR, OPT_BOOL, OPT_INT, OPT_FLOAT, OPT_DURATION, OPT_LIST /* may be repeated */ } OptType;
+typedef enum OptType {
+    OPT_STR,
+    OPT_BOOL,
+    OPT_INT,
+    OPT_FLOAT,
+    OPT_DURATION,
+    OPT_LIST /* may be repeated */
+} OptType;
 
 typedef struct Opt {
-    const char *name;     /* without dashes */
-    char letter;          /* 0 = none */
+    const char *name; /* without dashes */
+    char letter;      /* 0 = none */
     OptType type;
     const char *dflt;
     const char *help;     /* NULL = hidden */
@@ -25,12 +33,12 @@ typedef struct App App;
 typedef struct Args Args;
 
 typedef struct Command {
-    const char *words;       /* "agent start" */
-    const char *aliases;     /* of the last word, blank separated; NULL = none */
-    const char *usage;       /* "[NAME]" */
-    unsigned min, max;       /* number of arguments; COMMAND_MANY = any */
-    const char *help;        /* one line; NULL = hidden */
-    const Opt *opts;         /* ended by {0}; NULL = none. The root options come with every command */
+    const char *words;   /* "agent start" */
+    const char *aliases; /* of the last word, blank separated; NULL = none */
+    const char *usage;   /* "[NAME]" */
+    unsigned min, max;   /* number of arguments; COMMAND_MANY = any */
+    const char *help;    /* one line; NULL = hidden */
+    const Opt *opts;     /* ended by {0}; NULL = none. The root options come with every command */
     int (*run)(App *app, const Args *args, Err *err); /* NULL = a group: prints its help */
 } Command;
 #define COMMAND_MANY 1000u
@@ -39,22 +47,23 @@ typedef struct Command {
 extern const Command commands[];
 extern const Opt root_opts[];
 
-/* Finds the command for argv[1..] and parses what is behind it. Prints help when asked to (then *ret_cmd NULL). */
+/* Finds the command for argv[1..] and parses what is behind it. Prints help when asked to (then *ret_cmd
+ * NULL). */
 int args_parse(int argc, char **argv, const Command **ret_cmd, Args **ret, Err *err);
 Args *args_free(Args *a);
 DEFINE_CLEANUP(Args, args_free)
 
 size_t args_len(const Args *a);
-const char *arg_at(const Args *a, size_t i);               /* NULL beyond the end */
+const char *arg_at(const Args *a, size_t i); /* NULL beyond the end */
 bool opt_given(const Args *a, const char *name);
-const char *opt_str(const Args *a, const char *name);      /* the default or NULL */
+const char *opt_str(const Args *a, const char *name); /* the default or NULL */
 bool opt_bool(const Args *a, const char *name);
 int64_t opt_int(const Args *a, const char *name);
 double opt_float(const Args *a, const char *name);
 Usec opt_duration(const Args *a, const char *name);
 size_t opt_list(const Args *a, const char *name, const char *const **ret); /* values of an OPT_LIST */
 
-void command_help(const Command *c, FILE *out);            /* NULL = the root's */
+void command_help(const Command *c, FILE *out); /* NULL = the root's */
 const Command *command_find(const char *words);
 /* What may stand next, for completion: one word a line. */
 void command_complete(int argc, char **argv, FILE *out);

@@ -35,9 +35,9 @@ static const Key keys[] = {
     {"polling_interval", "AMBIENT_POLLING_INTERVAL", "2", false, 'i'},
     {"insecure_tls_verify", NULL, "false", true, 'b'},
 };
-const char *const config_keys[] = {"api_url",  "grpc_url",        "access_token",     "project",
-                                   "ca_file",  "pager",           "request_timeout",  "polling_interval",
-                                   "insecure_tls_verify", NULL};
+const char *const config_keys[] = {
+    "api_url",         "grpc_url",         "access_token",        "project", "ca_file", "pager",
+    "request_timeout", "polling_interval", "insecure_tls_verify", NULL};
 
 static const Key *find_key(const char *name)
 {
@@ -139,7 +139,8 @@ int config_load(const char *context, Config **ret, Err *err)
         return rc;
     struct stat st;
     if (config_has_file_token(c) && stat(c->path, &st) == 0 && (st.st_mode & 077))
-        fprintf(stderr, "Warning: %s holds a token and others may read it; run: chmod 600 %s\n", c->path, c->path);
+        fprintf(stderr, "Warning: %s holds a token and others may read it; run: chmod 600 %s\n", c->path,
+                c->path);
     bool fresh = json_object_size(c->root) == 0;
     if (!fresh)
         lift(c);
@@ -148,7 +149,8 @@ int config_load(const char *context, Config **ret, Err *err)
     if (name) {
         c->context = xstrdup(name);
         if (!active(c))
-            return err_set(err, ERR_USAGE, "no context \"%s\" in %s; see: acpctl config get-contexts", name, c->path);
+            return err_set(err, ERR_USAGE, "no context \"%s\" in %s; see: acpctl config get-contexts", name,
+                           c->path);
     }
     *ret = TAKE(c);
     return 0;
@@ -320,7 +322,8 @@ static json_t *in_order(const Config *c)
     }
     const char *key;
     json_t *v;
-    json_object_foreach (c->root, key, v) {
+    json_object_foreach(c->root, key, v)
+    {
         if (!find_key(key))
             json_object_set(out, key, v);
     }

@@ -1,7 +1,7 @@
 /*
- * acpctl's configuration: one JSON file with contexts. The active context also stands in the flat keys, so that the
- * reference's CLI can read the file; members that we do not know are kept. Written atomically, mode 0600, under a
- * lock. Contract: cli.md 2.
+ * acpctl's configuration: one JSON file with contexts. The active context also stands in the flat keys, so
+ * that the reference's CLI can read the file; members that we do not know are kept. Written atomically, mode
+ * 0600, under a lock. Contract: cli.md 2.
  */
 #pragma once
 
@@ -17,7 +17,7 @@ Config *config_free(Config *c);
 DEFINE_CLEANUP(Config, config_free)
 const char *config_path(const Config *c);
 const char *config_context(const Config *c);
-json_t *config_contexts(const Config *c);                /* name -> object; borrowed */
+json_t *config_contexts(const Config *c); /* name -> object; borrowed */
 
 /* Effective value: environment, then context, then flat key, then default; NULL when unset. */
 const char *config_get(const Config *c, const char *key, ConfigSource *ret_source);

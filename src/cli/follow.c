@@ -122,7 +122,8 @@ static void on_stream_end(void *arg, const ClientAnswer *a, const Err *err)
     f->stream = NULL;
     if (f->done)
         return;
-    if (err && (err->code == ERR_NOT_FOUND || err->code == ERR_UNAUTHENTICATED || err->code == ERR_FORBIDDEN)) {
+    if (err &&
+        (err->code == ERR_NOT_FOUND || err->code == ERR_UNAUTHENTICATED || err->code == ERR_FORBIDDEN)) {
         f->err = *err;
         finish(f);
         return;
@@ -142,7 +143,8 @@ static void on_stream_end(void *arg, const ClientAnswer *a, const Err *err)
 static void open_stream(void *arg)
 {
     Follow *f = arg;
-    CLEANUP_FREE char *path = xasprintf("/sessions/%s/messages?after_seq=%llu", f->o->session, (unsigned long long)f->seq);
+    CLEANUP_FREE char *path =
+        xasprintf("/sessions/%s/messages?after_seq=%llu", f->o->session, (unsigned long long)f->seq);
     ClientRequest r = {
         .method = "GET",
         .path = path,
@@ -154,7 +156,8 @@ static void open_stream(void *arg)
     f->stream = client_request(f->app->client, &r, on_stream_end, f);
 }
 
-/* ---- the session's phase: when it is terminal and its last message was shown, there is nothing to wait for ---- */
+/* ---- the session's phase: when it is terminal and its last message was shown, there is nothing to wait for
+ * ---- */
 
 /* One read of what is left, so that the last messages are shown before the end. */
 static void on_rest(void *arg, const ClientAnswer *a, const Err *err)
@@ -184,8 +187,8 @@ static void on_phase(void *arg, const ClientAnswer *a, const Err *err)
     if (phase.len && phase_is_terminal(phase_parse(phase))) {
         f->terminal_seen = true;
         snprintf(f->phase, sizeof(f->phase), STR_FMT, STR_ARG(phase));
-        CLEANUP_FREE char *path = xasprintf("/sessions/%s/messages?after_seq=%llu", f->o->session,
-                                            (unsigned long long)f->seq);
+        CLEANUP_FREE char *path =
+            xasprintf("/sessions/%s/messages?after_seq=%llu", f->o->session, (unsigned long long)f->seq);
         ClientRequest r = {.method = "GET", .path = path};
         f->poll = client_request(f->app->client, &r, on_rest, f);
         return;

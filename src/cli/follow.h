@@ -13,11 +13,11 @@ typedef struct FollowOptions {
     const char *session; /* id */
     uint64_t after;
     FollowEnd end;
-    bool json;           /* messages as JSON, one a line */
+    bool json; /* messages as JSON, one a line */
 } FollowOptions;
 
-/* 0 the session or run ended well; ERR_INTERNAL "run failed"/"session failed" when not. SIGINT and SIGTERM end it
-   quietly: app->exit_code is 130 or 143. */
+/* 0 the session or run ended well; ERR_INTERNAL "run failed"/"session failed" when not. SIGINT and SIGTERM
+   end it quietly: app->exit_code is 130 or 143. */
 int follow_session(App *app, const FollowOptions *o, Err *err);
 
 /* SIGINT and SIGTERM set *done and app->exit_code. */

@@ -25,7 +25,8 @@ int jwt_read(Str token, Jwt *ret)
         return -1;
     CLEANUP_BUF Buf text = BUF_INIT(64 * 1024);
     CLEANUP_JSON json_t *claims = NULL;
-    if (base64_read(payload, &text) < 0 || json_parse(buf_str(&text), &claims, NULL) < 0 || !json_is_object(claims))
+    if (base64_read(payload, &text) < 0 || json_parse(buf_str(&text), &claims, NULL) < 0 ||
+        !json_is_object(claims))
         return -1;
     *ret = (Jwt){
         .username = claim(claims, user, ARRAY_LEN(user)),

@@ -1,4 +1,5 @@
-/* A token's claims, read without verifying: only to tell the user about the own token. The server verifies. */
+/* A token's claims, read without verifying: only to tell the user about the own token. The server verifies.
+ */
 #pragma once
 
 #include "base/clock.h"

@@ -6,14 +6,32 @@
 #include "base/mem.h"
 #include "cmd.h"
 
-#define OUTPUT {"output", 'o', OPT_STR, NULL, "output format: table, wide, json, yaml, name", NULL}
-#define NO_HEADERS {"no-headers", 0, OPT_BOOL, NULL, "no header line in tables", NULL}
-#define LIMIT {"limit", 0, OPT_INT, "0", "at most so many items (0 = all)", NULL}
-#define YES {"yes", 'y', OPT_BOOL, NULL, "do not ask", NULL}, {"confirm", 0, OPT_BOOL, NULL, NULL, "yes"}
+#define OUTPUT                                                                                               \
+    {                                                                                                        \
+        "output", 'o', OPT_STR, NULL, "output format: table, wide, json, yaml, name", NULL                   \
+    }
+#define NO_HEADERS                                                                                           \
+    {                                                                                                        \
+        "no-headers", 0, OPT_BOOL, NULL, "no header line in tables", NULL                                    \
+    }
+#define LIMIT                                                                                                \
+    {                                                                                                        \
+        "limit", 0, OPT_INT, "0", "at most so many items (0 = all)", NULL                                    \
+    }
+#define YES                                                                                                  \
+    {"yes", 'y', OPT_BOOL, NULL, "do not ask", NULL},                                                        \
+    {                                                                                                        \
+        "confirm", 0, OPT_BOOL, NULL, NULL, "yes"                                                            \
+    }
 #define PROJECT                                                                                              \
     {"project-id", 0, OPT_STR, NULL, "project (default: the current one)", NULL},                            \
-        {"project", 0, OPT_STR, NULL, NULL, "project-id"}
-#define ENV {"env", 0, OPT_LIST, NULL, "NAME=VALUE for the session's environment; may be repeated", NULL}
+    {                                                                                                        \
+        "project", 0, OPT_STR, NULL, NULL, "project-id"                                                      \
+    }
+#define ENV                                                                                                  \
+    {                                                                                                        \
+        "env", 0, OPT_LIST, NULL, "NAME=VALUE for the session's environment; may be repeated", NULL          \
+    }
 
 const Opt root_opts[] = {
     {"api-url", 0, OPT_STR, NULL, "address of the API server", NULL},
@@ -26,7 +44,10 @@ const Opt root_opts[] = {
 };
 
 static const Opt opts_get[] = {
-    OUTPUT, NO_HEADERS, LIMIT, PROJECT,
+    OUTPUT,
+    NO_HEADERS,
+    LIMIT,
+    PROJECT,
     {"watch", 'w', OPT_BOOL, NULL, "list, then follow changes (sessions)", NULL},
     {"watch-timeout", 0, OPT_DURATION, "30m", "end the watch after", NULL},
     {"all-projects", 0, OPT_BOOL, NULL, "watch all projects", NULL},
@@ -37,7 +58,9 @@ static const Opt opts_get[] = {
 };
 static const Opt opts_describe[] = {OUTPUT, PROJECT, {0}};
 static const Opt opts_create[] = {
-    OUTPUT, PROJECT, ENV,
+    OUTPUT,
+    PROJECT,
+    ENV,
     {"name", 0, OPT_STR, NULL, "name", NULL},
     {"prompt", 0, OPT_STR, NULL, "prompt", NULL},
     {"description", 0, OPT_STR, NULL, "description", NULL},
@@ -60,20 +83,23 @@ static const Opt opts_create[] = {
     {0},
 };
 static const Opt opts_delete[] = {
-    YES, PROJECT,
+    YES,
+    PROJECT,
     {"all", 'A', OPT_BOOL, NULL, "all sessions of the current project", NULL},
     {"ignore-not-found", 0, OPT_BOOL, NULL, "no error when there is none", NULL},
     {0},
 };
 static const Opt opts_start[] = {
-    OUTPUT, PROJECT,
+    OUTPUT,
+    PROJECT,
     {"prompt", 0, OPT_STR, NULL, "task for this run", NULL},
     {"all", 'A', OPT_BOOL, NULL, "all agents of the project", NULL},
     {"session", 0, OPT_STR, NULL, "start this session again instead of an agent", NULL},
     {0},
 };
 static const Opt opts_agent_start[] = {
-    OUTPUT, PROJECT,
+    OUTPUT,
+    PROJECT,
     {"prompt", 0, OPT_STR, NULL, "task for this run", NULL},
     {"all", 'A', OPT_BOOL, NULL, "all agents of the project", NULL},
     {0},
@@ -89,7 +115,9 @@ static const Opt opts_project_update[] = {
 };
 static const Opt opts_list[] = {OUTPUT, NO_HEADERS, LIMIT, PROJECT, {0}};
 static const Opt opts_agent[] = {
-    OUTPUT, PROJECT, ENV,
+    OUTPUT,
+    PROJECT,
+    ENV,
     {"name", 0, OPT_STR, NULL, "name", NULL},
     {"prompt", 0, OPT_STR, NULL, "standing instructions", NULL},
     {"description", 0, OPT_STR, NULL, "what it is for", NULL},
@@ -102,7 +130,9 @@ static const Opt opts_agent[] = {
 };
 static const Opt opts_confirm[] = {YES, PROJECT, {0}};
 static const Opt opts_messages[] = {
-    OUTPUT, NO_HEADERS, PROJECT,
+    OUTPUT,
+    NO_HEADERS,
+    PROJECT,
     {"after", 0, OPT_INT, "0", "only messages behind this seq; with -f: until the next run ends", NULL},
     {"follow", 'f', OPT_BOOL, NULL, "go on until the session is done", NULL},
     {"follow-reconnect", 'F', OPT_BOOL, NULL, "the same, and tell about lost connections", NULL},
@@ -117,11 +147,15 @@ static const Opt opts_send[] = {
 };
 static const Opt opts_scope[] = {PROJECT, {0}};
 #define INBOX                                                                                                \
-    PROJECT, {"pa-id", 0, OPT_STR, NULL, "agent, by name or id", NULL}, {"agent", 0, OPT_STR, NULL, NULL, "pa-id"}
+    PROJECT, {"pa-id", 0, OPT_STR, NULL, "agent, by name or id", NULL},                                      \
+    {                                                                                                        \
+        "agent", 0, OPT_STR, NULL, NULL, "pa-id"                                                             \
+    }
 static const Opt opts_inbox_list[] = {
     OUTPUT, NO_HEADERS, LIMIT, INBOX, {"unread", 0, OPT_BOOL, NULL, "only unread ones", NULL}, {0}};
 static const Opt opts_inbox_send[] = {
-    OUTPUT, INBOX,
+    OUTPUT,
+    INBOX,
     {"body", 0, OPT_STR, NULL, "text, or - for standard input", NULL},
     {"from-name", 0, OPT_STR, NULL, "sender's name", NULL},
     {"from-pa-id", 0, OPT_STR, NULL, "sending agent", NULL},
@@ -149,7 +183,8 @@ static const Opt opts_version[] = {
 
 const Command commands[] = {
     {"get", NULL, "RESOURCE [NAME]", 1, 2, "List resources or show one", opts_get, cmd_get},
-    {"describe", NULL, "RESOURCE NAME", 2, 2, "Show everything about one resource", opts_describe, cmd_describe},
+    {"describe", NULL, "RESOURCE NAME", 2, 2, "Show everything about one resource", opts_describe,
+     cmd_describe},
     {"create", NULL, "RESOURCE", 1, 2, "Create a resource", opts_create, cmd_create},
     {"delete", NULL, "RESOURCE [NAME]", 1, 2, "Delete a resource", opts_delete, cmd_delete},
     {"start", NULL, "AGENT", 0, 1, "Start an agent, or a session again", opts_start, cmd_start},
@@ -170,7 +205,8 @@ const Command commands[] = {
     {"agent start-preview", NULL, "NAME", 1, 1, "Show the prompt of a start", opts_scope, cmd_agent_preview},
     {"agent sessions", NULL, "NAME", 1, 1, "List an agent's sessions", opts_list, cmd_agent_sessions},
     {"session", "sessions", "", 0, 0, "Sessions: messages and events", NULL, NULL},
-    {"session messages", NULL, "SESSION", 1, 1, "Show or follow messages", opts_messages, cmd_session_messages},
+    {"session messages", NULL, "SESSION", 1, 1, "Show or follow messages", opts_messages,
+     cmd_session_messages},
     {"session send", NULL, "SESSION TEXT", 2, 2, "Send a message to the agent", opts_send, cmd_session_send},
     {"session events", NULL, "SESSION", 1, 1, "Stream the runner's events", opts_scope, cmd_session_events},
     {"inbox", NULL, "", 0, 0, "Messages for agents", NULL, NULL},

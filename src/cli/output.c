@@ -19,7 +19,8 @@ int format_of(const Args *a, Format *ret, Err *err)
             return 0;
         }
     }
-    return err_set(err, ERR_USAGE, "unknown output format \"%s\": valid formats are table, wide, json, yaml, name", o);
+    return err_set(err, ERR_USAGE,
+                   "unknown output format \"%s\": valid formats are table, wide, json, yaml, name", o);
 }
 
 static const char *const head_members[] = {"id", "kind", "href", "created_at", "updated_at"};
@@ -48,7 +49,8 @@ static json_t *ordered_object(const json_t *v)
     }
     const char *key;
     json_t *member;
-    json_object_foreach ((json_t *)(uintptr_t)v, key, member) {
+    json_object_foreach((json_t *)(uintptr_t)v, key, member)
+    {
         if (!one_of(key, first, 5))
             json_object_set(out, key, member);
     }
@@ -96,7 +98,8 @@ static void print_name(const char *noun, const json_t *obj)
     printf("%s/%s\n", noun, json_get_str(obj, "id") ? json_get_str(obj, "id") : "");
 }
 
-int print_list(const Args *a, const json_t *list, const char *noun, const char *columns, const char *empty, Err *err)
+int print_list(const Args *a, const json_t *list, const char *noun, const char *columns, const char *empty,
+               Err *err)
 {
     Format f;
     int rc = format_of(a, &f, err);

@@ -69,7 +69,8 @@ static void input_summary(Buf *b, const Said *s)
         input = json_get_obj(s->payload, input_members[i]);
     const char *key;
     json_t *v;
-    json_object_foreach (input, key, v) {
+    json_object_foreach(input, key, v)
+    {
         CLEANUP_BUF Buf value = BUF_INIT(1024 * 1024);
         if (json_is_string(v))
             clean_text(&value, (Str){json_string_value(v), json_string_length(v)}, false);
@@ -151,7 +152,8 @@ static RenderEvent run_ended(Render *r, const Said *s, bool failed, bool show)
     r->run_ended = true;
     bool plain = !stdout_is_terminal();
     if (show && !failed)
-        put_line(r, "1;38;5;28", plain ? "\xE2\x96\xA0 run finished (RUN_FINISHED)" : "\xE2\x96\xA0 run finished", STR_NULL);
+        put_line(r, "1;38;5;28",
+                 plain ? "\xE2\x96\xA0 run finished (RUN_FINISHED)" : "\xE2\x96\xA0 run finished", STR_NULL);
     if (show && failed) {
         Str why = said_content(s);
         put_line(r, "1;38;5;196", plain ? "\xE2\x9C\x97 error (RUN_ERROR): " : "\xE2\x9C\x97 error: ", why);

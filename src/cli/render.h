@@ -3,7 +3,12 @@
 
 #include "json/json.h"
 
-typedef enum RenderEvent { RENDER_OTHER, RENDER_RUN_STARTED, RENDER_RUN_FINISHED, RENDER_RUN_FAILED } RenderEvent;
+typedef enum RenderEvent {
+    RENDER_OTHER,
+    RENDER_RUN_STARTED,
+    RENDER_RUN_FINISHED,
+    RENDER_RUN_FAILED
+} RenderEvent;
 
 typedef struct Render Render;
 Render *render_new(void);

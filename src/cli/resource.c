@@ -7,7 +7,8 @@
 static const Resource resources[] = {
     {"session", "sessions", "sess", &kind_session, "/sessions", false, true, false},
     {"project", "projects", "proj", &kind_project, "/projects", false, false, true},
-    {"agent", "agents", "project-agent project-agents pa", &kind_agent, "/projects/%s/agents", true, true, false},
+    {"agent", "agents", "project-agent project-agents pa", &kind_agent, "/projects/%s/agents", true, true,
+     false},
     {"project-settings", "project-settings", "projectsettings project-setting ps", &kind_project_settings,
      "/project_settings", false, true, false},
     {"user", "users", "usr", &kind_user, "/users", false, false, false},
@@ -84,8 +85,8 @@ static int ambiguous(const Resource *r, const char *name, const json_t *items, E
                    b.data ? b.data : "");
 }
 
-static int by_query(App *app, const Resource *r, const char *path, const char *name, const char *query, json_t **ret,
-                    Err *err)
+static int by_query(App *app, const Resource *r, const char *path, const char *name, const char *query,
+                    json_t **ret, Err *err)
 {
     CLEANUP_JSON json_t *list = NULL;
     int rc = app_list(app, path, query, 0, &list, err);
@@ -103,7 +104,8 @@ static int by_query(App *app, const Resource *r, const char *path, const char *n
 static bool may_be_prefix(const char *name)
 {
     size_t n = strlen(name);
-    return n >= 4 && n < KSUID_LEN && strspn(name, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") == n;
+    return n >= 4 && n < KSUID_LEN &&
+           strspn(name, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz") == n;
 }
 
 static int by_name(App *app, const Resource *r, const char *path, const char *name, json_t **ret, Err *err)

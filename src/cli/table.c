@@ -11,8 +11,10 @@ typedef struct Column {
 } Column;
 
 struct Table {
-    VEC_OF(Column) cols;
-    VEC_OF(char *) cells; /* row by row, owned */
+    VEC_OF(Column)
+    cols;
+    VEC_OF(char *)
+    cells; /* row by row, owned */
     bool headers, terminal, header_done;
 };
 

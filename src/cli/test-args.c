@@ -69,7 +69,10 @@ static const Case cases[] = {
     {{"-ojson", "get", "sessions"}, NULL, NULL, "unknown shorthand flag: 'o' in -ojson"},
     {{"--api-url", "http://h", "get", "sessions"}, "get", "sessions", NULL},
     {{"agents", "ls"}, "agent list", "", NULL},
-    {{"agent", "lst"}, NULL, NULL, "unknown command \"lst\" for \"acpctl agent\"\n\nDid you mean this?\n\tlist"},
+    {{"agent", "lst"},
+     NULL,
+     NULL,
+     "unknown command \"lst\" for \"acpctl agent\"\n\nDid you mean this?\n\tlist"},
     {{"gte", "x"}, NULL, NULL, "unknown command \"gte\" for \"acpctl\"\n\nDid you mean this?\n\tget"},
     {{"agent", "list", "extra"}, NULL, NULL, "unknown command \"extra\" for \"acpctl agent list\""},
     {{"get"}, NULL, NULL, "accepts between 1 and 2 arg(s), received 0"},
@@ -83,10 +86,18 @@ static const Case cases[] = {
     {{"get", "x", "-oyaml", "-Q"}, NULL, NULL, "unknown shorthand flag: 'Q' in -Q"},
     {{"get", "x", "--output"}, NULL, NULL, "flag needs an argument: --output"},
     {{"get", "x", "-o"}, NULL, NULL, "flag needs an argument: 'o' in -o"},
-    {{"get", "x", "--limit", "many"}, NULL, NULL, "invalid argument \"many\" for \"--limit\" flag: not a whole number"},
-    {{"get", "x", "--wait=soon"}, NULL, NULL,
+    {{"get", "x", "--limit", "many"},
+     NULL,
+     NULL,
+     "invalid argument \"many\" for \"--limit\" flag: not a whole number"},
+    {{"get", "x", "--wait=soon"},
+     NULL,
+     NULL,
      "invalid argument \"soon\" for \"--wait\" flag: not a duration (45s, 1h30m)"},
-    {{"get", "x", "--all=perhaps"}, NULL, NULL, "invalid argument \"perhaps\" for \"--all\" flag: not true or false"},
+    {{"get", "x", "--all=perhaps"},
+     NULL,
+     NULL,
+     "invalid argument \"perhaps\" for \"--all\" flag: not true or false"},
     {{"get", "--", "--limit"}, "get", "--limit", NULL},
     {{"get", "-"}, "get", "-", NULL},
 };
@@ -116,8 +127,8 @@ static void test_args__table(void **state)
 
 static void test_args__values_and_defaults(void **state)
 {
-    const char *words[] = {"get", "x",          "-Ay",  "--limit=3", "--limit", "4",
-                           "--env", "A=1",      "--env=B=2", "--project", "p", NULL};
+    const char *words[] = {"get",   "x",   "-Ay",       "--limit=3", "--limit", "4",
+                           "--env", "A=1", "--env=B=2", "--project", "p",       NULL};
     Err err = {0};
     const Command *cmd = NULL;
     CLEANUP(args_freep) Args *a = NULL;

@@ -19,7 +19,8 @@ static char *path;
 
 static int group_setup(void **state)
 {
-    static const char *const env[] = {"AMBIENT_API_URL", "AMBIENT_TOKEN", "AMBIENT_PROJECT", "AMBIENT_CONTEXT"};
+    static const char *const env[] = {"AMBIENT_API_URL", "AMBIENT_TOKEN", "AMBIENT_PROJECT",
+                                      "AMBIENT_CONTEXT"};
     for (size_t i = 0; i < ARRAY_LEN(env); i++)
         unsetenv(env[i]);
     if (!mkdtemp(dir))
@@ -63,7 +64,8 @@ static void test_config__missing_file_gives_defaults(void **state)
 
 static void test_config__flat_file_keeps_unknown_members_and_gets_a_context(void **state)
 {
-    put("{\"api_url\":\"https://www.corp.net\",\"access_token\":\"secret-token\",\"mine\":{\"a\":[1]},\"project\":\"p\"}");
+    put("{\"api_url\":\"https://"
+        "www.corp.net\",\"access_token\":\"secret-token\",\"mine\":{\"a\":[1]},\"project\":\"p\"}");
     CLEANUP(config_freep) Config *c = load();
     assert_string_equal(config_context(c), "corp.net");
     assert_string_equal(config_get(c, "access_token", NULL), "secret-token");
@@ -130,9 +132,12 @@ static void test_text__terminal_control_is_removed(void **state)
         {"\033]8;;http://x\033\\link", "link"},
         {"a\rb\bc\x7f", "abc"},
         {"one\ntwo\tthree", "one\ntwo\tthree"},
-        {"\xc2\x9b" "31mC1", "31mC1"},
+        {"\xc2\x9b"
+         "31mC1",
+         "31mC1"},
         {"caf\xc3\xa9", "caf\xc3\xa9"},
-        {"bad\xff!", "bad\xEF\xBF\xBD" "!"},
+        {"bad\xff!", "bad\xEF\xBF\xBD"
+                     "!"},
         {"\033[", ""},
         {"\033", ""},
     };

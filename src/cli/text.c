@@ -52,7 +52,8 @@ size_t display_width(Str s)
     return width;
 }
 
-/* Length of an escape sequence that starts at s: CSI up to its final byte, OSC and its kin up to BEL or ST. */
+/* Length of an escape sequence that starts at s: CSI up to its final byte, OSC and its kin up to BEL or ST.
+ */
 static size_t escape_len(Str s)
 {
     if (s.len < 2)

@@ -10,13 +10,13 @@
 
 typedef struct Watch {
     App *app;
-    Table *table;     /* NULL = JSON lines */
+    Table *table; /* NULL = JSON lines */
     const char *project;
-    Map *seen;        /* id -> "updated_at|name|project" of the last row, owned */
+    Map *seen; /* id -> "updated_at|name|project" of the last row, owned */
     ClientWatch *stream;
     ClientList *list;
     Timer *timeout, *poll;
-    Map *listed;      /* ids of the list that is being read, to find the deleted ones */
+    Map *listed; /* ids of the list that is being read, to find the deleted ones */
     bool done, polling;
     Err err;
 } Watch;
@@ -118,8 +118,8 @@ static void relist(void *arg)
     if (w->list)
         return;
     map_clear(w->listed);
-    w->list = client_list_all(w->app->client, &kind_session, "/sessions", w->project ? w->project : "", on_listed_one,
-                              on_listed, w);
+    w->list = client_list_all(w->app->client, &kind_session, "/sessions", w->project ? w->project : "",
+                              on_listed_one, on_listed, w);
 }
 
 /* ---- the stream ---- */
@@ -173,7 +173,8 @@ static void watch_done(Watch *w)
 
 int watch_sessions(App *app, const Args *a, Err *err)
 {
-    static const WatchOps ops = {.on_event = on_event, .on_relist = relist, .on_broken = on_broken, .on_end = on_end};
+    static const WatchOps ops = {
+        .on_event = on_event, .on_relist = relist, .on_broken = on_broken, .on_end = on_end};
     Format f;
     int rc = format_of(a, &f, err);
     if (rc < 0)
@@ -188,7 +189,8 @@ int watch_sessions(App *app, const Args *a, Err *err)
     }
     timer_arm(w.timeout, opt_duration(a, "watch-timeout"));
     Interrupt *interrupt = interrupt_new(app, &w.done);
-    /* The stream first, the list then: nothing that changes in between is missed, and repeats are recognised. */
+    /* The stream first, the list then: nothing that changes in between is missed, and repeats are recognised.
+     */
     w.stream = client_watch_kind(app->client, &kind_session, STR_NULL, &ops, &w);
     relist(&w);
     client_wait(app->loop, &w.done);

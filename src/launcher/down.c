@@ -64,7 +64,10 @@ static void stop_sessions(const Place *p, const State *st)
     if (secret_from_file(p->token, &token, NULL) < 0 || loop_new(&loop, NULL) < 0)
         return;
     TokenSource *source = token_source_static(secret_reveal(token));
-    ClientOptions o = {.api_url = url, .grpc_address = st->grpc, .token = source, .user_agent = "ambient",
+    ClientOptions o = {.api_url = url,
+                       .grpc_address = st->grpc,
+                       .token = source,
+                       .user_agent = "ambient",
                        .request_timeout = 5 * USEC_PER_SEC};
     Stopper s = {.loop = loop, .first = true};
     if (client_new(loop, &o, &s.client, NULL) == 0) {
@@ -100,7 +103,8 @@ int cmd_down(const Place *p, const Options *o, Err *err)
     Usec end = usec_add(clock_now(&clock_system), DOWN_TIMEOUT);
     while (place_is_running(p)) {
         if (clock_now(&clock_system) > end)
-            return err_set(err, ERR_DEADLINE, "supervisor (pid %d) does not end; see: ambient logs", (int)s.supervisor);
+            return err_set(err, ERR_DEADLINE, "supervisor (pid %d) does not end; see: ambient logs",
+                           (int)s.supervisor);
         usleep(20000);
     }
     printf("Ambient is down. Data stays in %s.\n", p->dir);

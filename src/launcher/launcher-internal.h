@@ -10,17 +10,17 @@
 #include "loop/loop.h"
 
 typedef struct Options {
-    char *data;       /* --data DIR; NULL = default */
-    char *http;       /* --http ADDR */
-    char *grpc;       /* --grpc ADDR */
-    char *output;     /* -o text|json */
+    char *data;   /* --data DIR; NULL = default */
+    char *http;   /* --http ADDR */
+    char *grpc;   /* --grpc ADDR */
+    char *output; /* -o text|json */
     bool foreground;
     bool detach;
     bool no_login;
     bool follow;
     bool keep_sessions;
     int64_t lines;
-    char **args;      /* words that are no flags; NULL-ended, may be NULL */
+    char **args; /* words that are no flags; NULL-ended, may be NULL */
 } Options;
 
 /* ---- place.c: the data directory ---- */
@@ -33,16 +33,17 @@ typedef struct Place {
 /* Paths only; nothing is made. dir NULL = $XDG_DATA_HOME/ambient or ~/.local/share/ambient. */
 int place_init(Place *p, const char *dir, Err *err);
 void place_done(Place *p);
-int place_make(const Place *p, Err *err);         /* makes the directories 0700 and the two tokens 0600 */
+int place_make(const Place *p, Err *err); /* makes the directories 0700 and the two tokens 0600 */
 int place_lock(const Place *p, int *ret_fd, Err *err); /* ERR_CONFLICT: a supervisor is running */
-bool place_is_running(const Place *p);            /* somebody holds the lock */
-char *place_run_file(const Place *p, const char *name, const char *suffix); /* DIR/run/NAME.SUFFIX, caller frees */
+bool place_is_running(const Place *p);                 /* somebody holds the lock */
+char *place_run_file(const Place *p, const char *name,
+                     const char *suffix); /* DIR/run/NAME.SUFFIX, caller frees */
 char *place_log_file(const Place *p, const char *name);
-char *program_path(const char *name);             /* beside this program, else the bare name for PATH; caller frees */
+char *program_path(const char *name); /* beside this program, else the bare name for PATH; caller frees */
 
 /* state.json: what `status` and the tests read. */
 typedef struct State {
-    char http[128], grpc[128]; /* "127.0.0.1:8000" */
+    char http[128], grpc[128];                   /* "127.0.0.1:8000" */
     pid_t supervisor, api_server, control_plane; /* 0 = not running now */
     unsigned restarts_api_server, restarts_control_plane;
     WallUsec started_at;
@@ -52,14 +53,15 @@ int state_load(const Place *p, State *ret, Err *err);
 
 /* ---- supervise.c ---- */
 
-/* Runs the platform until SIGTERM or SIGINT; the lock is held by the caller. Writes to ready_fd one line: "ok\n" when
-   both programs answer, or an error text when they cannot be started. ready_fd is closed then; -1 = none. */
+/* Runs the platform until SIGTERM or SIGINT; the lock is held by the caller. Writes to ready_fd one line:
+   "ok\n" when both programs answer, or an error text when they cannot be started. ready_fd is closed then; -1
+   = none. */
 int supervise(const Place *p, const Options *o, int ready_fd, Err *err);
 
 /* ---- logfile.c ---- */
 
-/* Copies what a child writes into DIR/logs/NAME.log (10 MiB, three kept); with `tee` also to standard error with the
-   name in front. Takes over the descriptor. */
+/* Copies what a child writes into DIR/logs/NAME.log (10 MiB, three kept); with `tee` also to standard error
+   with the name in front. Takes over the descriptor. */
 typedef struct LogFile LogFile;
 int logfile_new(Loop *l, const Place *p, const char *name, int fd, bool tee, LogFile **ret, Err *err);
 LogFile *logfile_free(LogFile *f);

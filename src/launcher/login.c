@@ -42,7 +42,8 @@ static void lift_flat(json_t *cfg)
     if (json_get_str(cfg, "access_token")) {
         json_t *old = json_object();
         json_object_set(old, "server", json_object_get(cfg, "api_url"));
-        static const char *const keys[] = {"access_token", "project", "refresh_token", "issuer_url", "client_id"};
+        static const char *const keys[] = {"access_token", "project", "refresh_token", "issuer_url",
+                                           "client_id"};
         for (size_t i = 0; i < ARRAY_LEN(keys); i++)
             json_object_set(old, keys[i], json_object_get(cfg, keys[i]));
         json_object_set_new(contexts, "previous", old);
@@ -92,7 +93,8 @@ int login_write(const Place *p, const State *s, FILE *out, Err *err)
 {
     CLEANUP_FREE char *path = config_path();
     if (!path)
-        return err_set(err, ERR_USAGE, "neither HOME nor AMBIENT_CONFIG is set: no login for acpctl was written");
+        return err_set(err, ERR_USAGE,
+                       "neither HOME nor AMBIENT_CONFIG is set: no login for acpctl was written");
     CLEANUP(secret_freep) Secret *token = NULL;
     CLEANUP_JSON json_t *cfg = NULL;
     int rc = secret_from_file(p->token, &token, err);
@@ -103,7 +105,8 @@ int login_write(const Place *p, const State *s, FILE *out, Err *err)
     lift_flat(cfg);
     const char *was = json_get_str(cfg, "current_context");
     if (was && *was && strcmp(was, CONTEXT) != 0)
-        fprintf(out, "acpctl now uses context \"" CONTEXT "\" (back with: acpctl config use-context %s)\n", was);
+        fprintf(out, "acpctl now uses context \"" CONTEXT "\" (back with: acpctl config use-context %s)\n",
+                was);
     set_context(cfg, s, secret_reveal(token));
     return save(path, cfg, err);
 }

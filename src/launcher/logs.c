@@ -82,7 +82,8 @@ int cmd_logs(const Place *p, const Options *o, Err *err)
             sources[n++] = (Source){.name = all_names[i], .path = place_log_file(p, all_names[i]), .fd = -1};
     }
     if (n == 0)
-        return err_set(err, ERR_USAGE, "unknown log \"%s\"; there are: ambient, api-server, control-plane", names[0]);
+        return err_set(err, ERR_USAGE, "unknown log \"%s\"; there are: ambient, api-server, control-plane",
+                       names[0]);
     for (size_t i = 0; i < n; i++)
         seek_tail(&sources[i], o->lines);
     do {

@@ -15,8 +15,10 @@ static const Flag flags_data[] = {
 static const Flag flags_up[] = {
     {"data", "AMBIENT_DATA", FLAG_STRING, F(data), NULL,
      "where everything is kept (default $XDG_DATA_HOME/ambient)", "DIR"},
-    {"http", NULL, FLAG_STRING, F(http), "127.0.0.1:8000", "address of the REST API; port 0 takes a free one", "ADDR"},
-    {"grpc", NULL, FLAG_STRING, F(grpc), "127.0.0.1:9000", "address of the gRPC API; port 0 takes a free one", "ADDR"},
+    {"http", NULL, FLAG_STRING, F(http), "127.0.0.1:8000", "address of the REST API; port 0 takes a free one",
+     "ADDR"},
+    {"grpc", NULL, FLAG_STRING, F(grpc), "127.0.0.1:9000", "address of the gRPC API; port 0 takes a free one",
+     "ADDR"},
     {"detach", NULL, FLAG_BOOL, F(detach), "true", "return when the platform is ready", NULL},
     {"foreground", NULL, FLAG_BOOL, F(foreground), "false", "stay, and print the logs", NULL},
     {"no-login", NULL, FLAG_BOOL, F(no_login), "false", "do not log acpctl in", NULL},

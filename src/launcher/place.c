@@ -55,8 +55,8 @@ int place_init(Place *p, const char *dir, Err *err)
 
 void place_done(Place *p)
 {
-    char **all[] = {&p->dir, &p->run_dir, &p->log_dir,       &p->sessions_dir, &p->db,
-                    &p->token, &p->lock,  &p->service_token, &p->state};
+    char **all[] = {&p->dir,   &p->run_dir, &p->log_dir,       &p->sessions_dir, &p->db,
+                    &p->token, &p->lock,    &p->service_token, &p->state};
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         free(*all[i]);
         *all[i] = NULL;

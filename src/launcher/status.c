@@ -27,7 +27,8 @@ static void probe_api(const State *s, Probe *ret)
 {
     CLEANUP(loop_freep) Loop *l = NULL;
     HttpClient *c = NULL;
-    if (loop_new(&l, NULL) < 0 || http_client_new(l, &(HttpClientOptions){.user_agent = "ambient"}, &c, NULL) < 0)
+    if (loop_new(&l, NULL) < 0 ||
+        http_client_new(l, &(HttpClientOptions){.user_agent = "ambient"}, &c, NULL) < 0)
         return;
     CLEANUP_FREE char *url = xasprintf("http://%s/api/ambient/v1/version", s->http);
     HttpRequest req = {.method = "GET", .url = url, .timeout = 2 * USEC_PER_SEC};
@@ -51,13 +52,14 @@ static void print_json(const Place *p, const State *s, const Probe *probe)
 {
     CLEANUP_FREE char *http = xasprintf("http://%s", s->http);
     char when[RFC3339_MAX];
-    CLEANUP_JSON json_t *j = json_pack(
-        "{s:s, s:s, s:{s:i, s:i, s:i}, s:{s:s, s:s}, s:{s:s, s:s}, s:{s:i, s:i}, s:s, s:s}", "http", http, "grpc",
-        s->grpc, "pids", "supervisor", (int)s->supervisor, "api-server", (int)s->api_server, "control-plane",
-        (int)s->control_plane, "health", "api-server", health_word(probe->ok), "control-plane",
-        health_word(alive(s->control_plane)), "versions", "ambient", AMBIENT_VERSION, "api-server",
-        probe->version, "restarts", "api-server", (int)s->restarts_api_server, "control-plane",
-        (int)s->restarts_control_plane, "data", p->dir, "started_at", rfc3339_format(s->started_at, when).ptr);
+    CLEANUP_JSON json_t *j =
+        json_pack("{s:s, s:s, s:{s:i, s:i, s:i}, s:{s:s, s:s}, s:{s:s, s:s}, s:{s:i, s:i}, s:s, s:s}", "http",
+                  http, "grpc", s->grpc, "pids", "supervisor", (int)s->supervisor, "api-server",
+                  (int)s->api_server, "control-plane", (int)s->control_plane, "health", "api-server",
+                  health_word(probe->ok), "control-plane", health_word(alive(s->control_plane)), "versions",
+                  "ambient", AMBIENT_VERSION, "api-server", probe->version, "restarts", "api-server",
+                  (int)s->restarts_api_server, "control-plane", (int)s->restarts_control_plane, "data",
+                  p->dir, "started_at", rfc3339_format(s->started_at, when).ptr);
     CLEANUP_BUF Buf out = BUF_INIT(16384);
     json_write_pretty(&out, j, 2);
     fwrite(out.data, 1, out.len, stdout);

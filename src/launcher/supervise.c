@@ -25,19 +25,25 @@
  *                      +------- exit ---------+   (before the first UP: the platform gives up)
  *   any --platform stops--> STOPPING --exit--> DOWN
  */
-typedef enum ProgramState { PROGRAM_DOWN, PROGRAM_STARTING, PROGRAM_UP, PROGRAM_BACKOFF, PROGRAM_STOPPING } ProgramState;
+typedef enum ProgramState {
+    PROGRAM_DOWN,
+    PROGRAM_STARTING,
+    PROGRAM_UP,
+    PROGRAM_BACKOFF,
+    PROGRAM_STOPPING
+} ProgramState;
 
 typedef struct Supervisor Supervisor;
 
 typedef struct Program {
     Supervisor *sv;
-    const char *name;  /* "api-server" */
-    const char *file;  /* "ambient-api-server" */
+    const char *name; /* "api-server" */
+    const char *file; /* "ambient-api-server" */
     ProgramState state;
     bool was_up;
     Child *child;
     LogFile *log;
-    Timer *timer;      /* readiness poll, restart delay or stop deadline, by state */
+    Timer *timer; /* readiness poll, restart delay or stop deadline, by state */
     Usec started, backoff;
     unsigned restarts;
     char *ports_file;
@@ -98,7 +104,8 @@ static void give_up(Supervisor *sv, Program *p, const char *what)
 
 /* ---- one program ---- */
 
-typedef VEC_OF(char *) Words;
+typedef VEC_OF(char *)
+Words;
 
 static void words_free(Words *w)
 {
@@ -165,7 +172,8 @@ static void set_state(Program *p, ProgramState next)
 {
     static const unsigned allowed[] = {
         [PROGRAM_DOWN] = 1 << PROGRAM_STARTING | 1 << PROGRAM_BACKOFF,
-        [PROGRAM_STARTING] = 1 << PROGRAM_UP | 1 << PROGRAM_BACKOFF | 1 << PROGRAM_STOPPING | 1 << PROGRAM_DOWN,
+        [PROGRAM_STARTING] =
+            1 << PROGRAM_UP | 1 << PROGRAM_BACKOFF | 1 << PROGRAM_STOPPING | 1 << PROGRAM_DOWN,
         [PROGRAM_UP] = 1 << PROGRAM_BACKOFF | 1 << PROGRAM_STOPPING,
         [PROGRAM_BACKOFF] = 1 << PROGRAM_STARTING | 1 << PROGRAM_DOWN,
         [PROGRAM_STOPPING] = 1 << PROGRAM_DOWN,
@@ -207,7 +215,8 @@ static void on_ended(void *arg, int status)
         p->backoff = BACKOFF_MIN;
     log_warn("program ended, starting it again", F_STR("program", p->file),
              F_INT("exit_code", WIFEXITED(status) ? WEXITSTATUS(status) : -1),
-             F_INT("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0), F_UINT("delay_ms", p->backoff / 1000));
+             F_INT("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0),
+             F_UINT("delay_ms", p->backoff / 1000));
     set_state(p, PROGRAM_BACKOFF);
     p->restarts++;
     timer_arm(p->timer, p->backoff);
@@ -240,7 +249,8 @@ static int spawn(Program *p, Err *err)
     if (rc < 0)
         return rc;
     p->log = logfile_free(p->log);
-    rc = logfile_new(sv->loop, sv->place, p->name, child_fd(p->child, 2), sv->options->foreground, &p->log, err);
+    rc = logfile_new(sv->loop, sv->place, p->name, child_fd(p->child, 2), sv->options->foreground, &p->log,
+                     err);
     if (rc < 0)
         p->child = (child_signal(p->child, SIGKILL), child_free(p->child));
     return rc;

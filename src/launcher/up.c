@@ -138,7 +138,8 @@ static int wait_other(const Place *p, Err *err)
             break;
         usleep(20000);
     }
-    return err_set(err, ERR_UNAVAILABLE, "another `ambient up` on %s did not become ready; see `ambient logs`", p->dir);
+    return err_set(err, ERR_UNAVAILABLE,
+                   "another `ambient up` on %s did not become ready; see `ambient logs`", p->dir);
 }
 
 int cmd_up(const Place *p, const Options *o, Err *err)
