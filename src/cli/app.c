@@ -3,7 +3,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
+#include <poll.h>
 #include "base/mem.h"
 #include "base/vec.h"
 #include "http/url.h"
@@ -130,7 +130,7 @@ int app_call(App *app, const char *method, const char *path, const json_t *body,
         call_once(app, method, path, body ? buf_str(&text) : STR_NULL, &w);
         if (!w.err.code || n >= TRIES || !worth_retrying(method, &w))
             break;
-        usleep(100000u << n);
+        (void)poll(NULL, 0, 100 << n);
     }
     if (w.err.code == ERR_UNAUTHENTICATED)
         return err_set(err, w.err.code, "%s; run 'acpctl login'", w.err.msg);

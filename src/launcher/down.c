@@ -78,7 +78,7 @@ static void stop_sessions(const Place *p, const State *st)
         fflush(stdout);
         s.first = false;
         while (rc == 0 && s.active && clock_now(&clock_system) < end) {
-            usleep((useconds_t)POLL);
+            look_again_in(POLL);
             rc = count_active(&s);
         }
         client_free(s.client);
@@ -105,7 +105,7 @@ int cmd_down(const Place *p, const Options *o, Err *err)
         if (clock_now(&clock_system) > end)
             return err_set(err, ERR_DEADLINE, "supervisor (pid %d) does not end; see: ambient logs",
                            (int)s.supervisor);
-        usleep(20000);
+        look_again_in(20 * USEC_PER_MSEC);
     }
     printf("Ambient is down. Data stays in %s.\n", p->dir);
     return 0;

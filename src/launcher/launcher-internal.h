@@ -48,6 +48,8 @@ typedef struct State {
     unsigned restarts_api_server, restarts_control_plane;
     WallUsec started_at;
 } State;
+/* The time between two looks at something that another process changes and nobody tells about. */
+void look_again_in(Usec t);
 int state_save(const Place *p, const State *s, Err *err);
 int state_load(const Place *p, State *ret, Err *err);
 

@@ -93,7 +93,7 @@ int cmd_logs(const Place *p, const Options *o, Err *err)
                 any = true;
         fflush(stdout);
         if (o->follow && !any)
-            usleep(200000);
+            look_again_in(200 * USEC_PER_MSEC);
     } while (o->follow && !ferror(stdout));
     for (size_t i = 0; i < n; i++) {
         free(sources[i].path);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -104,6 +105,11 @@ bool place_is_running(const Place *p)
 {
     CLEANUP_FD int fd = open(p->lock, O_RDWR | O_CLOEXEC);
     return fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+}
+
+void look_again_in(Usec t)
+{
+    (void)poll(NULL, 0, (int)(t / USEC_PER_MSEC));
 }
 
 char *place_run_file(const Place *p, const char *name, const char *suffix)

@@ -136,7 +136,7 @@ static int wait_other(const Place *p, Err *err)
             return 0;
         if (!place_is_running(p))
             break;
-        usleep(20000);
+        look_again_in(20 * USEC_PER_MSEC);
     }
     return err_set(err, ERR_UNAVAILABLE,
                    "another `ambient up` on %s did not become ready; see `ambient logs`", p->dir);
