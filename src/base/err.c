@@ -37,6 +37,10 @@ static const struct GrpcStatus {
     {"Unauthenticated", ERR_UNAUTHENTICATED},
 };
 
+/* The code of this thread's last failure, for err_wrap() without an Err: the failed call just before went
+   through err_set(), with the same NULL. */
+static _Thread_local ErrCode last_code = ERR_INTERNAL;
+
 /* Messages quote what peers sent, so bytes that are not UTF-8 become '?'. */
 static void make_utf8(char *msg, size_t len)
 {
@@ -66,6 +70,7 @@ static void finish_text(char *text, size_t size, int full)
 
 int err_set(Err *err, ErrCode code, const char *fmt, ...)
 {
+    last_code = code;
     if (!err)
         return -(int)code;
     char text[sizeof(err->msg)]; /* the arguments may point into err->msg */
@@ -82,6 +87,7 @@ int err_set(Err *err, ErrCode code, const char *fmt, ...)
 int err_set_errno(Err *err, int errnum, const char *fmt, ...)
 {
     ErrCode code = errnum == ENOSPC || errnum == EDQUOT ? ERR_NO_SPACE : ERR_IO;
+    last_code = code;
     if (!err)
         return -(int)code;
     char context[sizeof(err->msg)], reason[128];
@@ -96,7 +102,7 @@ int err_set_errno(Err *err, int errnum, const char *fmt, ...)
 int err_wrap(Err *err, const char *fmt, ...)
 {
     if (!err)
-        return -(int)ERR_INTERNAL;
+        return -(int)last_code;
     char context[sizeof(err->msg)];
     va_list ap;
     va_start(ap, fmt);

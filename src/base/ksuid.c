@@ -1,9 +1,10 @@
 #include "base/ksuid.h"
 
+#include <endian.h>
 #include "base/random.h"
+#include "ksuid-internal.h"
 
 #define EPOCH 1400000000
-#define PAYLOAD_LEN 16
 #define WORDS 5 /* 160 bits, most significant word first */
 
 static const char alphabet[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -29,13 +30,24 @@ static uint32_t seconds_since_epoch(WallUsec now)
     return sec > UINT32_MAX ? UINT32_MAX : (uint32_t)sec;
 }
 
-void ksuid_new(char out[static KSUID_LEN + 1], WallUsec now)
+void ksuid_encode(char out[static KSUID_LEN + 1], const uint8_t raw[static KSUID_RAW_LEN])
 {
-    uint32_t words[WORDS] = {seconds_since_epoch(now)};
-    random_bytes(words + 1, PAYLOAD_LEN);
+    uint32_t words[WORDS];
+    memcpy(words, raw, sizeof(words));
+    for (int i = 0; i < WORDS; i++)
+        words[i] = be32toh(words[i]);
     for (int i = KSUID_LEN - 1; i >= 0; i--)
         out[i] = alphabet[divide(words)];
     out[KSUID_LEN] = '\0';
+}
+
+void ksuid_new(char out[static KSUID_LEN + 1], WallUsec now)
+{
+    uint8_t raw[KSUID_RAW_LEN];
+    uint32_t seconds = htobe32(seconds_since_epoch(now));
+    memcpy(raw, &seconds, sizeof(seconds));
+    random_bytes(raw + sizeof(seconds), sizeof(raw) - sizeof(seconds));
+    ksuid_encode(out, raw);
 }
 
 bool ksuid_is_valid(Str s)

@@ -1,8 +1,6 @@
 /* Calendar arithmetic in the proleptic Gregorian calendar, UTC only; no time zone data, no hidden state. */
 #include "base/clock.h"
 
-#include <stdio.h>
-
 #define DAY_USEC (86400 * (int64_t)USEC_PER_SEC)
 #define FRACTION_DIGITS 6
 
@@ -55,6 +53,16 @@ static int64_t clamp_to_years(int64_t us)
     return us >= end ? end - 1 : us;
 }
 
+/* Exactly n digits; returns the place behind them. Lists print thousands of times: snprintf was 80 % of it.
+ */
+static char *put_number(char *at, unsigned v, size_t n, char behind)
+{
+    for (size_t i = n; i-- > 0; v /= 10)
+        at[i] = (char)('0' + v % 10);
+    at[n] = behind;
+    return at + n + 1;
+}
+
 Str rfc3339_format(WallUsec t, char out[static RFC3339_MAX])
 {
     int64_t us = clamp_to_years(t.us);
@@ -63,15 +71,20 @@ Str rfc3339_format(WallUsec t, char out[static RFC3339_MAX])
     Civil c = civil_from_days(days);
     unsigned sec = (unsigned)(rest / (int64_t)USEC_PER_SEC),
              fraction = (unsigned)(rest % (int64_t)USEC_PER_SEC);
-    int len = snprintf(out, RFC3339_MAX, "%04d-%02d-%02dT%02u:%02u:%02u.%06u", (int)c.year, c.month, c.day,
-                       sec / 3600, sec / 60 % 60, sec % 60, fraction);
-    while (out[len - 1] == '0')
-        len--;
-    if (out[len - 1] == '.')
-        len--;
-    out[len++] = 'Z';
-    out[len] = '\0';
-    return (Str){out, (size_t)len};
+    char *at = put_number(out, (unsigned)c.year, 4, '-');
+    at = put_number(at, (unsigned)c.month, 2, '-');
+    at = put_number(at, (unsigned)c.day, 2, 'T');
+    at = put_number(at, sec / 3600, 2, ':');
+    at = put_number(at, sec / 60 % 60, 2, ':');
+    at = put_number(at, sec % 60, 2, '.');
+    at = put_number(at, fraction, FRACTION_DIGITS, 'Z') - 1;
+    while (at[-1] == '0')
+        at--;
+    if (at[-1] == '.')
+        at--;
+    at[0] = 'Z';
+    at[1] = '\0';
+    return (Str){out, (size_t)(at + 1 - out)};
 }
 
 /* Takes exactly n digits from the front. */

@@ -47,38 +47,38 @@ static void *map_pages(size_t size)
 }
 
 /* Index of the smallest slot that holds `size`, or ARRAY_LEN(slot_sizes). */
-static size_t class_of(size_t size)
+static size_t kind_of(size_t size)
 {
-    size_t class = 0;
-    while (class < ARRAY_LEN(slot_sizes) && slot_sizes[class] < size)
-        class ++;
-    return class;
+    size_t kind = 0;
+    while (kind < ARRAY_LEN(slot_sizes) && slot_sizes[kind] < size)
+        kind++;
+    return kind;
 }
 
-static void add_chunk(size_t class)
+static void add_chunk(size_t kind)
 {
     char *chunk = map_pages(CHUNK);
-    for (size_t at = 0; at < CHUNK; at += slot_sizes[class]) {
+    for (size_t at = 0; at < CHUNK; at += slot_sizes[kind]) {
         FreeSlot *slot = (void *)(chunk + at);
-        slot->next = slots.free[class];
-        slots.free[class] = slot;
+        slot->next = slots.free[kind];
+        slots.free[kind] = slot;
     }
 }
 
 static Secret *secret_alloc(size_t len)
 {
     size_t size = sizeof(Secret) + len + 1;
-    size_t class = class_of(size);
+    size_t kind = kind_of(size);
     Secret *s;
-    if (class == ARRAY_LEN(slot_sizes)) {
+    if (kind == ARRAY_LEN(slot_sizes)) {
         s = map_pages(size);
     } else {
-        size = slot_sizes[class];
+        size = slot_sizes[kind];
         pthread_mutex_lock(&slots.lock);
-        if (!slots.free[class])
-            add_chunk(class);
-        s = (void *)slots.free[class];
-        slots.free[class] = slots.free[class]->next;
+        if (!slots.free[kind])
+            add_chunk(kind);
+        s = (void *)slots.free[kind];
+        slots.free[kind] = slots.free[kind]->next;
         pthread_mutex_unlock(&slots.lock);
     }
     s->len = len;
@@ -99,16 +99,16 @@ Secret *secret_free(Secret *s)
 {
     if (!s)
         return NULL;
-    size_t size = s->size, class = class_of(size);
+    size_t size = s->size, kind = kind_of(size);
     secret_erase(s, sizeof(*s) + s->len + 1);
-    if (class == ARRAY_LEN(slot_sizes)) {
+    if (kind == ARRAY_LEN(slot_sizes)) {
         munmap(s, size);
         return NULL;
     }
     FreeSlot *slot = (void *)s;
     pthread_mutex_lock(&slots.lock);
-    slot->next = slots.free[class];
-    slots.free[class] = slot;
+    slot->next = slots.free[kind];
+    slots.free[kind] = slot;
     pthread_mutex_unlock(&slots.lock);
     return NULL;
 }

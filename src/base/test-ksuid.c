@@ -2,7 +2,30 @@
 
 #include <string.h>
 #include "base/map.h"
+#include "ksuid-internal.h"
 #include "test-internal.h"
+
+/* The example in the format's description, and both ends. */
+static void test_ksuid__text_of_known_bytes(void **state)
+{
+    static const struct {
+        uint8_t raw[KSUID_RAW_LEN];
+        const char *text;
+    } cases[] = {
+        {{0x06, 0x69, 0xf7, 0xef, 0xb5, 0xa1, 0xcd, 0x34, 0xb5, 0xf9,
+          0x9d, 0x11, 0x54, 0xfb, 0x68, 0x53, 0x34, 0x5c, 0x97, 0x35},
+         "0ujtsYcgvSTl8PAuAdqWYSMnLOv"},
+        {{0}, "000000000000000000000000000"},
+        {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+          0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+         "aWgEPTl1tmebfsQzFP4bxwgy80V"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char id[KSUID_LEN + 1];
+        ksuid_encode(id, cases[i].raw);
+        assert_string_equal(id, cases[i].text);
+    }
+}
 
 static void test_ksuid__sorts_by_second(void **state)
 {
@@ -63,6 +86,7 @@ static void test_ksuid__validity(void **state)
 int run_ksuid_tests(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ksuid__text_of_known_bytes),
         cmocka_unit_test(test_ksuid__sorts_by_second),
         cmocka_unit_test(test_ksuid__times_outside_are_clamped),
         cmocka_unit_test(test_ksuid__does_not_repeat),

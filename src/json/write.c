@@ -9,46 +9,53 @@ typedef struct Style {
     unsigned indent; /* per level */
 } Style;
 
-/* Two-letter escape of an ASCII byte, 'u' when it needs \u00xx, 0 when it stands for itself. */
-static char escape_of(unsigned char c, bool html)
-{
-    static const char letters[0x20] = {['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
-    if (c < 0x20)
-        return letters[c] ? letters[c] : 'u';
-    if (c == '"' || c == '\\')
-        return (char)c;
-    return html && (c == '<' || c == '>' || c == '&') ? 'u' : 0;
-}
+/* What a byte needs. 0: nothing; U: four hex digits; M: a look at the bytes behind it; else that letter. */
+#define U 'u'
+#define M 'M'
+#define NEEDS_ALWAYS                                                                                         \
+    [0 ... 7] = U, ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', [0x0b] = U, ['\f'] = 'f', ['\r'] = 'r',         \
+           [0x0e ... 0x1f] = U, ['"'] = '"', ['\\'] = '\\', [0x80 ... 0xff] = M
+static const char needs[256] = {NEEDS_ALWAYS};
+static const char needs_html[256] = {NEEDS_ALWAYS, ['<'] = U, ['>'] = U, ['&'] = U};
 
 static void add_escape(Buf *b, char letter, unsigned char c)
 {
-    if (letter == 'u')
+    if (letter == U)
         buf_addf(b, "\\u%04x", c);
     else
         buf_add(b, (const char[]){'\\', letter}, 2);
 }
 
+static bool is_line_separator(Str s)
+{
+    return str_starts(s, STR("\xe2\x80\xa8")) || str_starts(s, STR("\xe2\x80\xa9"));
+}
+
 static void write_str(Buf *b, Str s, bool html)
 {
+    const char *table = html ? needs_html : needs;
     buf_addc(b, '"');
-    size_t clean = 0; /* start of what needs no escape and is not yet added */
+    size_t clean = 0; /* start of what is not added yet and goes as it is */
     for (size_t at = 0; at < s.len;) {
         unsigned char c = (unsigned char)s.ptr[at];
-        size_t seq = c < 0x80 ? 1 : str_utf8_seq((Str){s.ptr + at, s.len - at});
-        char letter = c < 0x80 ? escape_of(c, html) : 0;
-        bool separator = html && c == 0xe2 && seq == 3 &&
-                         (s.ptr[at + 2] == '\xa8' || s.ptr[at + 2] == '\xa9') && s.ptr[at + 1] == '\x80';
-        if (seq && !letter && !separator) {
+        if (!table[c]) {
+            at++;
+            continue;
+        }
+        Str rest = {s.ptr + at, s.len - at};
+        size_t seq = table[c] == M ? str_utf8_seq(rest) : 1;
+        bool separator = html && c == 0xe2 && is_line_separator(rest);
+        if (table[c] == M && seq && !separator) {
             at += seq;
             continue;
         }
         buf_add(b, s.ptr + clean, at - clean);
-        if (letter)
-            add_escape(b, letter, c);
+        if (!seq)
+            buf_addz(b, "\\ufffd");
         else if (separator)
             buf_addf(b, "\\u202%c", s.ptr[at + 2] == '\xa8' ? '8' : '9');
         else
-            buf_addz(b, "\\ufffd");
+            add_escape(b, table[c], c);
         at += seq ? seq : 1;
         clean = at;
     }

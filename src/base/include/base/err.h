@@ -36,8 +36,7 @@ typedef struct ErrInfo {
 int err_set(Err *err, ErrCode code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* Like err_set with ": <strerror(errnum)>" behind; ENOSPC and EDQUOT become ERR_NO_SPACE, others ERR_IO. */
 int err_set_errno(Err *err, int errnum, const char *fmt, ...) PRINTF_LIKE(3, 4);
-/* Puts "context: " before the message of a failed call and returns its code again (without an Err nothing
-   knows the code: -ERR_INTERNAL). */
+/* Puts "context: " before the message of a call that just failed and returns its code again. */
 int err_wrap(Err *err, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 const ErrInfo *err_info(ErrCode code);      /* never NULL; unknown codes give INTERNAL's */
