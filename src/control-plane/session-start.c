@@ -5,7 +5,7 @@
 #include "base/mem.h"
 #include "prompt.h"
 
-/* How soon to look again when there is no place for another runner; the end of one brings us back sooner. */
+/* How soon to look again when there is no place for another runner. */
 #define NO_PLACE_WAIT (2 * USEC_PER_SEC)
 #define PROMPT_MAX (4 * 1024 * 1024)
 

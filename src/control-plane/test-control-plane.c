@@ -1,14 +1,19 @@
 #include "test-internal.h"
 
+#include <string.h>
 #include "base/log.h"
+#include "shim.h"
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "shim") == 0)
+        return shim_main(argc, argv); /* the process tests start us */
     log_setup("test", LOG_OFF, false);
     int failures = 0;
     failures += run_workqueue_tests();
     failures += run_cache_tests();
     failures += run_parts_tests();
     failures += run_session_tests();
+    failures += run_process_tests();
     return failures == 0 ? 0 : 1;
 }

@@ -14,6 +14,7 @@
 
 int run_cache_tests(void);
 int run_parts_tests(void);
+int run_process_tests(void);
 int run_session_tests(void);
 int run_workqueue_tests(void);
 

@@ -1,0 +1,41 @@
+/*
+ * The runtime `process`: a runner is a child of a shim (shim.h), in a directory of its own below the root
+ * (process-dir.h). Runners outlive the control plane; a new one finds them by their state files and takes
+ * them over.
+ */
+#pragma once
+
+#include "client/client.h"
+#include "config.h"
+#include "http/client.h"
+#include "loop/loop.h"
+#include "runtime.h"
+
+typedef struct ProcessRuntime ProcessRuntime;
+
+typedef struct ProcessOptions {
+    const Config *config;              /* borrowed, as all below */
+    HttpClient *http;                  /* for health checks */
+    TokenSource *token;                /* what runners get as their bearer token */
+    const char *program;               /* what runs as shim: "/proc/self/exe" */
+    const char *token_url, *token_key; /* of the token endpoint; NULL = runners are not told */
+} ProcessOptions;
+
+/* Locks the root and takes over what lives there (or ends it, when adopting is off). */
+int process_runtime_new(Loop *l, const ProcessOptions *o, ProcessRuntime **ret, Err *err);
+ProcessRuntime *
+process_runtime_free(ProcessRuntime *p); /* leaves the runners alone; NULL-safe, returns NULL */
+Runtime *process_runtime(ProcessRuntime *p);
+
+/* Where the runner of a session listens, and the secret that it expects. False: none lives. */
+bool process_runtime_route(const ProcessRuntime *p, Str session_id, int64_t *ret_port,
+                           const char **ret_token);
+/* Our own token may have changed: brings it to all runners. Writes only what differs. */
+void process_runtime_refresh_tokens(ProcessRuntime *p);
+/* Asks every runner to stop; done when none lives any more. */
+void process_runtime_stop_all(ProcessRuntime *p, LoopFn done, void *arg);
+
+typedef struct ProcessStats {
+    size_t known, alive, adopted;
+} ProcessStats;
+void process_runtime_stats(const ProcessRuntime *p, ProcessStats *ret);
