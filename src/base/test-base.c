@@ -15,9 +15,9 @@ const char *__tsan_default_options(void)
 int main(void)
 {
     int (*const groups[])(void) = {
-        run_buf_tests,  run_clock_tests,  run_err_tests,  run_file_tests, run_flag_tests,
-        run_heap_tests, run_ksuid_tests,  run_list_tests, run_log_tests,  run_map_tests,
-        run_mem_tests,  run_secret_tests, run_str_tests,
+        run_buf_tests,  run_clock_tests, run_err_tests,    run_fault_tests, run_file_tests,
+        run_flag_tests, run_heap_tests,  run_ksuid_tests,  run_list_tests,  run_log_tests,
+        run_map_tests,  run_mem_tests,   run_secret_tests, run_str_tests,
     };
     int failed = 0;
     for (size_t i = 0; i < ARRAY_LEN(groups); i++)

@@ -15,6 +15,7 @@
 int run_buf_tests(void);
 int run_clock_tests(void);
 int run_err_tests(void);
+int run_fault_tests(void);
 int run_file_tests(void);
 int run_flag_tests(void);
 int run_heap_tests(void);

@@ -294,6 +294,20 @@ static void test_json__parse_file(void **state)
     assert_int_equal(dir_remove_tree(dir, NULL), 0);
 }
 
+static void *no_memory(size_t size)
+{
+    return NULL;
+}
+
+/* Not json_parse: jansson 2.14's reader asserts when its buffer cannot grow. */
+static void test_json__strv_without_memory_is_null(void **state)
+{
+    json_set_alloc_funcs(no_memory, free);
+    assert_null(json_strv(STR("x")));
+    assert_null(json_strv(STR("\xff")));
+    json_set_alloc_funcs(malloc, free);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -308,6 +322,7 @@ int main(void)
         cmocka_unit_test(test_json__foreign_bytes_become_replacement_characters),
         cmocka_unit_test(test_json__pretty_and_keys),
         cmocka_unit_test(test_json__parse_file),
+        cmocka_unit_test(test_json__strv_without_memory_is_null),
     };
     return cmocka_run_group_tests_name("json", tests, NULL, NULL) != 0;
 }

@@ -290,6 +290,34 @@ static void test_yaml__write_limits(void **state)
     assert_int_equal(yaml_write(&c, long_key, NULL), -(int)ERR_INVALID);
 }
 
+static int allocations_left = -1; /* of jansson; -1: no fault */
+
+static void *failing_malloc(size_t size)
+{
+    if (allocations_left == 0)
+        return NULL;
+    if (allocations_left > 0)
+        allocations_left--;
+    return malloc(size);
+}
+
+static void test_yaml__every_allocation_of_a_value_may_fail(void **state)
+{
+    json_set_alloc_funcs(failing_malloc, free);
+    int faults = 0, r;
+    do {
+        CLEANUP_JSON json_t *v = NULL;
+        Err err = {0};
+        allocations_left = faults++;
+        r = yaml_parse_all(STR("a: &x {b: 1, c: [2.5, text, true]}\nd: *x\ne: {<<: [*x], f: g}\n---\n[]\n"),
+                           &v, &err);
+        allocations_left = -1;
+        assert_true(r == 0 ? v != NULL : !v && err.code && *err.msg);
+    } while (r < 0);
+    assert_true(faults > 20);
+    json_set_alloc_funcs(malloc, free);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -301,6 +329,7 @@ int main(void)
         cmocka_unit_test(test_yaml__writes),
         cmocka_unit_test(test_yaml__random_values_read_back),
         cmocka_unit_test(test_yaml__write_limits),
+        cmocka_unit_test(test_yaml__every_allocation_of_a_value_may_fail),
     };
     return cmocka_run_group_tests_name("yaml", tests, NULL, NULL) != 0;
 }
