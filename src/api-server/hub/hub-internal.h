@@ -172,7 +172,6 @@ void feed_poll(Hub *h);  /* the periodic look, at both logs */
 
 typedef enum EventState {
     EC_JOINING,  /* the hub does not yet know where the log stands */
-    EC_SNAPSHOT, /* inbox: unread messages are read in pages */
     EC_CATCHING, /* reads pages of its own until it is near the hub's place */
     EC_LIVE,     /* fed with everybody else */
 } EventState;
@@ -181,7 +180,7 @@ typedef struct Pending {
     ListLink link;
     EventType type;
     SharedObj *obj;
-    uint64_t first; /* version of the oldest change that is merged in here */
+    uint64_t first, newest; /* versions of the oldest and the newest change that are merged in here */
     char id[];
 } Pending;
 
@@ -190,29 +189,19 @@ struct EventCursor {
     ListLink all;
     Hub *hub;
     const Kind *kind;
-    Caller *caller; /* NULL: sees everything */
-    char *project;  /* NULL = all */
+    Caller *caller;
+    char *project, *parent; /* NULL = all */
     EventState state;
-    bool reading;       /* a job of its own is under way: it is freed when that comes back */
+    bool from_now;
+    bool reading; /* a job of its own is under way: it is freed when that comes back */
     bool closed, relist;
     uint64_t pos;       /* everything up to here is delivered or pending */
     Map *pending;       /* id -> Pending; NULL when there is none */
     List order;         /* of Pending, by `first` */
     Pending *current;   /* handed out last */
-    struct Inbox *inbox; /* inbox cursors only */
 };
 void event_cursor_run(EventCursor *c);
 void event_cursors_known(Hub *h);                      /* events_known became true */
 void event_cursor_take(EventCursor *c, const FeedItem *it);
 void event_cursor_moved(EventCursor *c, uint64_t pos); /* everything up to pos was taken */
 void event_cursors_shutdown(Hub *h);
-void event_cursor_add(EventCursor *c, EventType type, SharedObj *obj, Str id, uint64_t version);
-
-/* ---- inbox.c ---- */
-
-typedef struct Inbox Inbox;
-Inbox *inbox_new(Str agent_id);
-Inbox *inbox_free(Inbox *in);
-bool inbox_wants(const Inbox *in, const FeedItem *it);
-void inbox_read(EventCursor *c); /* the next page of unread messages */
-void inbox_live(Inbox *in);

@@ -74,6 +74,7 @@ void hub_shutdown(Hub *h)
         return;
     h->down = true;
     timer_cancel(h->poll);
+    store_set_listener(h->store, NULL, NULL);
     logs_shutdown(h);
     event_cursors_shutdown(h);
 }
@@ -90,8 +91,7 @@ Hub *hub_free(Hub *h)
 {
     if (!h)
         return NULL;
-    h->down = true;
-    store_set_listener(h->store, NULL, NULL);
+    hub_shutdown(h);
     h->poll = timer_free(h->poll);
     detach_all(h);
     hub_unref(h);
@@ -149,15 +149,7 @@ void hub_make_ready(Hub *h, Waiter *w)
 
 void hub_make_all_ready(Hub *h, List *list)
 {
-    if (list_empty(list))
-        return;
-    ListLink *first = list->next;
-    ListLink *last = list->prev;
-    first->prev = h->ready.prev;
-    h->ready.prev->next = first;
-    last->next = &h->ready;
-    h->ready.prev = last;
-    list_init(list);
+    list_splice(&h->ready, list);
     post_run(h);
 }
 

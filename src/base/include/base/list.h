@@ -55,6 +55,17 @@ static inline ListLink *list_pop_front(List *list)
     list_remove(l);
     return l;
 }
+/* Moves all of `from` to the end of `list`; `from` is empty then. */
+static inline void list_splice(List *list, List *from)
+{
+    if (list_empty(from))
+        return;
+    from->next->prev = list->prev;
+    list->prev->next = from->next;
+    from->prev->next = list;
+    list->prev = from->prev;
+    list_init(from);
+}
 #define LIST_ENTRY(link, type, member) CONTAINER_OF(link, type, member)
 #define LIST_FOREACH(list, it) for (ListLink *it = (list)->next; it != (list); it = it->next)
 /* `it` may be removed and freed in the body. */

@@ -24,7 +24,7 @@ typedef struct HubOptions {
 } HubOptions;
 Hub *hub_new(Loop *l, const HubOptions *o); /* becomes the store's listener */
 Hub *hub_free(Hub *h); /* NULL-safe. Cursors that are still open give nothing any more; they may be closed later. */
-/* Every watcher ends (on_end with ERR_UNAVAILABLE "server is shutting down"); new ones are refused. */
+/* Lets go of the store, which may be closed afterwards. Every watcher ends (on_end with ERR_UNAVAILABLE "server is shutting down"); new ones are refused. */
 void hub_shutdown(Hub *h);
 
 /* How a message looks on one transport. Frames of both encodings are made at most once per message. */
@@ -55,14 +55,15 @@ typedef struct EventItem {
     const Obj *obj;         /* as it was when last read, not before the change; borrowed; NULL for DELETED */
     Str id;
     uint64_t version;       /* resume here: every change up to it was delivered, or is in this item */
+    uint64_t change;        /* version of the newest change that is merged in: it names obj's content */
 } EventItem;
 /* after = UINT64_MAX: from now. A version that is no longer kept, or not yet there, ends the cursor with
    ERR_PRECONDITION: list anew. project: only this project's objects; empty = all that the caller may see. */
 int event_cursor_open(Hub *h, const Kind *k, Caller *caller, Str project, uint64_t after, const CursorOps *ops,
                       void *arg, EventCursor **ret, Err *err);
-/* The unread messages of an agent's inbox, oldest first, then new ones as they come; all as EVENT_CREATED. The caller
-   has checked authorization. */
-int inbox_cursor_open(Hub *h, Str agent_id, const CursorOps *ops, void *arg, EventCursor **ret, Err *err);
+/* Only objects of this parent (INBOX_AGENT_ID of inbox messages); before the first event_cursor_next(). Deletions are
+   left out, since the log does not know a deleted object's parent. */
+void event_cursor_only_parent(EventCursor *c, Str parent_id);
 bool event_cursor_next(EventCursor *c, EventItem *ret); /* valid until the next call; false: on_ready or on_end follows */
 uint64_t event_cursor_version(const EventCursor *c);    /* where to resume now; for bookmarks */
 EventCursor *event_cursor_close(EventCursor *c);        /* NULL-safe */
