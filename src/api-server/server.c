@@ -10,6 +10,7 @@
 #include "hub/hub.h"
 #include "observe.h"
 #include "rest/rest.h"
+#include "rpc/rpc.h"
 #include "service/service.h"
 #include "stats.h"
 #include "store/store.h"
@@ -23,6 +24,7 @@ typedef struct Server {
     Authenticator *auth;
     HttpClient *client;
     Rest *rest;
+    Rpc *rpc; /* NULL = off */
     Observe *observe;
     Housekeeping *housekeeping;
     TlsContext *tls_http, *tls_grpc, *tls_metrics, *tls_health;
@@ -151,7 +153,7 @@ static int make_parts(Server *s, Err *err)
 
 static Stats stats_of(Server *s)
 {
-    return (Stats){.loop = s->loop, .store = s->store, .hub = s->hub, .rest = s->rest};
+    return (Stats){.loop = s->loop, .store = s->store, .hub = s->hub, .rest = s->rest, .rpc = s->rpc};
 }
 
 static void metrics(void *arg, Buf *out)
@@ -185,13 +187,31 @@ static bool is_on(const char *address)
     return address && *address;
 }
 
+static int listen_grpc(Server *s, Err *err)
+{
+    RpcOptions o = {
+        .service = s->service,
+        .hub = s->hub,
+        .auth = s->auth,
+        .address = s->config->grpc_address,
+        .tls = s->tls_grpc,
+        .reflection = true,
+    };
+    return rpc_new(s->loop, &o, &s->rpc, err);
+}
+
+static int grpc_port(const Server *s)
+{
+    return s->rpc ? rpc_port(s->rpc) : 0;
+}
+
 static int write_ports(Server *s, Err *err)
 {
     CLEANUP_BUF Buf text = BUF_INIT(256);
     if (!is_on(s->config->ports_file))
         return 0;
-    (void)buf_addf(&text, "{\"http\":%d,\"grpc\":%d,\"metrics\":%d,\"health\":%d}\n", rest_port(s->rest), 0,
-                   observe_metrics_port(s->observe), observe_health_port(s->observe));
+    (void)buf_addf(&text, "{\"http\":%d,\"grpc\":%d,\"metrics\":%d,\"health\":%d}\n", rest_port(s->rest),
+                   grpc_port(s), observe_metrics_port(s->observe), observe_health_port(s->observe));
     return file_write_atomic(s->config->ports_file, buf_str(&text), 0600, err);
 }
 
@@ -201,6 +221,8 @@ static int listen_all(Server *s, Err *err)
     ObserveOps ops = {.metrics = metrics, .state = state, .healthy = healthy};
     s->observe = observe_new(s->loop, &ops, s);
     int rc = rest_listen(s->rest, c->http_address, s->tls_http, err);
+    if (rc == 0 && c->enable_grpc && is_on(c->grpc_address))
+        rc = listen_grpc(s, err);
     if (rc == 0 && is_on(c->metrics_address))
         rc = observe_listen_metrics(s->observe, c->metrics_address, s->tls_metrics, err);
     if (rc == 0 && is_on(c->health_address))
@@ -220,8 +242,10 @@ static void loaded(void *arg, const Err *err)
         loop_stop(s->loop);
         return;
     }
+    if (s->rpc)
+        rpc_set_serving(s->rpc, true);
     log_info("serving", F_STR("version", build_version), F_INT("http", rest_port(s->rest)),
-             F_INT("metrics", observe_metrics_port(s->observe)),
+             F_INT("grpc", grpc_port(s)), F_INT("metrics", observe_metrics_port(s->observe)),
              F_INT("health", observe_health_port(s->observe)), F_STR("store", s->config->db_url));
 }
 
@@ -255,8 +279,10 @@ static void shutdown_begin(void *arg)
     rest_end_streams(s->rest);
     s->shutdown_limit = timer_new(s->loop, shutdown_late, s);
     timer_arm(s->shutdown_limit, s->config->shutdown_timeout);
-    s->draining = 1;
+    s->draining = s->rpc ? 2 : 1;
     rest_drain(s->rest, drained, s);
+    if (s->rpc)
+        rpc_drain(s->rpc, drained, s);
 }
 
 static void flush(Loop *l)
@@ -274,6 +300,7 @@ static void server_done(Server *s)
     store_close(s->store);
     flush(s->loop);
     rest_free(s->rest);
+    rpc_free(s->rpc);
     hub_free(s->hub);
     service_free(s->service);
     housekeeping_free(s->housekeeping);

@@ -38,6 +38,7 @@ static size_t collect(const Stats *s, Sample out[static SAMPLES_MAX])
 {
     StoreStats st = store_stats(s->store);
     HubStats hb = hub_stats(s->hub);
+    RpcStats rp = s->rpc ? rpc_stats(s->rpc) : (RpcStats){0};
     const Sample all[] = {
         {"ambient_store_commits_total", "counter", "Commits.", (double)st.commits},
         {"ambient_store_jobs_done_total", "counter", "Store jobs that succeeded.", (double)st.jobs_done},
@@ -51,6 +52,8 @@ static size_t collect(const Stats *s, Sample out[static SAMPLES_MAX])
         {"ambient_hub_frames_sent_total", "counter", "Frames handed to watchers.", (double)hb.frames_sent},
         {"ambient_hub_store_reads_total", "counter", "Pages read for watchers behind the tail.",
          (double)hb.store_reads},
+        {"ambient_grpc_connections", "gauge", "Open gRPC connections.", (double)rp.conns},
+        {"ambient_grpc_streams", "gauge", "Open gRPC streams.", (double)rp.streams},
         {"ambient_loop_lag_seconds", "gauge", "How late the last timer ran.",
          (double)loop_lag(s->loop) / (double)USEC_PER_SEC},
         {"process_resident_memory_bytes", "gauge", "Resident memory.", resident_bytes()},
@@ -66,6 +69,8 @@ void stats_metrics(const Stats *s, Buf *out)
     Sample all[SAMPLES_MAX];
     size_t n = collect(s, all);
     rest_metrics(s->rest, out);
+    if (s->rpc)
+        rpc_metrics(s->rpc, out);
     for (size_t i = 0; i < n; i++)
         (void)buf_addf(out, "# HELP %s %s\n# TYPE %s %s\n%s %.17g\n", all[i].name, all[i].help, all[i].name,
                        all[i].type, all[i].name, all[i].value);

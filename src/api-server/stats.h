@@ -3,6 +3,7 @@
 
 #include "hub/hub.h"
 #include "rest/rest.h"
+#include "rpc/rpc.h"
 #include "store/store.h"
 
 typedef struct Stats {
@@ -10,6 +11,7 @@ typedef struct Stats {
     Store *store;
     Hub *hub;
     Rest *rest;
+    Rpc *rpc; /* NULL = off */
 } Stats;
 
 void stats_metrics(const Stats *s, Buf *out);

@@ -121,15 +121,14 @@ const KindRules rules_agent = {
 
 /* ---- the agent's session ---- */
 
-int agent_active_session(Tx *tx, Str agent_id, Obj **ret, Err *err)
+int agent_active_session(Tx *tx, int field, Str agent_id, Obj **ret, Err *err)
 {
     Str active[_PHASE_MAX];
     size_t n = 0;
     for (Phase p = PHASE_NONE; p < _PHASE_MAX; p++)
         if (phase_is_active(p))
             active[n++] = str_from(phase_name(p));
-    SearchExpr *where =
-        search_and(search_eq(SESSION_AGENT_ID, agent_id), search_in(SESSION_PHASE, active, n));
+    SearchExpr *where = search_and(search_eq(field, agent_id), search_in(SESSION_PHASE, active, n));
     return find_first(tx, &kind_session, where, (OrderItem){FIELD_CREATED_AT, true}, ret, err);
 }
 
@@ -349,7 +348,7 @@ static int run_agent_start(Op *op, Tx *tx, Err *err)
         return rc;
     if (op->obj)
         return replay_start(op, tx, err);
-    rc = agent_active_session(tx, obj_str(op->agent, FIELD_ID), &op->obj, err);
+    rc = agent_active_session(tx, SESSION_AGENT_ID, obj_str(op->agent, FIELD_ID), &op->obj, err);
     if (rc < 0 || op->obj)
         return rc;
     return start_new_session(op, tx, err);

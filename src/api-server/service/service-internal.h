@@ -148,7 +148,8 @@ int agent_scope(Tx *tx, const Obj *agent, Scope *ret, Err *err);
 /* The agent's pointer to its session: cleared when it still names this one. */
 int agent_forget_session(Tx *tx, const Obj *session, Err *err);
 int agent_set_session(Tx *tx, Str agent_id, Str session_id, Err *err);
-int agent_active_session(Tx *tx, Str agent_id, Obj **ret, Err *err); /* *ret NULL = none */
+/* The newest active session where field (SESSION_AGENT_ID or SESSION_START_GUARD) names the agent; *ret NULL = none. */
+int agent_active_session(Tx *tx, int field, Str agent_id, Obj **ret, Err *err);
 
 /* project.c */
 int owned_projects(Tx *tx, const Caller *c, ObjList *ret, Err *err);

@@ -217,14 +217,16 @@ void session_new_run(Obj *session, WallUsec now)
     obj_set_str(session, SESSION_RUN_ID, str_from(run));
 }
 
+/* A session that agent start made does not run beside another such one of its agent; the store's guard would
+   refuse it too, in fewer words. */
 static int check_one_active(Tx *tx, const Obj *session, Err *err)
 {
     CLEANUP(obj_freep) Obj *other = NULL;
-    Str agent = obj_str(session, SESSION_AGENT_ID);
+    Str agent = obj_str(session, SESSION_START_GUARD);
     if (!agent.len)
         return 0;
-    int rc = agent_active_session(tx, agent, &other, err);
-    if (rc < 0 || !other || str_eq(obj_str(other, FIELD_ID), obj_str(session, FIELD_ID)))
+    int rc = agent_active_session(tx, SESSION_START_GUARD, agent, &other, err);
+    if (rc < 0 || !other)
         return rc;
     return err_set(err, ERR_CONFLICT, "cannot start session: its agent already runs session \"%s\"",
                    obj_cstr(other, FIELD_ID));
