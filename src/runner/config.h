@@ -1,0 +1,43 @@
+/*
+ * Settings of the runner: environment variables only, as the control plane sets them. The table in config.c
+ * is the list; `ambient-runner --help` prints it.
+ */
+#pragma once
+
+#include "base/flag.h"
+
+typedef enum RunMode { MODE_AUTO, MODE_INTERACTIVE, MODE_ONE_SHOT } RunMode;
+
+typedef struct RunnerConfig {
+    char *session_id, *session_name, *project;
+    char *workspace, *state_dir_name;
+    char *runner_type, *claude_path;
+    char *host;
+    int64_t port;
+    Secret *agui_token;
+    char *open_text;
+    int64_t listen_fds;
+    char *log_level, *log_format;
+    char *api_url, *grpc_url, *grpc_enabled_text, *grpc_tls_text, *grpc_ca_file;
+    char *bot_token_file;
+    char *initial_prompt, *initial_prompt_file;
+    char *interactive_text, *run_once_text, *idle_text, *inactivity_text, *timeout_text;
+    int64_t resume_after_seq;
+    char *resume_text;
+    char *model, *temperature, *preamble, *mcp_config, *mcp_config_file;
+    int64_t max_tokens;
+    int64_t events_wait;
+    Usec grace;
+
+    /* derived */
+    Secret *bot_token; /* taken out of the environment */
+    bool grpc, grpc_tls, open, is_resume;
+    RunMode mode;
+    Usec idle, timeout; /* USEC_NEVER = none */
+    char *state_dir;    /* where this runner and its agent keep what must survive */
+    bool host_given;
+} RunnerConfig;
+
+/* Reads the environment and takes the secrets out of it, so that neither children nor /proc show them. */
+int config_load(RunnerConfig *c, int argc, char **argv, Err *err);
+void config_free(RunnerConfig *c);
