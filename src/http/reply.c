@@ -278,7 +278,7 @@ static void write_error(Conn *c, HttpServer *s, int status, ErrCode code, const 
         conn_write(c, buf_str(&body));
 }
 
-void reply_error(HttpConn *hc, int status, ErrCode code, const char *reason)
+void reply_refusal(HttpConn *hc, int status, ErrCode code, const char *reason)
 {
     write_error(hc->conn, hc->server, status, code, reason, STR_NULL, hc->req && is_head(hc->req));
     http_conn_close(hc);

@@ -91,7 +91,7 @@ static void on_headers(HttpConn *hc)
 static void refuse(HttpConn *hc)
 {
     const Parser *p = &hc->req->parser;
-    reply_error(hc, p->status, p->err.code, p->err.msg);
+    reply_refusal(hc, p->status, p->err.code, p->err.msg);
 }
 
 static void on_request(HttpConn *hc)
@@ -240,7 +240,7 @@ static void deadline(void *arg)
         http_conn_close(hc);
         return;
     }
-    reply_error(hc, 408, ERR_DEADLINE, "request took too long to arrive");
+    reply_refusal(hc, 408, ERR_DEADLINE, "request took too long to arrive");
 }
 
 void http_conn_new(HttpServer *s, Conn *c, PeerCount *peer)

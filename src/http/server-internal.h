@@ -105,6 +105,6 @@ HttpReq *req_free(HttpReq *r); /* tells the handler's on_gone */
 int req_complete(HttpReq *r);  /* decodes the target; the parser has failed then, or 0 */
 
 /* reply.c */
-void reply_error(HttpConn *hc, int status, ErrCode code, const char *reason);
+void reply_refusal(HttpConn *hc, int status, ErrCode code, const char *reason);
 /* An answer for a connection that is not even looked at. */
 void reply_busy(Conn *c, HttpServer *s, int status, ErrCode code);
