@@ -25,6 +25,12 @@ TokenSource *token_source_static(Str token)
     return t;
 }
 
+void token_source_set(TokenSource *t, Str token)
+{
+    secret_free(t->value);
+    t->value = token.len > 0 ? secret_new(token) : NULL;
+}
+
 TokenSource *token_source_file(const char *path, Str fallback)
 {
     TokenSource *t = xnew(TokenSource);

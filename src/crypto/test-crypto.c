@@ -207,6 +207,62 @@ static void test_mem__equal_in_constant_time(void **state)
     assert_true(mem_equal_consttime(NULL, NULL, 0));
 }
 
+static RsaKey *rsa_key(void)
+{
+    RsaKey *k = NULL;
+    assert_int_equal(rsa_key_new(2048, &k, NULL), 0);
+    return k;
+}
+
+static void test_rsa__what_one_key_seals_only_that_key_opens(void **state)
+{
+    CLEANUP(rsa_key_freep) RsaKey *k = rsa_key();
+    CLEANUP(rsa_key_freep) RsaKey *other = rsa_key();
+    CLEANUP_BUF Buf sealed = BUF_INIT(1024), again = BUF_INIT(1024), out = BUF_INIT(1024);
+    assert_int_equal(rsa_oaep_seal(k, STR("a session id"), &sealed, NULL), 0);
+    assert_int_equal(sealed.len, 256);
+    assert_int_equal(rsa_oaep_seal(k, STR("a session id"), &again, NULL), 0);
+    assert_false(str_eq(buf_str(&sealed), buf_str(&again)));
+    assert_int_equal(rsa_oaep_open(other, buf_str(&sealed), &out, NULL), -(int)ERR_INVALID);
+    assert_int_equal(out.len, 0);
+    assert_int_equal(rsa_oaep_open(k, buf_str(&sealed), &out, NULL), 0);
+    assert_true(str_eqz(buf_str(&out), "a session id"));
+    sealed.data[100] ^= 1;
+    assert_int_equal(rsa_oaep_open(k, buf_str(&sealed), &out, NULL), -(int)ERR_INVALID);
+    assert_int_equal(rsa_oaep_open(k, STR_NULL, &out, NULL), -(int)ERR_INVALID);
+    assert_int_equal(rsa_oaep_open(k, STR("short"), &out, NULL), -(int)ERR_INVALID);
+}
+
+static void test_rsa__keys_survive_pem(void **state)
+{
+    CLEANUP(rsa_key_freep) RsaKey *k = rsa_key();
+    CLEANUP(rsa_key_freep) RsaKey *private = NULL;
+    CLEANUP(rsa_key_freep) RsaKey *public = NULL;
+    CLEANUP_BUF Buf a = BUF_INIT(8192), b = BUF_INIT(8192), sealed = BUF_INIT(1024), out = BUF_INIT(1024);
+    assert_int_equal(rsa_key_write_private(k, &a, NULL), 0);
+    assert_int_equal(rsa_key_write_public(k, &b, NULL), 0);
+    assert_true(str_starts(buf_str(&a), STR("-----BEGIN RSA PRIVATE KEY-----\n")));
+    assert_true(str_starts(buf_str(&b), STR("-----BEGIN PUBLIC KEY-----\n")));
+    assert_int_equal(rsa_key_read_private(buf_str(&a), &private, NULL), 0);
+    assert_int_equal(rsa_key_read_public(buf_str(&b), &public, NULL), 0);
+    assert_int_equal(rsa_oaep_seal(public, STR("x"), &sealed, NULL), 0);
+    assert_int_equal(rsa_oaep_open(private, buf_str(&sealed), &out, NULL), 0);
+    assert_true(str_eqz(buf_str(&out), "x"));
+}
+
+static void test_rsa__bad_keys_are_refused(void **state)
+{
+    static const char *const texts[] = {"", "no key",
+                                        "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"};
+    RsaKey *k = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        assert_int_equal(rsa_key_read_public(str_from(texts[i]), &k, NULL), -(int)ERR_CORRUPT);
+        assert_int_equal(rsa_key_read_private(str_from(texts[i]), &k, NULL), -(int)ERR_CORRUPT);
+    }
+    assert_int_equal(rsa_key_new(1024, &k, NULL), -(int)ERR_INVALID);
+    assert_null(k);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -219,6 +275,9 @@ int main(void)
         cmocka_unit_test(test_aead__every_changed_bit_is_noticed),
         cmocka_unit_test(test_aead__sealing_twice_differs_and_empty_works),
         cmocka_unit_test(test_mem__equal_in_constant_time),
+        cmocka_unit_test(test_rsa__what_one_key_seals_only_that_key_opens),
+        cmocka_unit_test(test_rsa__keys_survive_pem),
+        cmocka_unit_test(test_rsa__bad_keys_are_refused),
     };
     return cmocka_run_group_tests_name("crypto", tests, NULL, NULL) != 0;
 }

@@ -12,6 +12,7 @@
 /* Where the bearer token comes from. Asked before every call, so that a rotated token is used at once. */
 typedef struct TokenSource TokenSource;
 TokenSource *token_source_static(Str token);
+void token_source_set(TokenSource *t, Str token); /* replaces the token of a static source; empty = none */
 /* Read again when the file changed (mtime, size or inode). While there is no usable file: the last token
    read, else the fallback (may be empty). */
 TokenSource *token_source_file(const char *path, Str fallback);

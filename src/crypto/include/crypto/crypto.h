@@ -29,3 +29,17 @@ int base64_read(Str in, Buf *out); /* padded or not, standard or url alphabet; 0
    changed; the caller erases the plain text (secret_erase) when done. */
 int aead_seal(const uint8_t key[static 32], Str plain, Str aad, Buf *out, Err *err);
 int aead_open(const uint8_t key[static 32], Str sealed, Str aad, Buf *out, Err *err);
+
+/* RSA keys in PEM (private: "RSA PRIVATE KEY" or PKCS #8; public: SubjectPublicKeyInfo), at least 2048 bits.
+   Immutable: one key may be used by several threads. */
+typedef struct RsaKey RsaKey;
+int rsa_key_new(unsigned bits, RsaKey **ret, Err *err); /* seconds of work at 4096 bits: on a worker thread */
+RsaKey *rsa_key_free(RsaKey *k);                        /* NULL-safe, returns NULL */
+DEFINE_CLEANUP(RsaKey, rsa_key_free)
+int rsa_key_read_private(Str pem, RsaKey **ret, Err *err);
+int rsa_key_read_public(Str pem, RsaKey **ret, Err *err);
+int rsa_key_write_private(const RsaKey *k, Buf *out, Err *err); /* "RSA PRIVATE KEY" (PKCS #1); a secret */
+int rsa_key_write_public(const RsaKey *k, Buf *out, Err *err);
+/* RSA-OAEP with SHA-256 and MGF1-SHA-256, empty label. ERR_INVALID: not sealed for this key, or too long. */
+int rsa_oaep_seal(const RsaKey *k, Str plain, Buf *out, Err *err);
+int rsa_oaep_open(const RsaKey *k, Str sealed, Buf *out, Err *err);
