@@ -215,7 +215,7 @@ static int assemble_prompt(Op *op, Tx *tx, ObjList *inbox, Err *err)
     int rc = scope_project(tx, obj_str(op->agent, AGENT_PROJECT_ID), false, &sc, err);
     if (rc == 0)
         rc = load_peers(tx, op->agent, &peers, err);
-    if (rc == 0)
+    if (rc == 0 && !prompt_is_command(op->agent)) /* a command cannot carry messages: they stay unread */
         rc = load_unread(tx, op->agent, inbox, err);
     if (rc < 0)
         return rc;

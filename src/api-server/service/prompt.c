@@ -73,8 +73,25 @@ static void add_inbox(Buf *out, const ObjList *inbox)
     }
 }
 
+bool prompt_is_command(const Obj *agent)
+{
+    CLEANUP_JSON json_t *env = NULL;
+    return json_parse(obj_str(agent, AGENT_ENVIRONMENT_VARIABLES), &env, NULL) == 0 && json_is_object(env) &&
+           str_eq(json_get_strv(env, "RUNNER_TYPE"), STR("shell"));
+}
+
+/* A shell runs its message: Markdown around it would be run too. The task of this run is the command, else the
+   agent's own. */
+static int build_command(const PromptInput *in, Buf *out, Err *err)
+{
+    (void)buf_adds(out, in->task.len ? in->task : obj_str(in->agent, AGENT_PROMPT));
+    return buf_check(out, err);
+}
+
 int prompt_build(const PromptInput *in, Buf *out, Err *err)
 {
+    if (prompt_is_command(in->agent))
+        return build_command(in, out, err);
     const char *name = obj_cstr(in->agent, AGENT_NAME);
     (void)buf_addf(out, "# Agent Start: %s\n\nYou are **%s**, working in project **%s**.\n", name, name,
                    obj_cstr(in->agent, AGENT_PROJECT_ID));

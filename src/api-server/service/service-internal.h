@@ -178,4 +178,6 @@ typedef struct PromptInput {
 #define PROMPT_PEERS_MAX 500
 /* How many of the inbox messages, from the first, fit into a prompt. */
 size_t prompt_inbox_fits(const ObjList *inbox);
+/* The agent's environment says RUNNER_TYPE=shell: its prompt is a command, sent as it is. */
+bool prompt_is_command(const Obj *agent);
 int prompt_build(const PromptInput *in, Buf *out, Err *err);
