@@ -81,7 +81,7 @@ def one(name, command, timeout=120, **environment):
 
 def build(directory, options, compiler="gcc", targets=()):
     """Sets up and builds. False, after saying why, when that fails."""
-    steps = [["ninja", "-C", directory, "-j", JOBS, *targets]]
+    steps = [["ninja", "--quiet", "-k", "0", "-C", directory, "-j", JOBS, *targets]]
     if not os.path.exists(os.path.join(ROOT, directory, "build.ninja")):
         steps.insert(0, ["meson", "setup", directory, *options])
     for number, step in enumerate(steps):

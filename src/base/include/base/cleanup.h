@@ -7,7 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CLEANUP(fn) __attribute__((cleanup(fn)))
+/* "unused" for clang, which warns of a variable that is there for its cleanup only. */
+#define CLEANUP(fn) __attribute__((cleanup(fn), unused))
 
 /* Moves a pointer out of its variable and leaves NULL behind. */
 #define TAKE(ptr)                                                                                            \
