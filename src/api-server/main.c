@@ -103,9 +103,8 @@ static int run(int (*command)(const Config *), int argc, char **argv)
     if (rc == -ERR_CANCELLED) /* --help */
         return 0;
     if (rc < 0) {
-        (void)report(&err);
         print_usage(stderr);
-        return err_info(err.code)->exit_code;
+        return report(&err);
     }
     if (log_level_parse(str_from(c.log_level), &level) < 0) {
         (void)err_set(&err, ERR_USAGE, "--log-level must be debug, info, warn, error or off");

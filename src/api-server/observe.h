@@ -7,8 +7,8 @@
 typedef struct Observe Observe;
 
 typedef struct ObserveOps {
-    void (*metrics)(void *arg, Buf *out);          /* Prometheus text */
-    void (*state)(void *arg, Buf *out);            /* members of the /debug/state object, no braces */
+    void (*metrics)(void *arg, Buf *out); /* Prometheus text */
+    void (*state)(void *arg, Buf *out);   /* members of the /debug/state object, no braces */
     bool (*healthy)(void *arg, const char **what, Err *why); /* false: what is not */
 } ObserveOps;
 

@@ -297,6 +297,8 @@ static void server_done(Server *s)
     timer_free(s->shutdown_limit);
     housekeeping_stop(s->housekeeping);
     observe_free(s->observe);
+    if (s->hub)
+        hub_shutdown(s->hub);
     store_close(s->store);
     flush(s->loop);
     rest_free(s->rest);

@@ -26,9 +26,10 @@ int check_project_name(Str s, Err *err)
     if (s.len < 2 || s.len > 63)
         return err_set(err, ERR_INVALID, "project name must be between 2 and 63 characters");
     if (!is_lower(s.ptr[0]) || !is_label_tail(s))
-        return err_set(err, ERR_INVALID,
-                       "project name must match DNS-1123 label format: lowercase alphanumeric and hyphens, must "
-                       "start with a letter and end with an alphanumeric character");
+        return err_set(
+            err, ERR_INVALID,
+            "project name must match DNS-1123 label format: lowercase alphanumeric and hyphens, must "
+            "start with a letter and end with an alphanumeric character");
     return 0;
 }
 
@@ -37,7 +38,8 @@ int check_phase(Str s, Err *err)
     if (s.len && phase_parse(s) != _PHASE_INVALID)
         return 0;
     return err_set(err, ERR_INVALID,
-                   "invalid phase \"" STR_FMT "\"; must be one of: Pending, Creating, Running, Stopping, Stopped, "
+                   "invalid phase \"" STR_FMT
+                   "\"; must be one of: Pending, Creating, Running, Stopping, Stopped, "
                    "Completed, Failed",
                    STR_ARG(str_slice(s, 0, 64)));
 }

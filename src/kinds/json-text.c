@@ -1,6 +1,6 @@
 /*
- * JSON values that we keep as text (labels, repos, conditions ...). A value sent as JSON is stored in one canonical
- * form: compact, keys in byte order, strings and numbers as json_write() prints them.
+ * JSON values that we keep as text (labels, repos, conditions ...). A value sent as JSON is stored in one
+ * canonical form: compact, keys in byte order, strings and numbers as json_write() prints them.
  */
 #include "json-text-internal.h"
 #include "base/vec.h"
@@ -35,14 +35,15 @@ void json_text_write(Buf *out, const json_t *v)
 
 static void write_object(Buf *out, const json_t *v)
 {
-    VEC_OF(const char *) keys = {0};
+    VEC_OF(const char *)
+    keys = {0};
     for (void *it = json_object_iter(json_unconst(v)); it; it = json_object_iter_next(json_unconst(v), it))
         vec_push(&keys, json_object_iter_key(it));
     if (keys.len)
         qsort(keys.ptr, keys.len, sizeof(*keys.ptr), by_bytes);
     bool first = true;
     buf_addc(out, '{');
-    VEC_FOREACH(&keys, key) {
+    VEC_FOREACH (&keys, key) {
         if (!first)
             buf_addc(out, ',');
         first = false;
@@ -56,7 +57,8 @@ static void write_object(Buf *out, const json_t *v)
 
 const json_t *json_text_first_non_string(const json_t *object)
 {
-    for (void *it = json_object_iter(json_unconst(object)); it; it = json_object_iter_next(json_unconst(object), it))
+    for (void *it = json_object_iter(json_unconst(object)); it;
+         it = json_object_iter_next(json_unconst(object), it))
         if (!json_is_string(json_object_iter_value(it)))
             return json_object_iter_value(it);
     return NULL;

@@ -13,14 +13,14 @@ static const Field fields[] = {
     [INBOX_BODY] = FIELD("body", FT_STRING, F_REQUIRED | F_NOT_EMPTY | F_CREATE, .max_len = LEN_PROMPT,
                          .doc = "The message."),
     [INBOX_READ] = FIELD("read", FT_BOOL, F_CREATE | F_PATCH, .doc = "Whether the agent has seen it."),
-    [INBOX_PROJECT_ID] = FIELD("project_id", FT_STRING, F_INTERNAL, .max_len = LEN_NAME,
-                               .doc = "The project of the agent."),
+    [INBOX_PROJECT_ID] =
+        FIELD("project_id", FT_STRING, F_INTERNAL, .max_len = LEN_NAME, .doc = "The project of the agent."),
 };
 _Static_assert(ARRAY_LEN(fields) == _INBOX_MAX, "every field has a row");
 
 static const short json_order[] = {
-    INBOX_AGENT_ID, INBOX_BODY, FIELD_CREATED_AT, INBOX_FROM_AGENT_ID, INBOX_FROM_NAME, JSON_HREF, FIELD_ID,
-    JSON_KIND, INBOX_READ, FIELD_UPDATED_AT,
+    INBOX_AGENT_ID, INBOX_BODY, FIELD_CREATED_AT, INBOX_FROM_AGENT_ID, INBOX_FROM_NAME,
+    JSON_HREF,      FIELD_ID,   JSON_KIND,        INBOX_READ,          FIELD_UPDATED_AT,
 };
 
 const Kind kind_inbox_message = {

@@ -7,16 +7,22 @@ static const Field fields[] = {
     [PROJECT_SETTINGS_PROJECT_ID] =
         FIELD("project_id", FT_STRING, F_REQUIRED | F_NOT_EMPTY | F_CREATE | F_UNIQUE, .max_len = LEN_NAME,
               .doc = "The project that these settings belong to; one row per project."),
-    [PROJECT_SETTINGS_GROUP_ACCESS] = FIELD("group_access", FT_JSON_TEXT, F_CREATE | F_PATCH,
-                                            .doc = "JSON array of {groupName, role}."),
-    [PROJECT_SETTINGS_REPOSITORIES] = FIELD("repositories", FT_JSON_TEXT, F_CREATE | F_PATCH,
-                                            .doc = "JSON array of repositories."),
+    [PROJECT_SETTINGS_GROUP_ACCESS] =
+        FIELD("group_access", FT_JSON_TEXT, F_CREATE | F_PATCH, .doc = "JSON array of {groupName, role}."),
+    [PROJECT_SETTINGS_REPOSITORIES] =
+        FIELD("repositories", FT_JSON_TEXT, F_CREATE | F_PATCH, .doc = "JSON array of repositories."),
 };
 _Static_assert(ARRAY_LEN(fields) == _PROJECT_SETTINGS_MAX, "every field has a row");
 
 static const short json_order[] = {
-    FIELD_CREATED_AT, PROJECT_SETTINGS_GROUP_ACCESS, JSON_HREF, FIELD_ID, JSON_KIND, PROJECT_SETTINGS_PROJECT_ID,
-    PROJECT_SETTINGS_REPOSITORIES, FIELD_UPDATED_AT,
+    FIELD_CREATED_AT,
+    PROJECT_SETTINGS_GROUP_ACCESS,
+    JSON_HREF,
+    FIELD_ID,
+    JSON_KIND,
+    PROJECT_SETTINGS_PROJECT_ID,
+    PROJECT_SETTINGS_REPOSITORIES,
+    FIELD_UPDATED_AT,
 };
 
 const Kind kind_project_settings = {

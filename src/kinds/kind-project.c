@@ -14,18 +14,19 @@ static const Field fields[] = {
                              .doc = "Labels: JSON object of strings."),
     [PROJECT_ANNOTATIONS] = FIELD("annotations", FT_JSON_TEXT, F_CREATE | F_PATCH | F_STRING_MAP,
                                   .doc = "Annotations: JSON object of strings."),
-    [PROJECT_STATUS] = FIELD("status", FT_STRING, F_CREATE | F_PATCH, .max_len = LEN_NAME, .doc = "Free text."),
+    [PROJECT_STATUS] =
+        FIELD("status", FT_STRING, F_CREATE | F_PATCH, .max_len = LEN_NAME, .doc = "Free text."),
     /* Clients of spring 2026 send it; it was dropped. */
-    [PROJECT_DISPLAY_NAME] = FIELD("display_name", FT_STRING, F_CREATE | F_PATCH | F_IGNORED,
-                                   .doc = "Accepted and ignored."),
-    [PROJECT_OWNER] = FIELD("owner", FT_STRING, F_INTERNAL, .max_len = LEN_NAME,
-                            .doc = "Username of the creator."),
+    [PROJECT_DISPLAY_NAME] =
+        FIELD("display_name", FT_STRING, F_CREATE | F_PATCH | F_IGNORED, .doc = "Accepted and ignored."),
+    [PROJECT_OWNER] =
+        FIELD("owner", FT_STRING, F_INTERNAL, .max_len = LEN_NAME, .doc = "Username of the creator."),
 };
 _Static_assert(ARRAY_LEN(fields) == _PROJECT_MAX, "every field has a row");
 
 static const short json_order[] = {
-    PROJECT_ANNOTATIONS, FIELD_CREATED_AT, PROJECT_DESCRIPTION, JSON_HREF, FIELD_ID, JSON_KIND, PROJECT_LABELS,
-    PROJECT_NAME, PROJECT_PROMPT, PROJECT_STATUS, FIELD_UPDATED_AT,
+    PROJECT_ANNOTATIONS, FIELD_CREATED_AT, PROJECT_DESCRIPTION, JSON_HREF,      FIELD_ID,         JSON_KIND,
+    PROJECT_LABELS,      PROJECT_NAME,     PROJECT_PROMPT,      PROJECT_STATUS, FIELD_UPDATED_AT,
 };
 
 const Kind kind_project = {

@@ -8,7 +8,8 @@ static const Field fields[] = {
                             .max_len = LEN_NAME, .doc = "Name in tokens and in every *_user_id."),
     [USER_NAME] = FIELD("name", FT_STRING, F_REQUIRED | F_NOT_EMPTY | F_CREATE | F_PATCH, .max_len = LEN_NAME,
                         .doc = "Name as people write it."),
-    [USER_EMAIL] = FIELD("email", FT_STRING, F_CREATE | F_PATCH, .max_len = LEN_NAME, .doc = "E-mail address."),
+    [USER_EMAIL] =
+        FIELD("email", FT_STRING, F_CREATE | F_PATCH, .max_len = LEN_NAME, .doc = "E-mail address."),
 };
 _Static_assert(ARRAY_LEN(fields) == _USER_MAX, "every field has a row");
 

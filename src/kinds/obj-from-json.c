@@ -1,6 +1,7 @@
 /*
- * JSON into objects. A request's texts of refusal are those that Go's encoding/json and the generated models of the
- * reference give (rest-core.md 2.1): the first fault in the body's order wins, missing keys come before all others.
+ * JSON into objects. A request's texts of refusal are those that Go's encoding/json and the generated models
+ * of the reference give (rest-core.md 2.1): the first fault in the body's order wins, missing keys come
+ * before all others.
  */
 #include "kinds/obj.h"
 #include "json-text-internal.h"
@@ -58,9 +59,10 @@ static int wrong_type(const Obj *o, int field, ObjMode mode, const json_t *v, Er
         buf_addc(&number, ' '); /* Go names a number that does not fit */
         json_write(&number, v);
     }
-    return err_set(err, ERR_MALFORMED, "json: cannot unmarshal %s" STR_FMT " into Go struct field %s%s%s.%s of type %s",
-                   json_type_name(v), STR_ARG(buf_str(&number)), pre[mode], o->kind->name, post[mode], f->json,
-                   go_type_name(f->type));
+    return err_set(err, ERR_MALFORMED,
+                   "json: cannot unmarshal %s" STR_FMT " into Go struct field %s%s%s.%s of type %s",
+                   json_type_name(v), STR_ARG(buf_str(&number)), pre[mode], o->kind->name, post[mode],
+                   f->json, go_type_name(f->type));
 }
 
 static int put_time_text(Obj *o, int field, Str s, Err *err)
@@ -82,7 +84,8 @@ static int put_json_text(Obj *o, int field, ObjMode mode, const json_t *v, Err *
         if (bad)
             return wrong_type(o, field, mode, bad, err);
     }
-    CLEANUP_BUF Buf text = BUF_INIT(FIELD_LEN_DEFAULT + 1); /* so that "too long" is told apart by its length */
+    CLEANUP_BUF Buf text =
+        BUF_INIT(FIELD_LEN_DEFAULT + 1); /* so that "too long" is told apart by its length */
     json_text_write(&text, v);
     if (text.failed)
         return err_set(err, ERR_INVALID, "%s exceeds maximum length of %zu", o->kind->fields[field].json,
@@ -159,7 +162,8 @@ static int take_property(Obj *o, ObjMode mode, Str name, const json_t *v, Err *e
     if (field < 0) {
         if (mode != OBJ_CREATE || is_computed(name))
             return 0;
-        return err_set(err, ERR_MALFORMED, "json: unknown field \"" STR_FMT "\"", STR_ARG(str_slice(name, 0, 128)));
+        return err_set(err, ERR_MALFORMED, "json: unknown field \"" STR_FMT "\"",
+                       STR_ARG(str_slice(name, 0, 128)));
     }
     if (field == FIELD_ID && mode == OBJ_CREATE)
         return check_id(o, v, err);
@@ -187,7 +191,8 @@ static int take_body(Obj *o, ObjMode mode, const json_t *body, Err *err)
     int rc = mode == OBJ_CREATE ? check_required_keys(o->kind, body, err) : 0;
     const char *key;
     json_t *v;
-    json_object_foreach (json_unconst(body), key, v) {
+    json_object_foreach(json_unconst(body), key, v)
+    {
         if (rc < 0)
             break;
         rc = take_property(o, mode, str_from(key), v, err);

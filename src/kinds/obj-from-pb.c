@@ -79,7 +79,8 @@ static int take_reference(Obj *o, const Ambient__V1__ObjectReference *ref, Err *
     return rc < 0 ? rc : put_time_member(o, FIELD_UPDATED_AT, ref->updated_at, err);
 }
 
-static int take_resource_field(Obj *o, const ProtobufCMessage *msg, const ProtobufCFieldDescriptor *d, Err *err)
+static int take_resource_field(Obj *o, const ProtobufCMessage *msg, const ProtobufCFieldDescriptor *d,
+                               Err *err)
 {
     if (!pb_has(msg, d))
         return 0;

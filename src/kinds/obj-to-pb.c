@@ -56,8 +56,10 @@ static ProtobufCMessage *new_reference(const Obj *o)
         ref->href = xasprintf(STR_FMT STR_FMT, STR_ARG(o->kind->href), STR_ARG(obj_str(o, FIELD_ID)));
     }
     ref->kind = xstrdup(o->kind->name);
-    ref->created_at = CONTAINER_OF(new_timestamp(obj_time(o, FIELD_CREATED_AT)), Google__Protobuf__Timestamp, base);
-    ref->updated_at = CONTAINER_OF(new_timestamp(obj_time(o, FIELD_UPDATED_AT)), Google__Protobuf__Timestamp, base);
+    ref->created_at =
+        CONTAINER_OF(new_timestamp(obj_time(o, FIELD_CREATED_AT)), Google__Protobuf__Timestamp, base);
+    ref->updated_at =
+        CONTAINER_OF(new_timestamp(obj_time(o, FIELD_UPDATED_AT)), Google__Protobuf__Timestamp, base);
     return &ref->base;
 }
 

@@ -4,8 +4,8 @@
 #define TO(p) (1u << PHASE_##p)
 
 /*
- * The table of a session's phases (rest-core.md 11.1). `status` names the phases that a status PATCH may move to:
- * what a runtime observes. Terminal phases change only by start.
+ * The table of a session's phases (rest-core.md 11.1). `status` names the phases that a status PATCH may move
+ * to: what a runtime observes. Terminal phases change only by start.
  */
 static const struct {
     const char *name;

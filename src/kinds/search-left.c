@@ -43,7 +43,8 @@ int search_resolve(const Kind *k, Str name, bool quoted, Err *err)
     int field = -1;
     if (name.len < sizeof(folded)) {
         for (size_t i = 0; i < name.len; i++)
-            folded[i] = (char)(!quoted && name.ptr[i] >= 'A' && name.ptr[i] <= 'Z' ? name.ptr[i] + 32 : name.ptr[i]);
+            folded[i] =
+                (char)(!quoted && name.ptr[i] >= 'A' && name.ptr[i] <= 'Z' ? name.ptr[i] + 32 : name.ptr[i]);
         field = kind_field_by_column(k, (Str){folded, name.len});
     }
     if (field >= 0 && is_searchable(k, field))
@@ -69,7 +70,8 @@ static int resolve_qualified(Parser *p, const Token *part, size_t n, Err *err)
     return -1;
 }
 
-/* name | table.name | db.table.name. A name without meaning gives the id's number: nobody sees it, `meaning` is set. */
+/* name | table.name | db.table.name. A name without meaning gives the id's number: nobody sees it, `meaning`
+ * is set. */
 static int parse_column(Parser *p)
 {
     Token part[3];

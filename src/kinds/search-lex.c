@@ -51,8 +51,9 @@ static void lex_word(Lexer *lx)
         Str word;
         TokenType type;
     } keywords[] = {
-        {{"and", 3}, T_AND}, {{"or", 2}, T_OR}, {{"not", 3}, T_NOT}, {{"in", 2}, T_IN}, {{"is", 2}, T_IS},
-        {{"between", 7}, T_BETWEEN}, {{"like", 4}, T_LIKE}, {{"ilike", 5}, T_ILIKE}, {{"null", 4}, T_NULL},
+        {{"and", 3}, T_AND},   {{"or", 2}, T_OR},       {{"not", 3}, T_NOT},
+        {{"in", 2}, T_IN},     {{"is", 2}, T_IS},       {{"between", 7}, T_BETWEEN},
+        {{"like", 4}, T_LIKE}, {{"ilike", 5}, T_ILIKE}, {{"null", 4}, T_NULL},
     };
     size_t end = lx->pos;
     while (is_ident_start(at(lx, end)) || is_digit(at(lx, end)))
@@ -97,10 +98,11 @@ static bool lex_symbol(Lexer *lx)
         Str symbol;
         TokenType type;
     } symbols[] = {
-        {{"!=", 2}, T_NE}, {{"<>", 2}, T_NE}, {{"<=", 2}, T_LE}, {{">=", 2}, T_GE}, {{"~=", 2}, T_MATCH},
-        {{"~!", 2}, T_NO_MATCH}, {{"=", 1}, T_EQ}, {{"<", 1}, T_LT}, {{">", 1}, T_GT}, {{"(", 1}, T_LPAREN},
-        {{")", 1}, T_RPAREN}, {{",", 1}, T_COMMA}, {{".", 1}, T_DOT}, {{"+", 1}, T_PLUS}, {{"-", 1}, T_MINUS},
-        {{"*", 1}, T_STAR}, {{"/", 1}, T_SLASH}, {{"%", 1}, T_PERCENT},
+        {{"!=", 2}, T_NE},    {{"<>", 2}, T_NE},       {{"<=", 2}, T_LE},    {{">=", 2}, T_GE},
+        {{"~=", 2}, T_MATCH}, {{"~!", 2}, T_NO_MATCH}, {{"=", 1}, T_EQ},     {{"<", 1}, T_LT},
+        {{">", 1}, T_GT},     {{"(", 1}, T_LPAREN},    {{")", 1}, T_RPAREN}, {{",", 1}, T_COMMA},
+        {{".", 1}, T_DOT},    {{"+", 1}, T_PLUS},      {{"-", 1}, T_MINUS},  {{"*", 1}, T_STAR},
+        {{"/", 1}, T_SLASH},  {{"%", 1}, T_PERCENT},
     };
     Str rest = str_slice(lx->text, lx->pos, lx->text.len);
     for (size_t i = 0; i < ARRAY_LEN(symbols); i++) {

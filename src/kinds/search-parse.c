@@ -1,6 +1,7 @@
 /*
- * Text into a tree, by recursive descent of limited depth. The text either parses as a whole or is refused: no tree
- * ever comes from a part of it, and nothing is glued to it, so a search cannot leave its scope (rest-core.md 3.2).
+ * Text into a tree, by recursive descent of limited depth. The text either parses as a whole or is refused:
+ * no tree ever comes from a part of it, and nothing is glued to it, so a search cannot leave its scope
+ * (rest-core.md 3.2).
  */
 #include "search-internal.h"
 #include "base/mem.h"

@@ -1,4 +1,5 @@
-/* Do the literals of a test fit the type of its column? Those that do are brought into one form for the store. */
+/* Do the literals of a test fit the type of its column? Those that do are brought into one form for the
+ * store. */
 #include "search-internal.h"
 #include <math.h>
 #include "base/buf.h"

@@ -1,17 +1,20 @@
-/* Cursors over messages, and the pages that are read for those who are behind. hub-internal.h draws their states. */
+/* Cursors over messages, and the pages that are read for those who are behind. hub-internal.h draws their
+ * states. */
 #include "hub-internal.h"
 
 #include "base/log.h"
 #include "base/mem.h"
 
-/* Pages that are read at the same time. The rest waits here and not in the store's queue, which others need. */
+/* Pages that are read at the same time. The rest waits here and not in the store's queue, which others need.
+ */
 #define READS_MAX 8
 
 typedef struct PageRead {
     Hub *hub;
     SessionLog *log;
     uint64_t after;
-    VEC_OF(Message *) rows;
+    VEC_OF(Message *)
+    rows;
     bool exists;
     uint64_t last; /* seq of the newest row */
 } PageRead;
@@ -65,7 +68,8 @@ static int page_job(Tx *tx, void *arg, Err *err)
     if (rc == 0)
         rc = tx_message_last_seq(tx, p->log->id, &p->last, err);
     if (rc == 0 && p->last > p->after)
-        rc = tx_messages_read(tx, p->log->id, p->after, p->hub->page_rows, p->hub->page_bytes, keep_row, p, err);
+        rc = tx_messages_read(tx, p->log->id, p->after, p->hub->page_rows, p->hub->page_bytes, keep_row, p,
+                              err);
     return rc;
 }
 

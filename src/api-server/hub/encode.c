@@ -29,8 +29,8 @@ static GrpcFrame *encode_grpc(const Message *m)
     msg.payload = text(m->payload);
     msg.created_at = &created;
     if (pb_size(&msg.base) > GRPC_MESSAGE_MAX) {
-        (void)snprintf(notice, sizeof(notice), "[payload of %zu bytes left out: too large for a gRPC message]",
-                       m->payload.len);
+        (void)snprintf(notice, sizeof(notice),
+                       "[payload of %zu bytes left out: too large for a gRPC message]", m->payload.len);
         msg.payload = notice;
     }
     return grpc_frame_pack(&msg.base);

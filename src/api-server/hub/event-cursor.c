@@ -1,6 +1,6 @@
 /*
- * Cursors over the changes of one kind. Those that wait for a later version read pages of their own until they are
- * near the hub's place; from then on the hub's reading starts early enough for them.
+ * Cursors over the changes of one kind. Those that wait for a later version read pages of their own until
+ * they are near the hub's place; from then on the hub's reading starts early enough for them.
  */
 #include "hub-internal.h"
 
@@ -71,7 +71,8 @@ static bool is_wanted(const EventCursor *c, const FeedItem *it)
         return false;
     if (c->parent && (!o || !str_eqz(obj_str(o, c->kind->parent_field), c->parent)))
         return false;
-    return svc_visible(c->hub->service, c->caller, c->kind, o, str_from(it->id), project, str_from(it->owner));
+    return svc_visible(c->hub->service, c->caller, c->kind, o, str_from(it->id), project,
+                       str_from(it->owner));
 }
 
 void event_cursor_take(EventCursor *c, const FeedItem *it)
@@ -207,8 +208,8 @@ void event_cursors_known(Hub *h)
 
 /* ---- the cursor ---- */
 
-int event_cursor_open(Hub *h, const Kind *k, Caller *caller, Str project, uint64_t after, const CursorOps *ops,
-                      void *arg, EventCursor **ret, Err *err)
+int event_cursor_open(Hub *h, const Kind *k, Caller *caller, Str project, uint64_t after,
+                      const CursorOps *ops, void *arg, EventCursor **ret, Err *err)
 {
     if (h->down)
         return err_set(err, ERR_UNAVAILABLE, "server is shutting down");

@@ -1,6 +1,6 @@
 /*
- * The log of changes, read once for all who follow it. After a commit the hub reads on from where it stands, with the
- * objects that somebody wants, and hands each change to every cursor of its kind.
+ * The log of changes, read once for all who follow it. After a commit the hub reads on from where it stands,
+ * with the objects that somebody wants, and hands each change to every cursor of its kind.
  */
 #include "hub-internal.h"
 
@@ -158,7 +158,8 @@ static void distribute(Hub *h, FeedPage *p)
     }
     LIST_FOREACH (&h->event_cursors, link) {
         EventCursor *c = LIST_ENTRY(link, EventCursor, all);
-        /* One that came while the page was read, or whose objects were not asked for: the next page is its. */
+        /* One that came while the page was read, or whose objects were not asked for: the next page is its.
+         */
         if (c->state != EC_LIVE || c->pos < p->after || !(p->with_objects >> kind_number(c->kind) & 1))
             continue;
         VEC_FOREACH (&p->items, it)
@@ -217,7 +218,8 @@ typedef struct Poll {
     Hub *hub;
     bool first;
     uint64_t position, oldest, newest;
-    VEC_OF(News) news;
+    VEC_OF(News)
+    news;
 } Poll;
 
 static void poll_clear(Poll *p)

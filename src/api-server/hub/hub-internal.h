@@ -4,13 +4,13 @@
  * A message watcher is a Cursor in the SessionLog of its session, in exactly one list, by its state:
  *
  *   idle ----- next() has nothing, at the end ----> waiting --+
- *     ^  \                                                     +-- commit, page, end --> ready -- called --> idle
- *     |    --- next() has nothing, more stored --> behind  ---+
+ *     ^  \                                                     +-- commit, page, end --> ready -- called -->
+ * idle |    --- next() has nothing, more stored --> behind  ---+
  *     +------- next() gives a frame
  *
- * The rows that watchers need lie in the SessionLog as chunks of a cache with one budget over all sessions. A row is
- * found by the seq of the row before it, so that logs with gaps (written by another server) work too. Nothing depends
- * on what is cached: a cursor whose next row is not there reads it from the store.
+ * The rows that watchers need lie in the SessionLog as chunks of a cache with one budget over all sessions. A
+ * row is found by the seq of the row before it, so that logs with gaps (written by another server) work too.
+ * Nothing depends on what is cached: a cursor whose next row is not there reads it from the store.
  */
 #pragma once
 
@@ -42,27 +42,27 @@ struct Hub {
     size_t tail_max, page_bytes;
     unsigned page_rows;
     Usec poll_interval;
-    unsigned refs;  /* the owner's, one per read job, one while a run is posted */
-    bool down;      /* shut down, or freed */
-    bool detached;  /* freed by its owner */
+    unsigned refs; /* the owner's, one per read job, one while a run is posted */
+    bool down;     /* shut down, or freed */
+    bool detached; /* freed by its owner */
     bool run_posted;
-    List ready;     /* of Waiter */
+    List ready; /* of Waiter */
     Timer *poll;
 
-    Map *logs;      /* session id -> SessionLog */
-    List lru;       /* of Chunk, least recently used first */
-    List reads;     /* of SessionLog that want a page */
+    Map *logs;  /* session id -> SessionLog */
+    List lru;   /* of Chunk, least recently used first */
+    List reads; /* of SessionLog that want a page */
     unsigned reads_running;
     size_t tail_bytes;
 
-    List event_cursors;   /* of EventCursor.all */
-    List event_idle;      /* Waiters of event cursors that wait for nothing of ours, or for a change */
-    uint64_t seen;        /* version of the newest event that was looked at */
-    uint64_t oldest;      /* events up to here are gone */
-    uint64_t wanted;      /* newest version that a commit told of */
-    bool events_known;    /* seen and oldest are set */
+    List event_cursors; /* of EventCursor.all */
+    List event_idle;    /* Waiters of event cursors that wait for nothing of ours, or for a change */
+    uint64_t seen;      /* version of the newest event that was looked at */
+    uint64_t oldest;    /* events up to here are gone */
+    uint64_t wanted;    /* newest version that a commit told of */
+    bool events_known;  /* seen and oldest are set */
     bool feed_running;
-    uint64_t position;    /* of the message log, at the last look */
+    uint64_t position; /* of the message log, at the last look */
     bool poll_running;
 
     size_t message_watchers, event_watchers;
@@ -95,21 +95,23 @@ struct Chunk {
 
 struct SessionLog {
     Hub *hub;
-    Str id;                       /* points behind the struct */
-    List idle, waiting, behind;   /* of Cursor; those of the ready list are counted in n_cursors only */
+    Str id;                     /* points behind the struct */
+    List idle, waiting, behind; /* of Cursor; those of the ready list are counted in n_cursors only */
     size_t n_cursors;
-    ListLink read_link;           /* in hub->reads while it wants a page and waits for its turn */
-    uint64_t end;                 /* seq of the newest row, when known */
+    ListLink read_link; /* in hub->reads while it wants a page and waits for its turn */
+    uint64_t end;       /* seq of the newest row, when known */
     bool end_known;
-    bool gone;                    /* the session was deleted */
-    bool reading;                 /* a page of it is being read */
-    VEC_OF(Chunk *) chunks;       /* by number */
+    bool gone;    /* the session was deleted */
+    bool reading; /* a page of it is being read */
+    VEC_OF(Chunk *)
+    chunks; /* by number */
 };
-SessionLog *session_log_get(Hub *h, Str id); /* makes it when it is not there */
-void session_log_release(SessionLog *l);     /* frees it when nobody needs it */
+SessionLog *session_log_get(Hub *h, Str id);                    /* makes it when it is not there */
+void session_log_release(SessionLog *l);                        /* frees it when nobody needs it */
 void session_log_put(SessionLog *l, uint64_t prev, Message *m); /* takes a reference of its own */
 bool session_log_has(SessionLog *l, uint64_t prev);
-/* The row behind prev as a frame, with a reference for the caller, and its seq; NULL when it is not cached. */
+/* The row behind prev as a frame, with a reference for the caller, and its seq; NULL when it is not cached.
+ */
 GrpcFrame *session_log_frame(SessionLog *l, uint64_t prev, HubEncoding enc, uint64_t *ret_seq);
 void session_log_drop_chunks(SessionLog *l);
 
@@ -125,7 +127,7 @@ struct Cursor {
     uint64_t seq; /* of the row that was handed out last */
     HubEncoding enc;
 };
-void cursor_run(Cursor *c);                           /* called from the ready list */
+void cursor_run(Cursor *c); /* called from the ready list */
 void logs_committed(Hub *h, const CommitNote *note);
 void logs_session_deleted(Hub *h, Str session_id);
 void logs_news(Hub *h, Str session_id, uint64_t last); /* the session has rows up to `last` */
@@ -153,20 +155,21 @@ typedef struct FeedItem {
 typedef struct FeedPage {
     Hub *hub;
     uint64_t after;
-    const Kind *only;          /* events of other kinds are left out; NULL = all */
-    uint64_t with_objects;     /* bit per kind, as in kinds_all() */
-    VEC_OF(FeedItem) items;
-    Map *objects;              /* "kind/id" -> SharedObj, while reading */
-    uint64_t oldest, newest;   /* what the store keeps */
-    uint64_t last;             /* everything up to here was looked at */
+    const Kind *only;      /* events of other kinds are left out; NULL = all */
+    uint64_t with_objects; /* bit per kind, as in kinds_all() */
+    VEC_OF(FeedItem)
+    items;
+    Map *objects;            /* "kind/id" -> SharedObj, while reading */
+    uint64_t oldest, newest; /* what the store keeps */
+    uint64_t last;           /* everything up to here was looked at */
 } FeedPage;
 FeedPage *feed_page_new(Hub *h, uint64_t after, const Kind *only);
 void feed_page_free(FeedPage *p);
 int feed_page_read(Tx *tx, FeedPage *p, Err *err); /* in a read job */
 unsigned kind_number(const Kind *k);
 
-void feed_kick(Hub *h);  /* reads on when there is something new */
-void feed_poll(Hub *h);  /* the periodic look, at both logs */
+void feed_kick(Hub *h); /* reads on when there is something new */
+void feed_poll(Hub *h); /* the periodic look, at both logs */
 
 /* ---- event-cursor.c ---- */
 
@@ -195,13 +198,13 @@ struct EventCursor {
     bool from_now;
     bool reading; /* a job of its own is under way: it is freed when that comes back */
     bool closed, relist;
-    uint64_t pos;       /* everything up to here is delivered or pending */
-    Map *pending;       /* id -> Pending; NULL when there is none */
-    List order;         /* of Pending, by `first` */
-    Pending *current;   /* handed out last */
+    uint64_t pos;     /* everything up to here is delivered or pending */
+    Map *pending;     /* id -> Pending; NULL when there is none */
+    List order;       /* of Pending, by `first` */
+    Pending *current; /* handed out last */
 };
 void event_cursor_run(EventCursor *c);
-void event_cursors_known(Hub *h);                      /* events_known became true */
+void event_cursors_known(Hub *h); /* events_known became true */
 void event_cursor_take(EventCursor *c, const FeedItem *it);
 void event_cursor_moved(EventCursor *c, uint64_t pos); /* everything up to pos was taken */
 void event_cursors_shutdown(Hub *h);

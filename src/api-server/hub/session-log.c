@@ -1,4 +1,5 @@
-/* The cached part of a session's log. One budget for all sessions; the least recently used chunks go first. */
+/* The cached part of a session's log. One budget for all sessions; the least recently used chunks go first.
+ */
 #include "hub-internal.h"
 
 #include "base/mem.h"

@@ -122,15 +122,15 @@ void cors_preflight(Request *q)
         return;
     }
     if (!method.len) {
-        reply_error(q, &(Err){ERR_INVALID, "Access-Control-Request-Method is missing"});
+        rest_reply_error(q, &(Err){ERR_INVALID, "Access-Control-Request-Method is missing"});
         return;
     }
     if (!method_allowed(method)) {
-        reply_error(q, &(Err){ERR_METHOD_NOT_ALLOWED, "method is not allowed across origins"});
+        rest_reply_error(q, &(Err){ERR_METHOD_NOT_ALLOWED, "method is not allowed across origins"});
         return;
     }
     if (!headers_allowed(q->rest->cors, headers)) {
-        reply_error(q, &(Err){ERR_FORBIDDEN, "a requested header is not allowed across origins"});
+        rest_reply_error(q, &(Err){ERR_FORBIDDEN, "a requested header is not allowed across origins"});
         return;
     }
     http_reply_header(q->http, "Access-Control-Max-Age", STR("600"));
@@ -138,5 +138,5 @@ void cors_preflight(Request *q)
         http_reply_header(q->http, "Access-Control-Allow-Headers", headers);
     if (!str_eq(method, STR("GET")) && !str_eq(method, STR("POST")))
         http_reply_header(q->http, "Access-Control-Allow-Methods", method);
-    reply_empty(q, 200);
+    rest_reply_empty(q, 200);
 }

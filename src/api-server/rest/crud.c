@@ -31,12 +31,12 @@ void answer_object(void *arg, SvcAnswer *a)
     if (!request_release(q))
         return;
     if (a->err) {
-        reply_error(q, a->err);
+        rest_reply_error(q, a->err);
         return;
     }
     if (!q->out.len)
         obj_to_json(a->obj, &q->out, NULL);
-    reply_json(q, q->good_status, &q->out);
+    rest_reply_json(q, q->good_status, &q->out);
 }
 
 static void answer_nothing(void *arg, SvcAnswer *a)
@@ -45,9 +45,9 @@ static void answer_nothing(void *arg, SvcAnswer *a)
     if (!request_release(q))
         return;
     if (a->err)
-        reply_error(q, a->err);
+        rest_reply_error(q, a->err);
     else
-        reply_empty(q, 204);
+        rest_reply_empty(q, 204);
 }
 
 /* ---- lists ---- */
@@ -92,9 +92,9 @@ static void answer_list(void *arg, SvcAnswer *a)
     if (!request_release(q))
         return;
     if (a->err)
-        reply_error(q, a->err);
+        rest_reply_error(q, a->err);
     else
-        reply_json(q, 200, &q->out);
+        rest_reply_json(q, 200, &q->out);
 }
 
 static Str query_text(Request *q, const char *name)
@@ -116,7 +116,7 @@ void handle_list(Request *q)
     };
     if (query_i64(q, "page", 1, &l.page, &err) < 0 || query_i64(q, "size", 100, &l.size, &err) < 0 ||
         field_mask_parse(t.kind, query_text(q, "fields"), &q->mask, &err) < 0) {
-        reply_error(q, &err);
+        rest_reply_error(q, &err);
         return;
     }
     SvcCtx x = request_ctx(q);
@@ -143,7 +143,7 @@ static Obj *read_body(Request *q, ObjMode mode)
     Err err = {0};
     Obj *o = NULL;
     if (obj_from_json_text(q->route->kind, mode, http_req_body(q->http), &o, &err) < 0) {
-        reply_error(q, &err);
+        rest_reply_error(q, &err);
         return NULL;
     }
     request_hold(q);
@@ -217,7 +217,7 @@ static void answer_start(void *arg, SvcAnswer *a)
     if (!request_release(q))
         return;
     if (a->err) {
-        reply_error(q, a->err);
+        rest_reply_error(q, a->err);
         return;
     }
     (void)buf_addz(&q->out, "{\"session\":");
@@ -225,7 +225,7 @@ static void answer_start(void *arg, SvcAnswer *a)
     (void)buf_addz(&q->out, ",\"starting_prompt\":");
     json_write_str(&q->out, a->text);
     (void)buf_addz(&q->out, a->created ? "}" : "}\n");
-    reply_json(q, a->created ? 201 : 200, &q->out);
+    rest_reply_json(q, a->created ? 201 : 200, &q->out);
 }
 
 static int read_start_prompt(Str body, json_t **ret, Str *ret_prompt, Err *err)
@@ -255,7 +255,7 @@ void handle_agent_start(Request *q)
     Str prompt;
     Err err = {0};
     if (read_start_prompt(http_req_body(q->http), &body, &prompt, &err) < 0) {
-        reply_error(q, &err);
+        rest_reply_error(q, &err);
         return;
     }
     SvcCtx x = request_ctx(q);
@@ -269,18 +269,18 @@ static void answer_preview(void *arg, SvcAnswer *a)
     if (!request_release(q))
         return;
     if (a->err) {
-        reply_error(q, a->err);
+        rest_reply_error(q, a->err);
         return;
     }
     if (accept_prefers(http_req_header(q->http, "Accept"), "text/plain", "application/json")) {
         (void)buf_adds(&q->out, a->text);
-        reply_body(q, 200, &q->out, "text/plain; charset=utf-8");
+        rest_reply_body(q, 200, &q->out, "text/plain; charset=utf-8");
         return;
     }
     (void)buf_addz(&q->out, "{\"starting_prompt\":");
     json_write_str(&q->out, a->text);
     (void)buf_addc(&q->out, '}');
-    reply_json(q, 200, &q->out);
+    rest_reply_json(q, 200, &q->out);
 }
 
 void handle_agent_preview(Request *q)

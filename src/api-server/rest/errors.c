@@ -44,7 +44,7 @@ void handle_errors(Request *q)
         write_entry(&catalogue[i], &q->out);
     }
     (void)buf_addf(&q->out, "],\"kind\":\"ErrorList\",\"page\":1,\"size\":%d,\"total\":%d}", n, n);
-    reply_json(q, 200, &q->out);
+    rest_reply_json(q, 200, &q->out);
 }
 
 void handle_error_one(Request *q)
@@ -54,11 +54,11 @@ void handle_error_one(Request *q)
         if (catalogue[i].no != no)
             continue;
         write_entry(&catalogue[i], &q->out);
-        reply_json(q, 200, &q->out);
+        rest_reply_json(q, 200, &q->out);
         return;
     }
     Err err = {0};
     (void)err_set(&err, ERR_NOT_FOUND, "Error with id='" STR_FMT "' not found",
                   STR_ARG(str_slice(q->vars.id, 0, 64)));
-    reply_error(q, &err);
+    rest_reply_error(q, &err);
 }

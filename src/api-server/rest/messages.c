@@ -129,7 +129,7 @@ static void stream_rest(Request *q)
     ms->more = true;
     ms->page = q->out;
     q->out = (Buf){0};
-    reply_common_headers(q);
+    rest_reply_common_headers(q);
     http_reply_header(q->http, "Content-Type", STR("application/json"));
     request_count(q, 200);
     HttpReq *http = request_detach(q);
@@ -162,9 +162,9 @@ static void answer_first(void *arg, SvcAnswer *a)
         return;
     bool whole = !a->more || q->limit == (int64_t)a->n_messages;
     if (a->err)
-        reply_error(q, a->err);
+        rest_reply_error(q, a->err);
     else if (whole)
-        reply_json(q, 200, &q->out);
+        rest_reply_json(q, 200, &q->out);
     else {
         q->limit -= q->limit > 0 ? (int64_t)a->n_messages : 0;
         stream_rest(q);
@@ -193,7 +193,7 @@ void handle_messages_get(Request *q)
     if (rc == 0 && q->limit == 0)
         rc = err_set(&err, ERR_BAD_REQUEST, "limit must not be 0");
     if (rc < 0) {
-        reply_error(q, &err);
+        rest_reply_error(q, &err);
         return;
     }
     q->limit = q->limit < 0 ? -1 : q->limit;
@@ -214,12 +214,12 @@ static void answer_push(void *arg, SvcAnswer *a)
     if (!request_release(q))
         return;
     if (a->err) {
-        reply_error(q, a->err);
+        rest_reply_error(q, a->err);
         return;
     }
     message_to_json(a->message, &q->out);
     (void)buf_addc(&q->out, '\n');
-    reply_json(q, 201, &q->out);
+    rest_reply_json(q, 201, &q->out);
 }
 
 static int read_push(Request *q, json_t **ret, SvcPush *p, Err *err)
@@ -250,7 +250,7 @@ void handle_messages_post(Request *q)
     SvcPush push;
     Err err = {0};
     if (read_push(q, &body, &push, &err) < 0) {
-        reply_error(q, &err);
+        rest_reply_error(q, &err);
         return;
     }
     SvcCtx x = request_ctx(q);

@@ -22,7 +22,7 @@ void handle_metadata(Request *q)
     member(&q->out, "kind", "API");
     add_version(q, "unknown");
     (void)buf_addc(&q->out, '}');
-    reply_json(q, 200, &q->out);
+    rest_reply_json(q, 200, &q->out);
 }
 
 void handle_version(Request *q)
@@ -31,7 +31,7 @@ void handle_version(Request *q)
     add_version(q, "");
     member(&q->out, "git_tag", q->rest->o.git_tag);
     (void)buf_addc(&q->out, '}');
-    reply_json(q, 200, &q->out);
+    rest_reply_json(q, 200, &q->out);
 }
 
 /* Written once; it only depends on tables. */
@@ -41,7 +41,7 @@ void handle_openapi(Request *q)
     if (!doc->len)
         openapi_write(doc);
     (void)buf_adds(&q->out, buf_str(doc));
-    reply_json(q, 200, &q->out);
+    rest_reply_json(q, 200, &q->out);
 }
 
 void handle_openapi_html(Request *q)
@@ -58,5 +58,5 @@ void handle_openapi_html(Request *q)
                        rt->r.permission ? rt->r.permission : "public");
     }
     (void)buf_addz(&q->out, "</table></html>\n");
-    reply_body(q, 200, &q->out, "text/html; charset=utf-8");
+    rest_reply_body(q, 200, &q->out, "text/html; charset=utf-8");
 }

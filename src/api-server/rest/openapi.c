@@ -15,7 +15,7 @@ static void add_text(Buf *out, const char *key, const char *text)
 static const struct {
     const char *type, *format;
 } json_types[] = {
-    [FT_STRING] = {"string", NULL},      [FT_JSON_TEXT] = {"string", NULL},
+    [FT_STRING] = {"string", NULL},      [FT_JSON_TEXT] = {"string", "json"},
     [FT_INT32] = {"integer", "int32"},   [FT_INT64] = {"integer", "int64"},
     [FT_DOUBLE] = {"number", "double"},  [FT_BOOL] = {"boolean", NULL},
     [FT_TIME] = {"string", "date-time"},

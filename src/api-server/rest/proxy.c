@@ -76,7 +76,7 @@ static bool runner_url(const Rest *r, const Obj *session, const char *path, Buf 
 
 static void stream_headers(Request *q, Str type)
 {
-    reply_common_headers(q);
+    rest_reply_common_headers(q);
     http_reply_header(q->http, "Content-Type", type);
     http_reply_header(q->http, "Cache-Control", STR("no-cache"));
     http_reply_header(q->http, "X-Accel-Buffering", STR("no"));
@@ -129,7 +129,7 @@ static void reply_unreachable(Request *q, const char *why)
     Err err = {ERR_BAD_GATEWAY, {0}};
     (void)snprintf(err.msg, sizeof(err.msg), "%s", why);
     http_reply_header(q->http, "X-Ambient-Runner", STR("unavailable"));
-    reply_error(q, &err);
+    rest_reply_error(q, &err);
 }
 
 /* A stream of nothing: what clients of agui/events expect while there is no runner. */
@@ -155,7 +155,7 @@ static void reply_refused(Request *q, const HttpResponse *r)
     }
     (void)buf_adds(&q->out, r->body);
     CLEANUP_FREE char *type = str_dup(r->content_type.len ? r->content_type : STR("text/plain"));
-    reply_body(q, r->status, &q->out, type);
+    rest_reply_body(q, r->status, &q->out, type);
 }
 
 static void runner_done(void *arg, const HttpResponse *r, const Err *err)
@@ -230,7 +230,7 @@ static void no_runner(Request *q)
     if (read)
         reply_unreachable(q, "session has no associated runner pod");
     else
-        reply_error(q, &(Err){ERR_UNAVAILABLE, "session runner not available"});
+        rest_reply_error(q, &(Err){ERR_UNAVAILABLE, "session runner not available"});
 }
 
 static void runner_reached(void *arg, SvcAnswer *a)
@@ -240,7 +240,7 @@ static void runner_reached(void *arg, SvcAnswer *a)
     if (!request_release(q))
         return;
     if (a->err) {
-        reply_error(q, a->err);
+        rest_reply_error(q, a->err);
         return;
     }
     if (q->rest->ending || !runner_url(q->rest, a->obj, q->route->runner_path, &url)) {
@@ -293,6 +293,6 @@ void proxy_end_all(Rest *r)
         if (stream)
             http_stream_end(stream);
         if (q)
-            reply_error(q, &(Err){ERR_UNAVAILABLE, "server is shutting down"});
+            rest_reply_error(q, &(Err){ERR_UNAVAILABLE, "server is shutting down"});
     }
 }

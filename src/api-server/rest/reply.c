@@ -20,7 +20,7 @@ void error_object(ErrCode code, const char *reason, Str operation_id, bool error
     (void)buf_addc(out, '}');
 }
 
-void reply_common_headers(Request *q)
+void rest_reply_common_headers(Request *q)
 {
     if (q->route)
         http_reply_header(q->http, "X-Operation-ID", str_from(q->operation_id));
@@ -38,11 +38,11 @@ void pack_output(Request *q)
         buf_clear(&q->packed);
 }
 
-void reply_body(Request *q, int status, Buf *body, const char *type)
+void rest_reply_body(Request *q, int status, Buf *body, const char *type)
 {
     request_log(q, status, NULL);
     request_count(q, status);
-    reply_common_headers(q);
+    rest_reply_common_headers(q);
     http_reply_header(q->http, "Content-Type", str_from(type));
     if (body == &q->out) {
         pack_output(q);
@@ -54,20 +54,20 @@ void reply_body(Request *q, int status, Buf *body, const char *type)
     http_reply_buf(q->http, status, body);
 }
 
-void reply_json(Request *q, int status, Buf *body)
+void rest_reply_json(Request *q, int status, Buf *body)
 {
     Err err;
     if (buf_check(body, &err) < 0)
-        reply_error(q, &(Err){ERR_TOO_LARGE, "the answer is too large; ask for a smaller size"});
+        rest_reply_error(q, &(Err){ERR_TOO_LARGE, "the answer is too large; ask for a smaller size"});
     else
-        reply_body(q, status, body, "application/json");
+        rest_reply_body(q, status, body, "application/json");
 }
 
-void reply_empty(Request *q, int status)
+void rest_reply_empty(Request *q, int status)
 {
     request_log(q, status, NULL);
     request_count(q, status);
-    reply_common_headers(q);
+    rest_reply_common_headers(q);
     http_reply(q->http, status, STR_NULL);
 }
 
@@ -75,7 +75,7 @@ static void reply_error_body(Request *q, int status, const Err *err, Buf *body)
 {
     request_log(q, status, err);
     request_count(q, status);
-    reply_common_headers(q);
+    rest_reply_common_headers(q);
     http_reply_header(q->http, "Content-Type", STR("application/json"));
     if (status == 401)
         http_reply_header(q->http, "WWW-Authenticate", STR("Bearer"));
@@ -84,7 +84,7 @@ static void reply_error_body(Request *q, int status, const Err *err, Buf *body)
     http_reply_buf(q->http, status, body);
 }
 
-void reply_error_as(Request *q, int status, const Err *err)
+void rest_reply_error_as(Request *q, int status, const Err *err)
 {
     CLEANUP_BUF Buf body = BUF_INIT(16384);
     bool error_key = q->route && (q->route->flags & R_ERROR_KEY);
@@ -92,15 +92,15 @@ void reply_error_as(Request *q, int status, const Err *err)
     reply_error_body(q, status, err, &body);
 }
 
-void reply_error(Request *q, const Err *err)
+void rest_reply_error(Request *q, const Err *err)
 {
     int status = err_info(err->code)->http_status;
-    reply_error_as(q, status == 499 ? 503 : status, err);
+    rest_reply_error_as(q, status == 499 ? 503 : status, err);
 }
 
 /* The router's own shape: `type` and a number that is the status. `kind` is ours, for clients that look for
  * it. */
-void reply_not_found_path(Request *q, Str path)
+void rest_reply_not_found_path(Request *q, Str path)
 {
     CLEANUP_BUF Buf body = BUF_INIT(65536);
     CLEANUP_BUF Buf reason = BUF_INIT(32768);
@@ -114,14 +114,14 @@ void reply_not_found_path(Request *q, Str path)
     reply_error_body(q, 404, &(Err){ERR_NOT_FOUND, "no such path"}, &body);
 }
 
-void reply_method_not_allowed(Request *q, Str allow)
+void rest_reply_method_not_allowed(Request *q, Str allow)
 {
     http_reply_header(q->http, "Allow", allow);
-    reply_error(q, &(Err){ERR_METHOD_NOT_ALLOWED, "HTTP Method not implemented for this endpoint"});
+    rest_reply_error(q, &(Err){ERR_METHOD_NOT_ALLOWED, "HTTP Method not implemented for this endpoint"});
 }
 
-void reply_redirect(Request *q, Str location)
+void rest_reply_redirect(Request *q, Str location)
 {
     http_reply_header(q->http, "Location", location);
-    reply_empty(q, 301);
+    rest_reply_empty(q, 301);
 }

@@ -133,14 +133,14 @@ static void refuse_path(Request *q)
         ptrdiff_t query = str_find_byte(target, '?');
         if (query >= 0)
             (void)buf_adds(&location, str_slice(target, (size_t)query, target.len));
-        reply_redirect(q, buf_str(&location));
+        rest_reply_redirect(q, buf_str(&location));
         return;
     }
     (void)route_match(http_req_method(q->http), path, &v, &allow);
     if (allow.len)
-        reply_method_not_allowed(q, buf_str(&allow));
+        rest_reply_method_not_allowed(q, buf_str(&allow));
     else
-        reply_not_found_path(q, path);
+        rest_reply_not_found_path(q, path);
 }
 
 static void dispatch(Request *q)
@@ -157,7 +157,7 @@ static void authenticated(void *arg, Caller *caller, const Err *err)
     q->auth_wait = NULL;
     q->caller = caller;
     if (err)
-        reply_error(q, err);
+        rest_reply_error(q, err);
     else
         dispatch(q);
 }

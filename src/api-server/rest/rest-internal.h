@@ -40,8 +40,8 @@ typedef struct Vars {
     Str project, agent, id;
 } Vars;
 
-/* A known path, at least one of whose routes has the method: the route. Otherwise *ret_allow lists the methods of the
-   path ("" = unknown path). */
+/* A known path, at least one of whose routes has the method: the route. Otherwise *ret_allow lists the
+   methods of the path ("" = unknown path). */
 const Route *route_match(Str method, Str path, Vars *ret, Buf *ret_allow);
 /* The template with each variable as "-", for metrics. */
 void route_label(const Route *rt, Buf *out);
@@ -62,27 +62,27 @@ struct Rest {
     Loop *loop;
     RestOptions o;
     HttpServer *server;
-    RouteStats *stats;       /* per route */
+    RouteStats *stats; /* per route */
     List requests;
-    List streams;            /* of sse.c, the one that was written to longest ago first */
+    List streams; /* of sse.c, the one that was written to longest ago first */
     Timer *ping;
     size_t n_streams;
     struct Cors *cors;
     Buf openapi;
-    bool ending;             /* no new streams */
+    bool ending; /* no new streams */
     List proxies;
 };
 
 /* One request, from its arrival to its answer. It outlives the HttpReq while the service works for it. */
 struct Request {
     Rest *rest;
-    HttpReq *http;           /* NULL: answered, or the client left */
+    HttpReq *http; /* NULL: answered, or the client left */
     ListLink link;
-    const Route *route;      /* NULL before it is known, and on unknown paths */
+    const Route *route; /* NULL before it is known, and on unknown paths */
     Vars vars;
     Caller *caller;
     AuthWait *auth_wait;
-    unsigned pending;        /* service calls and proxies that will still speak to it */
+    unsigned pending; /* service calls and proxies that will still speak to it */
     bool gzip;
     char operation_id[KSUID_LEN + 1];
     Usec started;
@@ -91,15 +91,15 @@ struct Request {
     const Kind *kind;
     bool *mask;
     uint64_t after;
-    int64_t limit;           /* messages still wanted; -1 = all */
+    int64_t limit; /* messages still wanted; -1 = all */
     struct MessageStream *stream;
-    Buf out, packed;         /* written by render on the worker thread */
+    Buf out, packed; /* written by render on the worker thread */
 };
 
 /* request.c */
 void request_handle(void *rest, HttpReq *http);
 SvcCtx request_ctx(Request *q);
-void request_hold(Request *q);   /* a callback will come */
+void request_hold(Request *q); /* a callback will come */
 /* It came: false when nobody waits for the answer any more (the request is gone then). */
 bool request_release(Request *q);
 /* For streams: the HttpReq is the caller's, the Request is gone. Headers first. */
@@ -109,16 +109,16 @@ void request_count(Request *q, int status);
 void request_log(const Request *q, int status, const Err *err);
 
 /* reply.c; each ends the request */
-void reply_body(Request *q, int status, Buf *body, const char *type);
-void reply_json(Request *q, int status, Buf *body);
-void reply_empty(Request *q, int status);
-void reply_error(Request *q, const Err *err);
-void reply_error_as(Request *q, int status, const Err *err);
-void reply_not_found_path(Request *q, Str path);
-void reply_method_not_allowed(Request *q, Str allow);
-void reply_redirect(Request *q, Str location);
+void rest_reply_body(Request *q, int status, Buf *body, const char *type);
+void rest_reply_json(Request *q, int status, Buf *body);
+void rest_reply_empty(Request *q, int status);
+void rest_reply_error(Request *q, const Err *err);
+void rest_reply_error_as(Request *q, int status, const Err *err);
+void rest_reply_not_found_path(Request *q, Str path);
+void rest_reply_method_not_allowed(Request *q, Str allow);
+void rest_reply_redirect(Request *q, Str location);
 /* Headers that every answer carries, streams too. */
-void reply_common_headers(Request *q);
+void rest_reply_common_headers(Request *q);
 void error_object(ErrCode code, const char *reason, Str operation_id, bool error_key, Buf *out);
 /* Compresses q->out into q->packed when asked for and worth it; any thread. */
 void pack_output(Request *q);

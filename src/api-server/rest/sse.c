@@ -96,7 +96,7 @@ void sse_end_all(Rest *r)
 
 static void stream_headers(Request *q)
 {
-    reply_common_headers(q);
+    rest_reply_common_headers(q);
     http_reply_header(q->http, "Content-Type", STR("text/event-stream"));
     http_reply_header(q->http, "Cache-Control", STR("no-cache"));
     http_reply_header(q->http, "X-Accel-Buffering", STR("no"));
@@ -111,7 +111,7 @@ static void sse_start(Request *q)
     list_init(&s->link);
     if (cursor_open(r->o.hub, q->vars.id, q->after, HUB_SSE, &cursor_ops, s, &s->cursor, &err) < 0) {
         free(s);
-        reply_error(q, &err);
+        rest_reply_error(q, &err);
         return;
     }
     r->n_streams++;
@@ -128,9 +128,9 @@ static void sse_checked(void *arg, SvcAnswer *a)
     if (!request_release(q))
         return;
     if (a->err)
-        reply_error(q, a->err);
+        rest_reply_error(q, a->err);
     else if (q->rest->ending)
-        reply_error(q, &(Err){ERR_UNAVAILABLE, "server is shutting down"});
+        rest_reply_error(q, &(Err){ERR_UNAVAILABLE, "server is shutting down"});
     else
         sse_start(q);
 }

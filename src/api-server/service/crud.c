@@ -214,8 +214,7 @@ static int list_where(Op *op, Tx *tx, SearchExpr **ret, Err *err)
 {
     CLEANUP(search_freep) SearchExpr *where = NULL;
     SearchExpr *visible = NULL;
-    const Kind *k = inbox_is_compat(op) ? op->s->inbox_compat : op->kind;
-    int rc = search_parse(k, op->list.search, &where, err);
+    int rc = search_parse(op->kind, op->list.search, &where, err);
     if (rc == 0)
         rc = op->rules->filter(op, tx, &visible, err);
     if (rc == 0)

@@ -2,9 +2,9 @@
 #include "service-internal.h"
 
 /* A generated client never fills its path template in; the agent then stands in the search only. */
-bool inbox_is_compat(const Op *op)
+static bool path_is_unfilled(const Op *op)
 {
-    return op->kind == &kind_inbox_message && str_eq(op->parent, STR("{agent_id}"));
+    return str_eq(op->parent, STR("{agent_id}"));
 }
 
 /* The value of `agent_id = '...'` in a tree of ANDs. */
@@ -21,10 +21,10 @@ static Str find_agent_term(const SearchExpr *e)
     return is_it ? str_from(e->lits[0].text) : STR_NULL;
 }
 
-static int enter_compat(Op *op, Tx *tx, Err *err)
+static int enter_unfilled(Op *op, Tx *tx, Err *err)
 {
     CLEANUP(search_freep) SearchExpr *where = NULL;
-    int rc = search_parse(op->s->inbox_compat, op->list.search, &where, err);
+    int rc = search_parse(op->kind, op->list.search, &where, err);
     if (rc == 0)
         rc = agent_enter(op, tx, op->project, find_agent_term(where), err);
     return rc;
@@ -34,8 +34,8 @@ static int inbox_enter(Op *op, Tx *tx, Err *err)
 {
     if (!op->parent.len) /* GET /inbox_messages/{id} */
         return 0;
-    if (inbox_is_compat(op))
-        return enter_compat(op, tx, err);
+    if (path_is_unfilled(op))
+        return enter_unfilled(op, tx, err);
     return agent_enter(op, tx, op->project, op->parent, err);
 }
 

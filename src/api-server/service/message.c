@@ -13,11 +13,20 @@ static bool message_may(const Op *op, const char *verb, const Scope *sc)
     return authz_allows(op->caller, name, &sc->z);
 }
 
+/* One text for what is not there and for what may not be seen. */
+static int no_session(const Op *op, Err *err)
+{
+    return op->rest ? err_set(err, ERR_NOT_FOUND, "session not found")
+                    : not_found(message_parent, op->id, err);
+}
+
 /* Loads the session; *ret_may says whether the caller may `verb` its messages. */
 static int load_session(Op *op, Tx *tx, const char *verb, bool *ret_may, Err *err)
 {
     CLEANUP(scope_done) Scope sc = {0};
     int rc = tx_get(tx, message_parent, op->id, &op->obj, err);
+    if (rc == -ERR_NOT_FOUND)
+        return no_session(op, err);
     if (rc == 0 && !authz_is_privileged(op->caller))
         rc = op->rules->scope(op, tx, op->obj, &sc, err);
     if (rc == 0)
@@ -100,7 +109,7 @@ static int check_watch(Op *op, Tx *tx, Err *err)
         return rc;
     op->obj = obj_free(op->obj);
     if (op->rest)
-        return not_found(message_parent, op->id, err);
+        return no_session(op, err);
     return err_set(err, ERR_FORBIDDEN, "not authorized to watch this session");
 }
 
@@ -113,16 +122,18 @@ static int collect(void *arg, Message *m)
 {
     Op *op = arg;
     vec_push(&op->messages, message_ref(m));
-    op->messages_bytes += m->payload.len;
     return 0;
 }
 
 static int run_list(Op *op, Tx *tx, Err *err)
 {
+    uint64_t last = 0;
     int rc = check_watch(op, tx, err);
     if (rc == 0)
         rc = tx_messages_read(tx, op->id, op->after, op->max_rows, op->max_bytes, collect, op, err);
-    op->more = op->messages.len >= op->max_rows || op->messages_bytes >= op->max_bytes;
+    if (rc == 0)
+        rc = tx_message_last_seq(tx, op->id, &last, err);
+    op->more = op->messages.len && op->messages.ptr[op->messages.len - 1]->seq < last;
     return rc;
 }
 

@@ -48,7 +48,6 @@ static void op_clear_results(Op *op)
     VEC_FOREACH (&op->messages, m)
         message_unref(*m);
     vec_clear(&op->messages);
-    op->messages_bytes = 0;
     op->more = op->created = false;
     buf_clear(&op->text);
 }

@@ -80,8 +80,8 @@ bool prompt_is_command(const Obj *agent)
            str_eq(json_get_strv(env, "RUNNER_TYPE"), STR("shell"));
 }
 
-/* A shell runs its message: Markdown around it would be run too. The task of this run is the command, else the
-   agent's own. */
+/* A shell runs its message: Markdown around it would be run too. The task of this run is the command, else
+   the agent's own. */
 static int build_command(const PromptInput *in, Buf *out, Err *err)
 {
     (void)buf_adds(out, in->task.len ? in->task : obj_str(in->agent, AGENT_PROMPT));

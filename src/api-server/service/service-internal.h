@@ -15,9 +15,8 @@ struct Service {
     unsigned refs; /* the owner's, and one per running operation */
     Loop *loop;
     Store *store;
-    Map *owners;        /* project id -> username (owned); loop thread */
-    Map *known_users;   /* usernames that have a row; loop thread; bounded */
-    Kind *inbox_compat; /* the inbox table with project_id searchable; immutable */
+    Map *owners;      /* project id -> username (owned); loop thread */
+    Map *known_users; /* usernames that have a row; loop thread; bounded */
 };
 
 typedef enum Verb {
@@ -72,7 +71,6 @@ struct Op {
     Message *message;
     VEC_OF(Message *)
     messages;
-    size_t messages_bytes;
     bool more, created;
     Buf text;
 };
@@ -148,7 +146,8 @@ int agent_scope(Tx *tx, const Obj *agent, Scope *ret, Err *err);
 /* The agent's pointer to its session: cleared when it still names this one. */
 int agent_forget_session(Tx *tx, const Obj *session, Err *err);
 int agent_set_session(Tx *tx, Str agent_id, Str session_id, Err *err);
-/* The newest active session where field (SESSION_AGENT_ID or SESSION_START_GUARD) names the agent; *ret NULL = none. */
+/* The newest active session where field (SESSION_AGENT_ID or SESSION_START_GUARD) names the agent; *ret NULL
+ * = none. */
 int agent_active_session(Tx *tx, int field, Str agent_id, Obj **ret, Err *err);
 
 /* project.c */
@@ -156,9 +155,6 @@ int owned_projects(Tx *tx, const Caller *c, ObjList *ret, Err *err);
 /* field IN (ids of the projects that the caller owns) */
 int in_owned_projects(Tx *tx, const Caller *c, int field, SearchExpr **ret, Err *err);
 void owner_remember(Service *s, Str project_id, Str owner);
-
-/* inbox.c */
-bool inbox_is_compat(const Op *op);
 
 /* session.c */
 void session_new_run(Obj *session, WallUsec now); /* a fresh SESSION_RUN_ID */

@@ -2,18 +2,6 @@
 
 #include "service-internal.h"
 
-/* In requests of reference clients an inbox is also searched by project, which the table hides. */
-static Kind *inbox_kind_with_project(void)
-{
-    Kind *k = xnew(Kind);
-    Field *fields = xcalloc(kind_inbox_message.n_fields, sizeof(Field));
-    memcpy(k, &kind_inbox_message, sizeof(*k));
-    memcpy(fields, kind_inbox_message.fields, kind_inbox_message.n_fields * sizeof(Field));
-    fields[INBOX_PROJECT_ID].flags &= ~(unsigned)F_INTERNAL;
-    k->fields = fields;
-    return k;
-}
-
 Service *service_new(Loop *l, const ServiceOptions *o)
 {
     Service *s = xnew(Service);
@@ -22,7 +10,6 @@ Service *service_new(Loop *l, const ServiceOptions *o)
     s->store = o->store;
     s->owners = map_new();
     s->known_users = map_new();
-    s->inbox_compat = inbox_kind_with_project();
     return s;
 }
 
@@ -34,8 +21,6 @@ Service *service_unref(Service *s)
         free(it.value);
     map_free(s->owners);
     map_free(s->known_users);
-    free((void *)(uintptr_t)s->inbox_compat->fields);
-    free(s->inbox_compat);
     free(s);
     return NULL;
 }

@@ -340,14 +340,20 @@ void svc_session_status(Service *s, const SvcCtx *x, Str id, Obj *changes, SvcDo
     op_submit(op);
 }
 
+static int reach(Op *op, Tx *tx, Verb v, Err *err)
+{
+    int rc = op_load(op, tx, v, &op->obj, err);
+    return rc == -ERR_NOT_FOUND ? err_set(err, ERR_NOT_FOUND, "session not found") : rc;
+}
+
 static int run_reach(Op *op, Tx *tx, Err *err)
 {
-    return op_load(op, tx, VERB_READ, &op->obj, err);
+    return reach(op, tx, VERB_READ, err);
 }
 
 static int run_reach_write(Op *op, Tx *tx, Err *err)
 {
-    return op_load(op, tx, VERB_UPDATE, &op->obj, err);
+    return reach(op, tx, VERB_UPDATE, err);
 }
 
 void svc_session_reach(Service *s, const SvcCtx *x, Str id, bool write, SvcDone done, void *arg)

@@ -10,10 +10,10 @@ typedef struct SqliteDb {
     Db db; /* first */
     sqlite3 *h;
     Map *stmts; /* SQL text -> SqliteStmt */
-    /* The same statements again, found by where their text lies in memory: most texts are constants. Looked up
-       first, and compared, since a text of another call may have lain at the same place. */
+    /* The same statements again, found by where their text lies in memory: most texts are constants. Looked
+       up first, and compared, since a text of another call may have lain at the same place. */
     struct SqliteStmt *recent[64];
-    List lru;   /* of the cached statements, least recently used first */
+    List lru; /* of the cached statements, least recently used first */
     size_t n_stmts;
     int wal_frames; /* in the write-ahead log after the last commit */
 } SqliteDb;

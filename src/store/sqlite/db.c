@@ -268,8 +268,8 @@ static Db *db_close(Db *db)
 
 static int db_open(const char *location, DbRole role, Db **ret, Err *err)
 {
-    /* Before SQLite's first use in the process, else without effect: nobody reads its count of bytes, and keeping it
-       takes a lock at each allocation. */
+    /* Before SQLite's first use in the process, else without effect: nobody reads its count of bytes, and
+       keeping it takes a lock at each allocation. */
     (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     if (role == DB_CREATE && !is_private(location)) {
         int rc = create_file(location, err);

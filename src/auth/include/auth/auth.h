@@ -1,6 +1,6 @@
 /*
- * Who is calling. One Authenticator serves REST and gRPC: static tokens (admin, service) compared in constant time,
- * JWTs verified against a JWK set from a file or URL with background refresh. Deny by default.
+ * Who is calling. One Authenticator serves REST and gRPC: static tokens (admin, service) compared in constant
+ * time, JWTs verified against a JWK set from a file or URL with background refresh. Deny by default.
  * Contract: rest-governance-and-auth.md section 7, grpc.md section 3. RFC 7515, 7517, 7519.
  */
 #pragma once
@@ -11,7 +11,7 @@
 #include "loop/loop.h"
 
 typedef enum CallerType {
-    CALLER_NONE,    /* authentication failed or was not tried; may do nothing */
+    CALLER_NONE, /* authentication failed or was not tried; may do nothing */
     CALLER_USER,
     CALLER_SERVICE, /* the platform itself: AMBIENT_API_TOKEN, GRPC_SERVICE_ACCOUNT */
     CALLER_ADMIN,   /* everything: static admin token, authorization switched off, development mode */
@@ -22,7 +22,7 @@ typedef struct Caller {
     CallerType type;
     const char *username; /* "" for service callers with a static token */
     const char *name, *email;
-    const char *actor;    /* for logs and messages: "user:alice", "service", "admin" */
+    const char *actor; /* for logs and messages: "user:alice", "service", "admin" */
 } Caller;
 Caller *caller_new(CallerType type, Str username, Str name, Str email);
 Caller *caller_ref(const Caller *c);
@@ -30,21 +30,23 @@ Caller *caller_unref(Caller *c); /* NULL-safe, returns NULL */
 DEFINE_CLEANUP(Caller, caller_unref)
 
 typedef struct AuthOptions {
-    bool enable_jwt;           /* off and no static token configured: every caller is the user dev_username;
-                                  off and one configured: a token must come and match */
-    bool enable_authz;         /* off: every authenticated caller is CALLER_ADMIN (service stays service) */
-    const char *jwk_file, *jwk_url; /* both count; on an equal kid the URL wins; both may change while running */
-    const char *issuer, *audience;  /* checked when not NULL; comma lists of what is accepted */
-    const char *service_account;    /* GRPC_SERVICE_ACCOUNT; matches itself and "service-account-" + itself */
-    const Secret *service_token;    /* AMBIENT_API_TOKEN; NULL or empty matches nobody; borrowed */
-    const Secret *admin_token;      /* static admin token (ambient up); likewise */
-    const char *dev_username;       /* of the admin token too; NULL = "dev-user" */
+    bool enable_jwt;   /* off and no static token configured: every caller is the user dev_username;
+                          off and one configured: a token must come and match */
+    bool enable_authz; /* off: every authenticated caller is CALLER_ADMIN (service stays service) */
+    const char *jwk_file,
+        *jwk_url; /* both count; on an equal kid the URL wins; both may change while running */
+    const char *issuer, *audience; /* checked when not NULL; comma lists of what is accepted */
+    const char *service_account;   /* GRPC_SERVICE_ACCOUNT; matches itself and "service-account-" + itself */
+    const Secret *service_token;   /* AMBIENT_API_TOKEN; NULL or empty matches nobody; borrowed */
+    const Secret *admin_token;     /* static admin token (ambient up); likewise */
+    const char *dev_username;      /* of the admin token too; NULL = "dev-user" */
     const Clock *clock;
 } AuthOptions;
 
 typedef struct Authenticator Authenticator;
-/* Fails when JWT is on and there is no key source and no static token, or when the file is the only source and holds
-   no key. Keys of a URL are fetched in the background; whoever comes before they are there waits for them. */
+/* Fails when JWT is on and there is no key source and no static token, or when the file is the only source
+   and holds no key. Keys of a URL are fetched in the background; whoever comes before they are there waits
+   for them. */
 int auth_new(Loop *l, const AuthOptions *o, Authenticator **ret, Err *err);
 Authenticator *auth_free(Authenticator *a);
 
@@ -54,8 +56,9 @@ Authenticator *auth_free(Authenticator *a);
    Negative: refused at once. ERR_UNAUTHENTICATED "missing authorization token", "invalid token: <cause>",
    "token missing username claim"; ERR_UNAVAILABLE when keys cannot be fetched: not the token's fault. */
 #define AUTH_TOKEN_MAX ((size_t)16 << 10)
-typedef void (*AuthDone)(void *arg, Caller *caller, const Err *err); /* caller NULL on error; reference is the callee's */
+typedef void (*AuthDone)(void *arg, Caller *caller,
+                         const Err *err); /* caller NULL on error; reference is the callee's */
 typedef struct AuthWait AuthWait;
-int auth_check(Authenticator *a, Str authorization, AuthDone done, void *arg, Caller **ret_now, AuthWait **ret_wait,
-               Err *err);
+int auth_check(Authenticator *a, Str authorization, AuthDone done, void *arg, Caller **ret_now,
+               AuthWait **ret_wait, Err *err);
 void auth_cancel(AuthWait *w); /* no done after; NULL-safe */

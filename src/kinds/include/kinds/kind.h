@@ -1,7 +1,8 @@
 /*
- * Kinds are tables: for each field its JSON name, type, column, rules; for the kind its path, id rule, permissions
- * and hooks by name. JSON in and out, SQL columns, the search whitelist, the protobuf mapping, acpctl's columns and
- * the OpenAPI document all read these tables. Pure data and pure functions: no I/O, no globals that change.
+ * Kinds are tables: for each field its JSON name, type, column, rules; for the kind its path, id rule,
+ * permissions and hooks by name. JSON in and out, SQL columns, the search whitelist, the protobuf mapping,
+ * acpctl's columns and the OpenAPI document all read these tables. Pure data and pure functions: no I/O, no
+ * globals that change.
  */
 #pragma once
 
@@ -13,7 +14,8 @@
 
 typedef enum FieldType {
     FT_STRING,
-    FT_JSON_TEXT, /* JSON text inside a string, on the wire and in the column; requests may also send the value */
+    FT_JSON_TEXT, /* JSON text inside a string, on the wire and in the column; requests may also send the
+                     value */
     FT_INT32,
     FT_INT64,
     FT_DOUBLE,
@@ -35,9 +37,9 @@ typedef enum FieldFlag {
     F_IGNORED = 1 << 10,   /* accepted in requests and dropped (no column) */
     F_UNIQUE = 1 << 11,    /* among live rows of the kind */
     F_UNIQUE_IN_PARENT = 1 << 12,
-    F_INTERNAL = 1 << 13,  /* a column that no client sees */
+    F_INTERNAL = 1 << 13,   /* a column that no client sees */
     F_STRING_MAP = 1 << 14, /* FT_JSON_TEXT: sent as a value it must be an object of strings */
-    F_NOT_NULL = 1 << 15,  /* a PATCH with null is refused; F_REQUIRED and F_NOT_EMPTY imply it */
+    F_NOT_NULL = 1 << 15,   /* a PATCH with null is refused; F_REQUIRED and F_NOT_EMPTY imply it */
 } FieldFlag;
 
 typedef struct Field {
@@ -46,10 +48,10 @@ typedef struct Field {
     const char *column; /* NULL = same as json */
     FieldType type;
     unsigned flags;
-    const char *dflt;   /* text of the default at create; NULL = none */
-    size_t max_len;     /* bytes; 0 = FIELD_LEN_DEFAULT */
+    const char *dflt;                  /* text of the default at create; NULL = none */
+    size_t max_len;                    /* bytes; 0 = FIELD_LEN_DEFAULT */
     int (*check)(Str value, Err *err); /* further rule, ERR_INVALID; may be NULL */
-    const char *doc;    /* one sentence, for OpenAPI and `explain` */
+    const char *doc;                   /* one sentence, for OpenAPI and `explain` */
 } Field;
 
 #define FIELD_LEN_DEFAULT ((size_t)64 << 10)
@@ -72,24 +74,27 @@ typedef struct Kind {
     KindId id_rule;
     const Field *fields;
     size_t n_fields;
-    int name_field;           /* index, -1 = none */
-    int project_field;        /* index of project_id, -1 = none (for Project: FIELD_ID) */
-    int parent_field;         /* index of the parent's id, -1 = none */
-    int owner_field;          /* index of the username that owns it, -1 = none */
-    const char *default_order;/* orderBy text, e.g. "created_at asc" */
-    const char *columns;      /* acpctl: "TITLE:json:width ..."; '_' in a title is a space, AGE of a time is its age */
-    const short *json_order;  /* what an answer shows, keys alphabetical: field numbers, JSON_HREF, JSON_KIND */
+    int name_field;            /* index, -1 = none */
+    int project_field;         /* index of project_id, -1 = none (for Project: FIELD_ID) */
+    int parent_field;          /* index of the parent's id, -1 = none */
+    int owner_field;           /* index of the username that owns it, -1 = none */
+    const char *default_order; /* orderBy text, e.g. "created_at asc" */
+    const char
+        *columns; /* acpctl: "TITLE:json:width ..."; '_' in a title is a space, AGE of a time is its age */
+    const short
+        *json_order; /* what an answer shows, keys alphabetical: field numbers, JSON_HREF, JSON_KIND */
     size_t n_json_order;
-    Str href;                 /* "/api/ambient/v1/sessions/" */
+    Str href; /* "/api/ambient/v1/sessions/" */
 } Kind;
 
-extern const Kind kind_project, kind_project_settings, kind_user, kind_agent, kind_session, kind_inbox_message;
+extern const Kind kind_project, kind_project_settings, kind_user, kind_agent, kind_session,
+    kind_inbox_message;
 
 const Kind *const *kinds_all(size_t *ret_n);
 const Kind *kind_by_name(Str name);             /* "Session" */
 const Kind *kind_by_collection(Str collection); /* "sessions" */
 const Kind *kind_by_event_source(Str source);
-int kind_field(const Kind *k, Str json_name);   /* index or -1; F_INTERNAL fields are not found */
+int kind_field(const Kind *k, Str json_name);        /* index or -1; F_INTERNAL fields are not found */
 int kind_field_by_column(const Kind *k, Str column); /* index or -1; F_IGNORED fields have no column */
 static inline Str field_name(const Field *f)
 {
@@ -105,39 +110,108 @@ static inline const char *field_column(const Field *f)
 }
 
 /* Field numbers of each kind, in table order. */
-enum { PROJECT_NAME = FIELD_FIRST, PROJECT_DESCRIPTION, PROJECT_PROMPT, PROJECT_LABELS, PROJECT_ANNOTATIONS,
-       PROJECT_STATUS, PROJECT_DISPLAY_NAME, PROJECT_OWNER, _PROJECT_MAX };
-enum { PROJECT_SETTINGS_PROJECT_ID = FIELD_FIRST, PROJECT_SETTINGS_GROUP_ACCESS, PROJECT_SETTINGS_REPOSITORIES,
-       _PROJECT_SETTINGS_MAX };
+enum {
+    PROJECT_NAME = FIELD_FIRST,
+    PROJECT_DESCRIPTION,
+    PROJECT_PROMPT,
+    PROJECT_LABELS,
+    PROJECT_ANNOTATIONS,
+    PROJECT_STATUS,
+    PROJECT_DISPLAY_NAME,
+    PROJECT_OWNER,
+    _PROJECT_MAX
+};
+enum {
+    PROJECT_SETTINGS_PROJECT_ID = FIELD_FIRST,
+    PROJECT_SETTINGS_GROUP_ACCESS,
+    PROJECT_SETTINGS_REPOSITORIES,
+    _PROJECT_SETTINGS_MAX
+};
 enum { USER_USERNAME = FIELD_FIRST, USER_NAME, USER_EMAIL, _USER_MAX };
-enum { AGENT_PROJECT_ID = FIELD_FIRST, AGENT_NAME, AGENT_DISPLAY_NAME, AGENT_DESCRIPTION, AGENT_REPO_URL,
-       AGENT_PROMPT, AGENT_LLM_MODEL, AGENT_LLM_TEMPERATURE, AGENT_LLM_MAX_TOKENS, AGENT_LABELS,
-       AGENT_ANNOTATIONS, AGENT_PARENT_AGENT_ID, AGENT_WORKFLOW_ID, AGENT_BOT_ACCOUNT_NAME,
-       AGENT_RESOURCE_OVERRIDES, AGENT_ENVIRONMENT_VARIABLES, AGENT_OWNER_USER_ID, AGENT_CURRENT_SESSION_ID,
-       _AGENT_MAX };
-enum { INBOX_AGENT_ID = FIELD_FIRST, INBOX_FROM_AGENT_ID, INBOX_FROM_NAME, INBOX_BODY, INBOX_READ,
-       INBOX_PROJECT_ID /* internal */, _INBOX_MAX };
-enum { SESSION_NAME = FIELD_FIRST, SESSION_PROJECT_ID, SESSION_AGENT_ID, SESSION_PROMPT,
-       SESSION_CREATED_BY_USER_ID, SESSION_ASSIGNED_USER_ID, SESSION_WORKFLOW_ID, SESSION_REPO_URL,
-       SESSION_BOT_ACCOUNT_NAME, SESSION_REPOS, SESSION_TIMEOUT, SESSION_LLM_MODEL, SESSION_LLM_TEMPERATURE,
-       SESSION_LLM_MAX_TOKENS, SESSION_PARENT_SESSION_ID, SESSION_RESOURCE_OVERRIDES,
-       SESSION_ENVIRONMENT_VARIABLES, SESSION_LABELS, SESSION_ANNOTATIONS, SESSION_PHASE, SESSION_START_TIME,
-       SESSION_COMPLETION_TIME, SESSION_SDK_SESSION_ID, SESSION_SDK_RESTART_COUNT, SESSION_CONDITIONS,
-       SESSION_RECONCILED_REPOS, SESSION_RECONCILED_WORKFLOW, SESSION_KUBE_CR_NAME, SESSION_KUBE_CR_UID,
-       SESSION_KUBE_NAMESPACE, SESSION_INTERACTIVE /* ours: bool, additive */,
-       SESSION_RUN_ID /* internal: changes at each start; see service */,
-       SESSION_START_GUARD /* internal: the agent's id when agent start made it; one active per agent */,
-       _SESSION_MAX };
+enum {
+    AGENT_PROJECT_ID = FIELD_FIRST,
+    AGENT_NAME,
+    AGENT_DISPLAY_NAME,
+    AGENT_DESCRIPTION,
+    AGENT_REPO_URL,
+    AGENT_PROMPT,
+    AGENT_LLM_MODEL,
+    AGENT_LLM_TEMPERATURE,
+    AGENT_LLM_MAX_TOKENS,
+    AGENT_LABELS,
+    AGENT_ANNOTATIONS,
+    AGENT_PARENT_AGENT_ID,
+    AGENT_WORKFLOW_ID,
+    AGENT_BOT_ACCOUNT_NAME,
+    AGENT_RESOURCE_OVERRIDES,
+    AGENT_ENVIRONMENT_VARIABLES,
+    AGENT_OWNER_USER_ID,
+    AGENT_CURRENT_SESSION_ID,
+    _AGENT_MAX
+};
+enum {
+    INBOX_AGENT_ID = FIELD_FIRST,
+    INBOX_FROM_AGENT_ID,
+    INBOX_FROM_NAME,
+    INBOX_BODY,
+    INBOX_READ,
+    INBOX_PROJECT_ID /* internal */,
+    _INBOX_MAX
+};
+enum {
+    SESSION_NAME = FIELD_FIRST,
+    SESSION_PROJECT_ID,
+    SESSION_AGENT_ID,
+    SESSION_PROMPT,
+    SESSION_CREATED_BY_USER_ID,
+    SESSION_ASSIGNED_USER_ID,
+    SESSION_WORKFLOW_ID,
+    SESSION_REPO_URL,
+    SESSION_BOT_ACCOUNT_NAME,
+    SESSION_REPOS,
+    SESSION_TIMEOUT,
+    SESSION_LLM_MODEL,
+    SESSION_LLM_TEMPERATURE,
+    SESSION_LLM_MAX_TOKENS,
+    SESSION_PARENT_SESSION_ID,
+    SESSION_RESOURCE_OVERRIDES,
+    SESSION_ENVIRONMENT_VARIABLES,
+    SESSION_LABELS,
+    SESSION_ANNOTATIONS,
+    SESSION_PHASE,
+    SESSION_START_TIME,
+    SESSION_COMPLETION_TIME,
+    SESSION_SDK_SESSION_ID,
+    SESSION_SDK_RESTART_COUNT,
+    SESSION_CONDITIONS,
+    SESSION_RECONCILED_REPOS,
+    SESSION_RECONCILED_WORKFLOW,
+    SESSION_KUBE_CR_NAME,
+    SESSION_KUBE_CR_UID,
+    SESSION_KUBE_NAMESPACE,
+    SESSION_INTERACTIVE /* ours: bool, additive */,
+    SESSION_RUN_ID /* internal: changes at each start; see service */,
+    SESSION_START_GUARD /* internal: the agent's id when agent start made it; one active per agent */,
+    _SESSION_MAX
+};
 
 /* Session phases. NULL phase is PHASE_NONE. The one table of allowed moves is in kinds/phase.c. */
 typedef enum Phase {
-    PHASE_NONE, PHASE_PENDING, PHASE_CREATING, PHASE_RUNNING, PHASE_STOPPING, PHASE_STOPPED, PHASE_COMPLETED,
-    PHASE_FAILED, _PHASE_MAX, _PHASE_INVALID = -1
+    PHASE_NONE,
+    PHASE_PENDING,
+    PHASE_CREATING,
+    PHASE_RUNNING,
+    PHASE_STOPPING,
+    PHASE_STOPPED,
+    PHASE_COMPLETED,
+    PHASE_FAILED,
+    _PHASE_MAX,
+    _PHASE_INVALID = -1
 } Phase;
-const char *phase_name(Phase p);           /* "" for PHASE_NONE */
-Phase phase_parse(Str s);                  /* _PHASE_INVALID when unknown */
-bool phase_is_terminal(Phase p);           /* Stopped, Completed, Failed */
-bool phase_is_active(Phase p);             /* Pending, Creating, Running */
+const char *phase_name(Phase p);                 /* "" for PHASE_NONE */
+Phase phase_parse(Str s);                        /* _PHASE_INVALID when unknown */
+bool phase_is_terminal(Phase p);                 /* Stopped, Completed, Failed */
+bool phase_is_active(Phase p);                   /* Pending, Creating, Running */
 bool phase_status_move_ok(Phase from, Phase to); /* by a status PATCH; equal phases are fine */
 bool phase_can_start(Phase p);
-bool phase_can_stop(Phase p);              /* Stopping too: idempotent */
+bool phase_can_stop(Phase p); /* Stopping too: idempotent */

@@ -1,7 +1,7 @@
 /*
- * The `search` language (TSL) and orderBy. Text is parsed alone into a tree whose fields come from the kind's table
- * only; the service then ANDs its scope conditions as trees, so that no text can escape them. The store renders
- * trees with bound parameters. Nesting is limited to SEARCH_DEPTH_MAX, terms to SEARCH_TERMS_MAX.
+ * The `search` language (TSL) and orderBy. Text is parsed alone into a tree whose fields come from the kind's
+ * table only; the service then ANDs its scope conditions as trees, so that no text can escape them. The store
+ * renders trees with bound parameters. Nesting is limited to SEARCH_DEPTH_MAX, terms to SEARCH_TERMS_MAX.
  */
 #pragma once
 
@@ -11,43 +11,55 @@
 #define SEARCH_TERMS_MAX 1000
 
 typedef enum SearchOp {
-    S_AND, S_OR, S_NOT,
-    S_EQ, S_NE, S_LT, S_LE, S_GT, S_GE,
-    S_LIKE, S_ILIKE, S_IS_NULL, S_BETWEEN, S_IN,
-    S_TRUE, S_FALSE,
+    S_AND,
+    S_OR,
+    S_NOT,
+    S_EQ,
+    S_NE,
+    S_LT,
+    S_LE,
+    S_GT,
+    S_GE,
+    S_LIKE,
+    S_ILIKE,
+    S_IS_NULL,
+    S_BETWEEN,
+    S_IN,
+    S_TRUE,
+    S_FALSE,
 } SearchOp;
 
 typedef struct SearchLiteral {
     bool is_number;
-    char *text;    /* string value, or the number as written */
+    char *text; /* string value, or the number as written */
     double number;
 } SearchLiteral;
 
-/* Arithmetic on the left side of a test: field, then (op number) pairs, left to right with the usual precedence
-   already resolved into a postfix list. */
+/* Arithmetic on the left side of a test: field, then (op number) pairs, left to right with the usual
+   precedence already resolved into a postfix list. */
 typedef struct SearchLeft {
     int field;
     struct SearchArith *arith; /* NULL = the plain column */
 } SearchLeft;
 
 typedef struct SearchArith {
-    char op;                     /* '+', '-', '*', '/', '%' */
-    struct SearchArith *a, *b;   /* op 0: leaf */
-    int field;                   /* leaf: >= 0 column, -1 number */
+    char op;                   /* '+', '-', '*', '/', '%' */
+    struct SearchArith *a, *b; /* op 0: leaf */
+    int field;                 /* leaf: >= 0 column, -1 number */
     double number;
 } SearchArith;
 
 typedef struct SearchExpr {
     SearchOp op;
-    struct SearchExpr *a, *b;    /* S_AND, S_OR; S_NOT uses a */
+    struct SearchExpr *a, *b; /* S_AND, S_OR; S_NOT uses a */
     SearchLeft left;
-    SearchLiteral *lits;         /* 1, 2 for BETWEEN, any for IN */
+    SearchLiteral *lits; /* 1, 2 for BETWEEN, any for IN */
     size_t n_lits;
-    bool negated;                /* NOT LIKE, NOT IN, IS NOT NULL ... */
+    bool negated; /* NOT LIKE, NOT IN, IS NOT NULL ... */
 } SearchExpr;
 
-/* ERR_BAD_REQUEST with the texts of rest-core.md section 4. Empty or blank text gives *ret = NULL. Literal types are
-   checked against the field's type here (booleans as 'true'/'false', times as RFC 3339 strings). */
+/* ERR_BAD_REQUEST with the texts of rest-core.md section 4. Empty or blank text gives *ret = NULL. Literal
+   types are checked against the field's type here (booleans as 'true'/'false', times as RFC 3339 strings). */
 int search_parse(const Kind *k, Str text, SearchExpr **ret, Err *err);
 SearchExpr *search_free(SearchExpr *e); /* NULL-safe; iterative */
 DEFINE_CLEANUP(SearchExpr, search_free)
@@ -69,5 +81,6 @@ typedef struct OrderBy {
     OrderItem items[8];
     size_t n;
 } OrderBy;
-/* "name asc, created_at desc"; ERR_BAD_REQUEST `bad order value '<item>'` / `<name> is not a valid field name`. */
+/* "name asc, created_at desc"; ERR_BAD_REQUEST `bad order value '<item>'` / `<name> is not a valid field
+ * name`. */
 int order_by_parse(const Kind *k, Str text, OrderBy *ret, Err *err);

@@ -1,6 +1,6 @@
 /*
- * The REST API over the service: routes, bodies, headers, event streams, the OpenAPI document and the way to a
- * session's runner. Contract: rest-core.md. Loop thread only.
+ * The REST API over the service: routes, bodies, headers, event streams, the OpenAPI document and the way to
+ * a session's runner. Contract: rest-core.md. Loop thread only.
  */
 #pragma once
 
@@ -13,20 +13,20 @@
 typedef struct Rest Rest;
 
 typedef struct RestOptions {
-    Service *service;         /* all of these are borrowed and outlive the Rest */
+    Service *service; /* all of these are borrowed and outlive the Rest */
     Hub *hub;
     Authenticator *auth;
     HttpClient *client;
     const Clock *clock;
-    const char *version;      /* of this build, e.g. a git revision */
+    const char *version; /* of this build, e.g. a git revision */
     const char *build_time, *git_tag;
-    const char *cors_origins; /* comma list; "*" = all, empty = none */
-    const char *cors_headers; /* comma list, beside the built-in ones */
-    const char *runner_url;   /* template for sessions of the process runtime; "{id}" is the session */
+    const char *cors_origins;   /* comma list; "*" = all, empty = none */
+    const char *cors_headers;   /* comma list, beside the built-in ones */
+    const char *runner_url;     /* template for sessions of the process runtime; "{id}" is the session */
     const Secret *runner_token; /* sent to runners as X-Ambient-Session-Token; NULL = none */
     HttpLimits limits;
-    size_t message_max;       /* bytes of a posted message's body; 0 = 1 MiB */
-    Usec ping_interval;       /* of event streams; 0 = 30 s */
+    size_t message_max; /* bytes of a posted message's body; 0 = 1 MiB */
+    Usec ping_interval; /* of event streams; 0 = 30 s */
 } RestOptions;
 
 Rest *rest_new(Loop *l, const RestOptions *o);

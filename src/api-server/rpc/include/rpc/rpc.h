@@ -1,7 +1,7 @@
 /*
- * The gRPC API over the service and the hub: five services of package ambient.v1, health and reflection. Turns
- * messages into operations and answers into messages; no rule of the product is here. Contract: grpc.md. Loop thread
- * only.
+ * The gRPC API over the service and the hub: five services of package ambient.v1, health and reflection.
+ * Turns messages into operations and answers into messages; no rule of the product is here. Contract:
+ * grpc.md. Loop thread only.
  */
 #pragma once
 
@@ -17,9 +17,10 @@ typedef struct RpcOptions {
     Hub *hub;
     Authenticator *auth;
     const char *address;
-    TlsContext *tls;          /* NULL = plain; borrowed */
-    const GrpcLimits *limits; /* NULL = grpc_limits_default */
-    unsigned watches_per_user; /* open watch streams of one user; service and admin callers have no limit; 0 = 1000 */
+    TlsContext *tls;           /* NULL = plain; borrowed */
+    const GrpcLimits *limits;  /* NULL = grpc_limits_default */
+    unsigned watches_per_user; /* open watch streams of one user; service and admin callers have no limit; 0 =
+                                  1000 */
     bool reflection;
 } RpcOptions;
 
@@ -29,7 +30,8 @@ int rpc_port(const Rpc *r);
 void rpc_set_serving(Rpc *r, bool serving);
 /* Ends every watch with UNAVAILABLE "server is shutting down", answers what was asked, then `done`. */
 void rpc_drain(Rpc *r, LoopFn done, void *arg);
-Rpc *rpc_free(Rpc *r); /* cuts what is left; operations still running must have answered before loop_free(); NULL-safe */
+Rpc *rpc_free(Rpc *r); /* cuts what is left; operations still running must have answered before loop_free();
+                          NULL-safe */
 
 /* Prometheus text; names are the reference's, grpc.md 10. */
 void rpc_metrics(const Rpc *r, Buf *out);

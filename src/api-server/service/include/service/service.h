@@ -1,7 +1,8 @@
 /*
- * The one place where a rule of the product lives. REST and gRPC are thin adaptors: they turn bytes into a call
- * of these functions, and an SvcAnswer into bytes. Each operation checks the caller's permission (service/permissions.c, one table),
- * runs one store job, and answers once, on the loop, never before the starting call returns.
+ * The one place where a rule of the product lives. REST and gRPC are thin adaptors: they turn bytes into a
+ * call of these functions, and an SvcAnswer into bytes. Each operation checks the caller's permission
+ * (service/permissions.c, one table), runs one store job, and answers once, on the loop, never before the
+ * starting call returns.
  */
 #pragma once
 
@@ -11,9 +12,9 @@
 
 typedef struct Service Service;
 typedef struct ServiceOptions {
-    Store *store;         /* borrowed */
+    Store *store; /* borrowed */
     const Clock *clock;
-    const char *version;  /* for GET version */
+    const char *version; /* for GET version */
 } ServiceOptions;
 Service *service_new(Loop *l, const ServiceOptions *o);
 Service *service_free(Service *s); /* after the store was closed: running operations answer first */
@@ -26,37 +27,37 @@ typedef struct SvcAnswer SvcAnswer;
 typedef void (*SvcDone)(void *arg, SvcAnswer *a);
 
 typedef struct SvcCtx {
-    Caller *caller;        /* borrowed; the operation takes its own reference */
-    Str request_id;        /* Idempotency-Key; empty = none */
-    Str project_header;    /* X-Ambient-Project; empty = none */
-    bool rest;             /* differences that the contract keeps between the protocols (page sizes) */
-    /* Called with a good answer on the worker thread (arg of `done`), before `done`: to encode there what would
-       cost time on the loop. For reads only: a write may still fail at commit. NULL = not wanted. */
+    Caller *caller;     /* borrowed; the operation takes its own reference */
+    Str request_id;     /* Idempotency-Key; empty = none */
+    Str project_header; /* X-Ambient-Project; empty = none */
+    bool rest;          /* differences that the contract keeps between the protocols (page sizes) */
+    /* Called with a good answer on the worker thread (arg of `done`), before `done`: to encode there what
+       would cost time on the loop. For reads only: a write may still fail at commit. NULL = not wanted. */
     SvcDone render;
 } SvcCtx;
 
 struct SvcAnswer {
-    const Err *err;        /* NULL = fine */
-    Obj *obj;              /* the object; taken with TAKE() or freed after the call */
-    const ObjList *list;   /* lists */
-    Message *message;      /* pushes; borrowed for the call */
+    const Err *err;           /* NULL = fine */
+    Obj *obj;                 /* the object; taken with TAKE() or freed after the call */
+    const ObjList *list;      /* lists */
+    Message *message;         /* pushes; borrowed for the call */
     Message *const *messages; /* message lists; borrowed for the call */
     size_t n_messages;
-    bool more;             /* message lists: the page ended at one of its limits */
-    bool created;          /* agent start: a new session (201), else the active one (200) */
-    Str text;              /* agent start and preview: the starting prompt */
+    bool more;    /* message lists: the page ended at one of its limits */
+    bool created; /* agent start: a new session (201), else the active one (200) */
+    Str text;     /* agent start and preview: the starting prompt */
 };
 
 typedef struct SvcList {
-    int64_t page, size;    /* as given by the client after its own defaults; normalised by the service */
+    int64_t page, size; /* as given by the client after its own defaults; normalised by the service */
     Str search, order_by;
-    Str project_id;        /* query parameter; empty = none (then the header counts, rest-core.md 3.1) */
-    Str parent_id;         /* agents: the project; inbox: the agent; agent sessions: the agent; empty = none */
+    Str project_id; /* query parameter; empty = none (then the header counts, rest-core.md 3.1) */
+    Str parent_id;  /* agents: the project; inbox: the agent; agent sessions: the agent; empty = none */
     Str project_of_parent; /* inbox and agent sessions: the path's project */
 } SvcList;
 
-/* CRUD of every kind. `parent` is the path's parent id (project of an agent, agent of an inbox message), `project`
-   the path's project; both empty on top-level routes. `body` is taken over. */
+/* CRUD of every kind. `parent` is the path's parent id (project of an agent, agent of an inbox message),
+   `project` the path's project; both empty on top-level routes. `body` is taken over. */
 typedef struct SvcTarget {
     const Kind *kind;
     Str id, parent, project;
@@ -75,7 +76,8 @@ void svc_session_stop(Service *s, const SvcCtx *x, Str id, SvcDone done, void *a
 void svc_session_reach(Service *s, const SvcCtx *x, Str id, bool write, SvcDone done, void *arg);
 
 /* Agents */
-void svc_agent_start(Service *s, const SvcCtx *x, Str project, Str agent, Str prompt, SvcDone done, void *arg);
+void svc_agent_start(Service *s, const SvcCtx *x, Str project, Str agent, Str prompt, SvcDone done,
+                     void *arg);
 void svc_agent_preview(Service *s, const SvcCtx *x, Str project, Str agent, SvcDone done, void *arg);
 
 /* Messages. push over REST forces event_type "user" before it comes here. */
@@ -92,16 +94,17 @@ typedef struct SvcMessages {
     size_t max_rows, max_bytes;
 } SvcMessages;
 void svc_message_list(Service *s, const SvcCtx *x, const SvcMessages *q, SvcDone done, void *arg);
-/* May the caller follow this session's messages? Answers with the session object. "not authorized to watch this
-   session" / NOT_FOUND as in grpc.md 3.4. REST reads use it too. */
+/* May the caller follow this session's messages? Answers with the session object. "not authorized to watch
+   this session" / NOT_FOUND as in grpc.md 3.4. REST reads use it too. */
 void svc_watch_check(Service *s, const SvcCtx *x, Str session_id, SvcDone done, void *arg);
 /* May the caller follow an agent's inbox? */
 void svc_inbox_watch_check(Service *s, const SvcCtx *x, Str agent_id, SvcDone done, void *arg);
-/* For kind watches: is this object visible to the caller? Object NULL = deleted; then the event's project and owner
-   count. Projects that the caller owns are cached by the service and kept current from the store's commits. */
+/* For kind watches: is this object visible to the caller? Object NULL = deleted; then the event's project and
+   owner count. Projects that the caller owns are cached by the service and kept current from the store's
+   commits. */
 bool svc_visible(Service *s, const Caller *c, const Kind *k, const Obj *o, Str id, Str project_id, Str owner);
 
-/* What a peer may read of an error: its own text, or a neutral one when it speaks of our insides (then the adaptor
-   logs the text with the request's id). */
+/* What a peer may read of an error: its own text, or a neutral one when it speaks of our insides (then the
+   adaptor logs the text with the request's id). */
 const char *svc_public_reason(const Err *err);
 bool svc_reason_is_private(const Err *err);

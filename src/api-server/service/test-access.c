@@ -1,0 +1,368 @@
+/* Who may do what: a table of operations, each tried by an administrator, the platform, the owner and a
+ * stranger. */
+#include "test-internal.h"
+
+#include <stdio.h>
+
+/* Alice's project with one of everything in it. */
+typedef struct Place {
+    World *w;
+    char *project, *settings, *agent, *inbox, *session, *loose, *user;
+} Place;
+
+static void place_free(Place *p)
+{
+    char *const all[] = {p->project, p->settings, p->agent, p->inbox, p->session, p->loose, p->user};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++)
+        free(all[i]);
+}
+
+static Place place_make(World *w)
+{
+    Place p = {.w = w};
+    p.project = make(w, w->alice, &kind_project, NULL, NULL, "{\"name\":\"of-alice\"}");
+    p.settings = make(w, w->alice, &kind_project_settings, NULL, NULL, "{\"project_id\":\"of-alice\"}");
+    p.agent = make(w, w->alice, &kind_agent, p.project, p.project, "{\"project_id\":\"\",\"name\":\"a\"}");
+    p.inbox =
+        make(w, w->alice, &kind_inbox_message, p.project, p.agent, "{\"agent_id\":\"\",\"body\":\"b\"}");
+    p.session = make(w, w->alice, &kind_session, NULL, NULL,
+                     "{\"name\":\"s\",\"project_id\":\"of-alice\",\"prompt\":\"p\"}");
+    p.loose = make(w, w->alice, &kind_session, NULL, NULL, "{\"name\":\"loose\"}");
+    CLEANUP_GOT Got users = do_list(w, w->admin, &kind_user, NULL, NULL, "username = 'alice'");
+    assert_int_equal(users.total, 1);
+    p.user = make(w, w->admin, &kind_user, NULL, NULL, "{\"username\":\"carol\",\"name\":\"C\"}");
+    return p;
+}
+
+/* ---- the operations ---- */
+
+static const char *id_of(const Place *p, const Kind *k)
+{
+    const struct {
+        const Kind *kind;
+        const char *id;
+    } ids[] = {{&kind_project, p->project}, {&kind_project_settings, p->settings},
+               {&kind_agent, p->agent},     {&kind_inbox_message, p->inbox},
+               {&kind_session, p->session}, {&kind_user, p->user}};
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++)
+        if (ids[i].kind == k)
+            return ids[i].id;
+    return NULL;
+}
+
+static Got op_get(const Place *p, Caller *c, const Kind *k)
+{
+    return do_get(p->w, c, k, id_of(p, k));
+}
+
+static Got op_patch(const Place *p, Caller *c, const Kind *k)
+{
+    return do_patch(p->w, c, k, id_of(p, k), "{}");
+}
+
+static Got op_delete(const Place *p, Caller *c, const Kind *k)
+{
+    return do_delete(p->w, c, k, id_of(p, k));
+}
+
+static Got op_create_session(const Place *p, Caller *c, const Kind *k)
+{
+    return do_create(p->w, c, k, NULL, NULL, "{\"name\":\"x\",\"project_id\":\"of-alice\"}");
+}
+
+static Got op_create_agent(const Place *p, Caller *c, const Kind *k)
+{
+    CLEANUP_FREE char *json = xasprintf("{\"project_id\":\"\",\"name\":\"by-%s\"}", c->actor);
+    return do_create(p->w, c, k, p->project, p->project, json);
+}
+
+static Got op_create_inbox(const Place *p, Caller *c, const Kind *k)
+{
+    return do_create(p->w, c, k, p->project, p->agent, "{\"agent_id\":\"\",\"body\":\"x\"}");
+}
+
+static Got op_create_user(const Place *p, Caller *c, const Kind *k)
+{
+    CLEANUP_FREE char *json = xasprintf("{\"username\":\"by-%s\",\"name\":\"x\"}", c->actor);
+    return do_create(p->w, c, k, NULL, NULL, json);
+}
+
+static Got op_create_project(const Place *p, Caller *c, const Kind *k)
+{
+    static unsigned n; /* a name of its own for each try */
+    CLEANUP_FREE char *json = xasprintf("{\"name\":\"project-%u\"}", n++);
+    return do_create(p->w, c, k, NULL, NULL, json);
+}
+
+static Got op_status(const Place *p, Caller *c, const Kind *k)
+{
+    return do_status(p->w, c, p->session, "{\"sdk_session_id\":\"x\"}");
+}
+
+static Got op_start(const Place *p, Caller *c, const Kind *k)
+{
+    return do_start(p->w, c, p->project, p->agent, "");
+}
+
+static Got op_push_user(const Place *p, Caller *c, const Kind *k)
+{
+    return do_push(p->w, c, p->session, "user", "x");
+}
+
+static Got op_push_other(const Place *p, Caller *c, const Kind *k)
+{
+    return do_push(p->w, c, p->session, "assistant", "x");
+}
+
+typedef void (*SessionCall)(Service *, const SvcCtx *, Str, SvcDone, void *);
+static Got session_call(const Place *p, Caller *c, SessionCall call, const char *id, bool rest)
+{
+    Got g = {0};
+    SvcCtx x = ctx(c);
+    x.rest = rest;
+    call(p->w->service, &x, str_from(id), got_answer, &g);
+    got_wait(p->w, &g);
+    return g;
+}
+
+static Got op_session_start(const Place *p, Caller *c, const Kind *k)
+{
+    return session_call(p, c, svc_session_start, p->loose, true);
+}
+
+static Got op_session_stop(const Place *p, Caller *c, const Kind *k)
+{
+    return session_call(p, c, svc_session_stop, p->loose, true);
+}
+
+static Got op_watch_rest(const Place *p, Caller *c, const Kind *k)
+{
+    return session_call(p, c, svc_watch_check, p->session, true);
+}
+
+static Got op_watch_grpc(const Place *p, Caller *c, const Kind *k)
+{
+    return session_call(p, c, svc_watch_check, p->session, false);
+}
+
+static Got op_watch_inbox(const Place *p, Caller *c, const Kind *k)
+{
+    return session_call(p, c, svc_inbox_watch_check, p->agent, false);
+}
+
+static void reach_read(Service *s, const SvcCtx *x, Str id, SvcDone done, void *arg)
+{
+    svc_session_reach(s, x, id, false, done, arg);
+}
+
+static void reach_write(Service *s, const SvcCtx *x, Str id, SvcDone done, void *arg)
+{
+    svc_session_reach(s, x, id, true, done, arg);
+}
+
+static Got op_reach(const Place *p, Caller *c, const Kind *k)
+{
+    return session_call(p, c, reach_read, p->session, true);
+}
+
+static Got op_reach_write(const Place *p, Caller *c, const Kind *k)
+{
+    return session_call(p, c, reach_write, p->session, true);
+}
+
+static Got op_preview(const Place *p, Caller *c, const Kind *k)
+{
+    Got g = {0};
+    SvcCtx x = ctx(c);
+    svc_agent_preview(p->w->service, &x, str_from(p->project), str_from(p->agent), got_answer, &g);
+    got_wait(p->w, &g);
+    return g;
+}
+
+static Got op_list_agents(const Place *p, Caller *c, const Kind *k)
+{
+    return do_list(p->w, c, &kind_agent, p->project, p->project, "");
+}
+
+static Got op_list_inbox(const Place *p, Caller *c, const Kind *k)
+{
+    return do_list(p->w, c, &kind_inbox_message, p->project, p->agent, "");
+}
+
+static Got op_list_sessions(const Place *p, Caller *c, const Kind *k)
+{
+    return do_list(p->w, c, &kind_session, p->project, p->agent, "");
+}
+
+#define OK ERR_OK
+#define NO ERR_FORBIDDEN
+#define NONE ERR_NOT_FOUND
+
+/* Deletions last: they need what they delete. */
+static const struct {
+    const char *what;
+    Got (*run)(const Place *p, Caller *c, const Kind *k);
+    const Kind *kind;
+    ErrCode stranger, owner, platform, admin;
+} table[] = {
+    {"get project", op_get, &kind_project, NONE, OK, OK, OK},
+    {"get settings", op_get, &kind_project_settings, NONE, OK, OK, OK},
+    {"get agent", op_get, &kind_agent, NONE, OK, OK, OK},
+    {"get inbox message", op_get, &kind_inbox_message, NONE, OK, OK, OK},
+    {"get session", op_get, &kind_session, NONE, OK, OK, OK},
+    {"get another user", op_get, &kind_user, NONE, NONE, OK, OK},
+    {"create project", op_create_project, &kind_project, OK, OK, OK, OK},
+    {"create session in a project", op_create_session, &kind_session, NO, OK, OK, OK},
+    {"create agent", op_create_agent, &kind_agent, NO, OK, OK, OK},
+    {"create inbox message", op_create_inbox, &kind_inbox_message, NO, OK, OK, OK},
+    {"create user", op_create_user, &kind_user, NO, NO, OK, OK},
+    {"patch project", op_patch, &kind_project, NO, OK, OK, OK},
+    {"patch settings", op_patch, &kind_project_settings, NO, OK, OK, OK},
+    {"patch agent", op_patch, &kind_agent, NO, OK, OK, OK},
+    {"patch inbox message", op_patch, &kind_inbox_message, NO, OK, OK, OK},
+    {"patch session", op_patch, &kind_session, NO, OK, OK, OK},
+    {"patch another user", op_patch, &kind_user, NO, NO, OK, OK},
+    {"status of a session", op_status, NULL, NO, NO, OK, OK},
+    {"start an agent", op_start, NULL, NO, OK, OK, OK},
+    {"preview a start", op_preview, NULL, NONE, OK, OK, OK},
+    {"push user message", op_push_user, NULL, NO, OK, NO, OK},
+    {"push other message", op_push_other, NULL, NO, OK, OK, OK},
+    {"watch messages over REST", op_watch_rest, NULL, NONE, OK, OK, OK},
+    {"watch messages over gRPC", op_watch_grpc, NULL, NO, OK, OK, OK},
+    {"watch an inbox", op_watch_inbox, NULL, NO, OK, OK, OK},
+    {"follow a runner", op_reach, NULL, NONE, OK, OK, OK},
+    {"drive a runner", op_reach_write, NULL, NO, OK, OK, OK},
+    {"list agents of a project", op_list_agents, NULL, NONE, OK, OK, OK},
+    {"list an inbox", op_list_inbox, NULL, NONE, OK, OK, OK},
+    {"list an agent's sessions", op_list_sessions, NULL, NONE, OK, OK, OK},
+    {"start a session without project", op_session_start, NULL, NO, OK, ERR_CONFLICT, ERR_CONFLICT},
+    {"stop a session without project", op_session_stop, NULL, NO, OK, OK, OK},
+    {"delete another user", op_delete, &kind_user, NO, NO, OK, OK},
+    {"delete inbox message", op_delete, &kind_inbox_message, NO, OK, NONE, NONE},
+    {"delete session", op_delete, &kind_session, NO, OK, OK, OK},
+    {"delete settings", op_delete, &kind_project_settings, NO, OK, OK, OK},
+    {"delete agent", op_delete, &kind_agent, NO, OK, NONE, NONE},
+    {"delete project", op_delete, &kind_project, NO, OK, OK, OK},
+};
+
+static void test_access__each_operation_by_each_caller(void **state)
+{
+    World *w = *state;
+    CLEANUP(place_free) Place p = place_make(w);
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        const struct {
+            Caller *caller;
+            ErrCode want;
+        } tries[] = {{w->bob, table[i].stranger},
+                     {w->alice, table[i].owner},
+                     {w->platform, table[i].platform},
+                     {w->admin, table[i].admin}};
+        for (size_t t = 0; t < ARRAY_LEN(tries); t++) {
+            CLEANUP_GOT Got g = table[i].run(&p, tries[t].caller, table[i].kind);
+            if (g.err.code != tries[t].want)
+                fail_msg("%s by %s: %s (%s), want %s", table[i].what, tries[t].caller->actor,
+                         err_info(g.err.code)->name, g.err.msg, err_info(tries[t].want)->name);
+        }
+    }
+}
+
+static void test_access__refused_reads_look_like_missing_objects(void **state)
+{
+    World *w = *state;
+    CLEANUP(place_free) Place p = place_make(w);
+    static const Kind *const kinds[] = {&kind_project,       &kind_project_settings, &kind_agent,
+                                        &kind_inbox_message, &kind_session,          &kind_user};
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        const char *id = id_of(&p, kinds[i]);
+        CLEANUP_FREE char *text = xasprintf("%s with id='%s' not found", kinds[i]->name, id);
+        CLEANUP_GOT Got g = do_get(w, w->bob, kinds[i], id);
+        assert_string_equal(g.err.msg, text);
+        assert_null(g.obj);
+    }
+    CLEANUP_GOT Got watch = op_watch_grpc(&p, w->bob, NULL);
+    assert_string_equal(watch.err.msg, "not authorized to watch this session");
+    CLEANUP_GOT Got push = op_push_user(&p, w->platform, NULL);
+    assert_string_equal(push.err.msg, "service token may not push event_type=user");
+}
+
+static void test_access__lists_hold_what_is_visible(void **state)
+{
+    World *w = *state;
+    CLEANUP(place_free) Place p = place_make(w);
+    CLEANUP_FREE char *own = make(w, w->bob, &kind_session, NULL, NULL, "{\"name\":\"mine\"}");
+    const struct {
+        const Kind *kind;
+        int64_t bob, alice, admin;
+    } rows[] = {{&kind_project, 0, 1, 1}, {&kind_project_settings, 0, 1, 1}, {&kind_session, 1, 2, 3}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        CLEANUP_GOT Got bob = do_list(w, w->bob, rows[i].kind, NULL, NULL, "id != '' or id is null");
+        CLEANUP_GOT Got alice = do_list(w, w->alice, rows[i].kind, NULL, NULL, "");
+        CLEANUP_GOT Got admin = do_list(w, w->admin, rows[i].kind, NULL, NULL, "");
+        assert_int_equal(bob.total, rows[i].bob);
+        assert_int_equal(alice.total, rows[i].alice);
+        assert_int_equal(admin.total, rows[i].admin);
+    }
+    CLEANUP_GOT Got users = do_list(w, w->bob, &kind_user, NULL, NULL, "");
+    assert_int_equal(users.total, 1);
+}
+
+/* ---- kind watches ---- */
+
+static void loaded(void *arg, const Err *err)
+{
+    assert_null(err);
+    *(bool *)arg = true;
+}
+
+static bool sees(World *w, Caller *c, const char *project, const char *owner)
+{
+    return svc_visible(w->service, c, &kind_session, NULL, STR("id"), str_from(project), str_from(owner));
+}
+
+static void test_access__watches_follow_the_ownership_of_projects(void **state)
+{
+    World *w = *state;
+    CLEANUP(place_free) Place p = place_make(w);
+    assert_true(sees(w, w->alice, p.project, "someone"));
+    assert_false(sees(w, w->bob, p.project, "someone"));
+    assert_true(sees(w, w->bob, p.project, "bob"));
+    assert_true(sees(w, w->platform, p.project, ""));
+    assert_false(sees(w, w->alice, "", ""));
+
+    CLEANUP_GOT Got gone = do_delete(w, w->alice, &kind_project, p.project);
+    assert_true(sees(w, w->alice, p.project, "")); /* events of the deletion are still to come */
+    CLEANUP_FREE char *again = make(w, w->bob, &kind_project, NULL, NULL, "{\"name\":\"of-alice\"}");
+    assert_true(sees(w, w->bob, again, ""));
+    assert_false(sees(w, w->alice, again, ""));
+}
+
+static void test_access__a_new_process_knows_the_owners(void **state)
+{
+    World *w = *state;
+    CLEANUP(place_free) Place p = place_make(w);
+    bool done = false;
+    service_free(w->service);
+    w->service = service_new(w->loop, &(ServiceOptions){.store = w->store, .clock = &clock_system});
+    assert_false(sees(w, w->alice, p.project, ""));
+    service_load(w->service, loaded, &done);
+    while (!done)
+        loop_run_once(w->loop, true);
+    assert_true(sees(w, w->alice, p.project, ""));
+    assert_false(sees(w, w->bob, p.project, ""));
+}
+
+int run_access_tests(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_access__each_operation_by_each_caller, world_setup,
+                                        world_teardown),
+        cmocka_unit_test_setup_teardown(test_access__refused_reads_look_like_missing_objects, world_setup,
+                                        world_teardown),
+        cmocka_unit_test_setup_teardown(test_access__lists_hold_what_is_visible, world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_access__watches_follow_the_ownership_of_projects, world_setup,
+                                        world_teardown),
+        cmocka_unit_test_setup_teardown(test_access__a_new_process_knows_the_owners, world_setup,
+                                        world_teardown),
+    };
+    return cmocka_run_group_tests_name("access", tests, NULL, NULL);
+}

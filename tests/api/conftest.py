@@ -1,0 +1,83 @@
+"""Fixtures of the black-box tests. `server` is shared by a file's tests, which therefore use names of their own."""
+import itertools
+
+import pytest
+
+import api_support
+
+_counter = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """Development mode: every caller is dev-user, who may do all."""
+    with api_support.running(tmp_path_factory.mktemp("api")) as running:
+        yield running
+
+
+@pytest.fixture
+def api(server):
+    client = server.client()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def name():
+    """A name nobody else uses."""
+    return f"n{next(_counter)}"
+
+
+@pytest.fixture
+def project(api, name):
+    return api.project(f"project-{name}")["id"]
+
+
+@pytest.fixture(scope="module")
+def keys():
+    return api_support.Keys()
+
+
+ISSUER, AUDIENCE = "https://issuer.test", "ambient"
+
+
+@pytest.fixture(scope="module")
+def jwt_server(tmp_path_factory, keys):
+    """JWT and authorization on; a service account, a service token and an admin token beside it."""
+    directory = tmp_path_factory.mktemp("jwt")
+    (directory / "jwks.json").write_text(keys.jwks())
+    (directory / "admin").write_text("admin-secret\n")
+    (directory / "admin").chmod(0o600)
+    args = [f"--jwk-cert-file={directory / 'jwks.json'}", "--jwt-issuer", ISSUER, "--jwt-audience", AUDIENCE,
+            f"--admin-token-file={directory / 'admin'}"]
+    env = {"AMBIENT_ENV": "production", "AMBIENT_API_TOKEN": "service-secret", "GRPC_SERVICE_ACCOUNT": "platform"}
+    with api_support.running(directory, args, env) as running:
+        yield running
+
+
+@pytest.fixture
+def as_user(jwt_server, keys):
+    """as_user("alice") is a client with alice's token."""
+    clients = []
+
+    def make(username, **claims):
+        token = keys.token(username, iss=ISSUER, aud=AUDIENCE, **claims)
+        clients.append(jwt_server.client(token))
+        return clients[-1]
+    yield make
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def as_admin(jwt_server):
+    client = jwt_server.client("admin-secret")
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def as_service(jwt_server):
+    client = jwt_server.client("service-secret")
+    yield client
+    client.close()
