@@ -203,7 +203,9 @@ static int take_body(Obj *o, ObjMode mode, const json_t *body, Err *err)
 /* Faults of the form (code 17) carry the reference's prefix, faults of a value (code 8) do not. */
 static int wrap_form(int rc, Err *err)
 {
-    return rc == -ERR_MALFORMED ? err_wrap(err, "Invalid request format") : rc;
+    if (rc == -ERR_MALFORMED)
+        err_wrap(err, "Invalid request format");
+    return rc;
 }
 
 int obj_from_json(const Kind *k, ObjMode mode, const json_t *body, Obj **ret, Err *err)
@@ -248,8 +250,10 @@ int obj_from_answer(const Kind *k, const json_t *body, Obj **ret, Err *err)
     for (int i = 0; i < (int)k->n_fields; i++) {
         const json_t *v = json_object_get(body, k->fields[i].json);
         int rc = v ? take_answered(o, i, v, err) : 0;
-        if (rc < 0)
-            return err_wrap(err, "%s", k->name);
+        if (rc < 0) {
+            err_wrap(err, "%s", k->name);
+            return rc;
+        }
     }
     *ret = TAKE(o);
     return 0;

@@ -101,8 +101,10 @@ int obj_from_pb_resource(const Kind *k, const ProtobufCMessage *msg, Obj **ret, 
     CLEANUP(obj_freep) Obj *o = obj_new(k);
     for (unsigned i = 0; i < msg->descriptor->n_fields; i++) {
         int rc = take_resource_field(o, msg, &msg->descriptor->fields[i], err);
-        if (rc < 0)
-            return err_wrap(err, "%s", k->name);
+        if (rc < 0) {
+            err_wrap(err, "%s", k->name);
+            return rc;
+        }
     }
     *ret = TAKE(o);
     return 0;

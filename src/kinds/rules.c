@@ -2,6 +2,8 @@
 #include <math.h>
 #include "base/cleanup.h"
 
+#define EXACT_MAX 9007199254740991.0 /* 2^53 - 1 */
+
 bool field_settable(const Field *f, ObjMode mode)
 {
     static const unsigned flag[] = {[OBJ_CREATE] = F_CREATE, [OBJ_PATCH] = F_PATCH, [OBJ_STATUS] = F_STATUS};
@@ -116,6 +118,9 @@ int value_put_double(Obj *o, int field, ObjMode mode, double v, Err *err)
     const Field *f = &o->kind->fields[field];
     if (!isfinite(v))
         return err_set(err, ERR_INVALID, "%s must be a finite number", f->json);
+    /* Larger ones are printed as whole numbers that strict readers refuse, ours too. */
+    if (fabs(v) > EXACT_MAX)
+        return err_set(err, ERR_INVALID, "%s is out of range", f->json);
     if (means_unset(f, mode, v))
         obj_clear(o, field);
     else

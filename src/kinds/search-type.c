@@ -1,7 +1,6 @@
 /* Do the literals of a test fit the type of its column? Those that do are brought into one form for the
  * store. */
 #include "search-internal.h"
-#include <math.h>
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
@@ -24,7 +23,7 @@ static int fit_number(const Field *f, SearchLiteral *l, Err *err)
     if (!l->is_number && str_to_double(str_trim(str_from(l->text)), &l->number) < 0)
         return misfit(f, err, "a number: compare it with a number");
     l->is_number = true;
-    return isfinite(l->number) ? 0 : misfit(f, err, "a number: the value is out of range");
+    return 0;
 }
 
 static int fit_bool(const Field *f, SearchLiteral *l, Err *err)
