@@ -2,11 +2,16 @@
 #pragma once
 
 #include <cjose/cjose.h>
+#include <stdbool.h>
 #include "base/err.h"
 #include "base/str.h"
 
 #define JWK_SET_BYTES_MAX ((size_t)1 << 20)
 #define KID_MAX ((size_t)256)
+
+/* Unpadded base64url and nothing else. cjose's decoder aborts the process on some malformed input, so
+   whatever comes from outside is checked before it sees it. */
+bool is_base64url(Str s);
 
 typedef enum JwkType { JWK_RSA, JWK_P256 } JwkType;
 

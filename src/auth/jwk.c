@@ -26,6 +26,17 @@ JwkSet *jwk_set_free(JwkSet *s)
     return NULL;
 }
 
+bool is_base64url(Str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+        if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' ||
+              c == '_'))
+            return false;
+    }
+    return s.len > 0 && s.len % 4 != 1;
+}
+
 static bool is_rsa_alg(Str alg)
 {
     return str_eqz(alg, "RS256") || str_eqz(alg, "RS384") || str_eqz(alg, "RS512");
@@ -48,21 +59,30 @@ static bool is_wanted(const json_t *j, JwkType *ret)
     return false;
 }
 
-/* The public parts only: cjose has no use for more, and neither have we. */
-static char *public_text(const json_t *j)
+static bool is_number(const json_t *j, const char *name)
 {
-    static const char *const names[] = {"kty", "kid", "n", "e", "crv", "x", "y"};
-    CLEANUP_JSON json_t *pub = json_object();
-    for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        if (json_object_get(j, names[i]))
-            json_object_set(pub, names[i], json_object_get(j, names[i]));
-    return json_dumps(pub, JSON_COMPACT);
+    return is_base64url(json_get_strv(j, name));
+}
+
+/* The public parts of the key, each of them sound. NULL when they are not. */
+static json_t *public_part(const json_t *j, JwkType type)
+{
+    static const char *const rsa[] = {"n", "e"}, *const ec[] = {"x", "y"};
+    const char *const *names = type == JWK_RSA ? rsa : ec;
+    if (!is_number(j, names[0]) || !is_number(j, names[1]))
+        return NULL;
+    json_t *pub = json_pack("{s:O, s:O, s:O}", "kty", json_object_get(j, "kty"), names[0],
+                            json_object_get(j, names[0]), names[1], json_object_get(j, names[1]));
+    if (pub && type == JWK_P256)
+        json_object_set(pub, "crv", json_object_get(j, "crv"));
+    return pub;
 }
 
 static cjose_jwk_t *import_key(const json_t *j, JwkType type)
 {
     cjose_err why;
-    CLEANUP_FREE char *text = public_text(j);
+    CLEANUP_JSON json_t *pub = public_part(j, type);
+    CLEANUP_FREE char *text = pub ? json_dumps(pub, JSON_COMPACT) : NULL;
     cjose_jwk_t *key = text ? cjose_jwk_import(text, strlen(text), &why) : NULL;
     if (!key || type != JWK_RSA)
         return key;

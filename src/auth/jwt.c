@@ -10,17 +10,6 @@ static int refuse(Err *err, const char *why)
     return err_set(err, ERR_UNAUTHENTICATED, "%s", why);
 }
 
-static bool is_base64url(Str s)
-{
-    for (size_t i = 0; i < s.len; i++) {
-        char c = s.ptr[i];
-        if (!((c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' ||
-              c == '_'))
-            return false;
-    }
-    return s.len > 0 && s.len % 4 != 1;
-}
-
 /* header.payload.signature */
 static int split(Str token, Str part[3], Err *err)
 {
