@@ -126,3 +126,28 @@ def test_the_caller_cannot_end_the_scope_early(api, project):
     for path in ("/sessions", "/users", "/projects", "/project_settings", f"/projects/{project}/agents",
                  f"/projects/{project}/agents/{agent}/inbox", f"/projects/{project}/agents/{agent}/sessions"):
         expect_error(api.get(path, {"search": escape}), 400, 21, f"Failed to parse search query: {escape}")
+
+
+def test_a_kept_answer_is_never_older_than_the_last_write(api, project, name):
+    """Answers of reads are kept; whoever wrote must not see an older one, in any of its forms."""
+    other = api.project(f"empty-{name}")["id"]
+    agent = api.agent(project, "a")["id"]
+
+    def seen():
+        return {
+            "list": api.ok("GET", "/sessions", query={"project_id": project})["total"],
+            "header": api.ok("GET", "/sessions", headers={"X-Ambient-Project": project})["total"],
+            "of agent": api.ok("GET", f"/projects/{project}/agents/{agent}/sessions")["total"],
+        }
+    for i in range(100):
+        assert set(seen().values()) == {i}
+        assert api.ok("GET", "/sessions", headers={"X-Ambient-Project": other})["total"] == 0
+        made = api.session(name=f"s{i}", project_id=project, agent_id=agent)
+        assert api.ok("GET", f"/sessions/{made['id']}")["name"] == f"s{i}"
+        api.ok("PATCH", f"/sessions/{made['id']}", {"name": f"t{i}"})
+        assert api.ok("GET", f"/sessions/{made['id']}")["name"] == f"t{i}"
+        assert api.items("/sessions", project_id=project, fields="name", size=1, orderBy="created_at desc") == [
+            {"id": made["id"], "name": f"t{i}"}]
+    assert api.get("/sessions", {"project_id": project}, {"Accept-Encoding": "gzip"}).headers[
+        "Content-Encoding"] == "gzip"
+    assert api.get("/sessions", {"project_id": project}).headers["Content-Encoding"] is None

@@ -63,7 +63,8 @@ def test_settings_that_stop_the_start(tmp_path, args, env, text):
 def test_flags_of_existing_manifests_are_accepted(tmp_path):
     flags = ["--api-server-hostname=x", "--http-read-timeout=5s", "--http-write-timeout", "30s",
              "--tls-min-version=1.2", "--tls-max-version=1.3", "--tls-cipher-suites=", "--tls-insecure-skip-verify",
-             "--tls-auto-detect-kubernetes", "--tls-custom-ca-files=", "--tls-server-name=", "--tls-enable-sni", "--tls-prefer-server-ciphers",
+             "--tls-auto-detect-kubernetes", "--tls-custom-ca-files=", "--tls-server-name=", "--tls-enable-sni",
+             "--tls-prefer-server-ciphers",
              "--acl-file=", "--auth-bypass-paths=/x", "--auth-bypass-methods=/y", "--db-host-file=secrets/db.host",
              "--db-port-file=secrets/db.port", "--db-user-file=x", "--db-password-file=x", "--db-name-file=x",
              "--db-rootcert=", "--db-sslmode=disable", "--db-max-open-connections=50", "--enable-db-debug=false",

@@ -29,6 +29,7 @@ void hub_unref(Hub *h)
 static void on_commit(void *arg, const CommitNote *note)
 {
     Hub *h = arg;
+    svc_note_commit(h->service, note);
     logs_committed(h, note);
     if (note->last_event > h->wanted)
         h->wanted = note->last_event;

@@ -36,6 +36,7 @@ void answer_object(void *arg, SvcAnswer *a)
     }
     if (!q->out.len)
         obj_to_json(a->obj, &q->out, NULL);
+    cache_keep(q);
     rest_reply_json(q, q->good_status, &q->out);
 }
 
@@ -91,10 +92,12 @@ static void answer_list(void *arg, SvcAnswer *a)
     Request *q = arg;
     if (!request_release(q))
         return;
-    if (a->err)
+    if (a->err) {
         rest_reply_error(q, a->err);
-    else
-        rest_reply_json(q, 200, &q->out);
+        return;
+    }
+    cache_keep(q);
+    rest_reply_json(q, 200, &q->out);
 }
 
 static Str query_text(Request *q, const char *name)
@@ -106,6 +109,8 @@ static Str query_text(Request *q, const char *name)
 void handle_list(Request *q)
 {
     Err err = {0};
+    if (cache_answer(q))
+        return;
     SvcTarget t = target_of(q);
     SvcList l = {
         .search = query_text(q, "search"),
@@ -129,6 +134,8 @@ void handle_list(Request *q)
 
 void handle_get(Request *q)
 {
+    if (cache_answer(q))
+        return;
     SvcTarget t = target_of(q);
     SvcCtx x = request_ctx(q);
     x.render = render_object;

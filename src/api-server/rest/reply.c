@@ -38,12 +38,25 @@ void pack_output(Request *q)
         buf_clear(&q->packed);
 }
 
-void rest_reply_body(Request *q, int status, Buf *body, const char *type)
+static void good_headers(Request *q, int status, const char *type)
 {
     request_log(q, status, NULL);
     request_count(q, status);
     rest_reply_common_headers(q);
     http_reply_header(q->http, "Content-Type", str_from(type));
+}
+
+void rest_reply_kept(Request *q, Str body, bool packed)
+{
+    good_headers(q, 200, "application/json");
+    if (packed)
+        http_reply_header(q->http, "Content-Encoding", STR("gzip"));
+    http_reply(q->http, 200, body);
+}
+
+void rest_reply_body(Request *q, int status, Buf *body, const char *type)
+{
+    good_headers(q, status, type);
     if (body == &q->out) {
         pack_output(q);
         if (q->packed.len) {

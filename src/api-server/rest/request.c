@@ -15,6 +15,7 @@ static void request_free(Request *q)
     if (q->caller)
         caller_unref(q->caller);
     free(q->mask);
+    free(q->cache_key);
     buf_done(&q->out);
     buf_done(&q->packed);
     free(q);

@@ -68,6 +68,7 @@ struct Rest {
     Timer *ping;
     size_t n_streams;
     struct Cors *cors;
+    struct Cache *cache;
     Buf openapi;
     bool ending; /* no new streams */
     List proxies;
@@ -86,6 +87,8 @@ struct Request {
     bool gzip;
     char operation_id[KSUID_LEN + 1];
     Usec started;
+    char *cache_key;         /* NULL = the answer is not kept */
+    uint64_t changes;        /* svc_changes() when the read was asked for */
     /* handlers' own */
     int good_status;
     const Kind *kind;
@@ -110,6 +113,8 @@ void request_log(const Request *q, int status, const Err *err);
 
 /* reply.c; each ends the request */
 void rest_reply_body(Request *q, int status, Buf *body, const char *type);
+/* JSON bytes of the cache; copied. */
+void rest_reply_kept(Request *q, Str body, bool packed);
 void rest_reply_json(Request *q, int status, Buf *body);
 void rest_reply_empty(Request *q, int status);
 void rest_reply_error(Request *q, const Err *err);
@@ -127,6 +132,16 @@ void pack_output(Request *q);
 bool gzip_accepted(Str accept_encoding);
 int gzip_pack(Str in, Buf *out);
 #define GZIP_MIN 1024
+
+/* cache.c */
+typedef struct Cache Cache;
+Cache *cache_new(void);
+Cache *cache_free(Cache *c);
+/* A read whose answer is kept and still true: answers and returns true. Otherwise the request is prepared so that
+   cache_keep() can keep its answer. */
+bool cache_answer(Request *q);
+/* Before the answer is given away. */
+void cache_keep(Request *q);
 
 /* accept.c */
 bool accept_prefers(Str accept, const char *wanted, const char *other);

@@ -23,6 +23,7 @@ Rest *rest_new(Loop *l, const RestOptions *o)
     list_init(&r->proxies);
     r->ping = timer_new(l, sse_ping, r);
     r->cors = cors_new(o->cors_origins, o->cors_headers);
+    r->cache = cache_new();
     buf_init(&r->openapi, (size_t)4 << 20);
     return r;
 }
@@ -57,6 +58,7 @@ Rest *rest_free(Rest *r)
     http_server_free(r->server);
     timer_free(r->ping);
     cors_free(r->cors);
+    cache_free(r->cache);
     buf_done(&r->openapi);
     free(r->stats);
     free(r);

@@ -35,6 +35,16 @@ Store *service_store(Service *s)
     return s->store;
 }
 
+uint64_t svc_changes(const Service *s)
+{
+    return s->changes;
+}
+
+void svc_note_commit(Service *s, const CommitNote *note)
+{
+    s->changes += note->last_event != 0;
+}
+
 const char *svc_public_reason(const Err *err)
 {
     switch (err->code) {

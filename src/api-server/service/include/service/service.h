@@ -22,6 +22,11 @@ Store *service_store(Service *s);
 /* Reads what svc_visible() needs to know (who owns which project). Once, before anything is served. */
 void service_load(Service *s, void (*done)(void *arg, const Err *err), void *arg);
 
+/* How often objects were changed, as far as this loop has heard: a read between two equal values is still true. The
+   hub, which hears every commit, tells. A commit is heard of before its writer is answered. */
+uint64_t svc_changes(const Service *s);
+void svc_note_commit(Service *s, const CommitNote *note);
+
 /* What every operation is told. Strings are copied by the operation as far as it needs them. */
 typedef struct SvcAnswer SvcAnswer;
 typedef void (*SvcDone)(void *arg, SvcAnswer *a);
