@@ -3,7 +3,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { OUTBOUND_ACK_MAX = 1000, SETTINGS_ENTRIES_MAX = 32 };
+enum { OUTBOUND_ACK_MAX = 1000, SETTINGS_ENTRIES_MAX = 32, CONTINUATIONS_MAX = 8 };
 
 void h2_put_u32(uint8_t *p, uint32_t v)
 {
@@ -45,6 +45,9 @@ static nghttp2_option *options_new(void)
     nghttp2_option_set_no_closed_streams(opt, 1);
     nghttp2_option_set_max_outbound_ack(opt, OUTBOUND_ACK_MAX);
     nghttp2_option_set_max_settings(opt, SETTINGS_ENTRIES_MAX);
+    nghttp2_option_set_max_continuations(opt, CONTINUATIONS_MAX);
+    /* Resets are the meter's, which counts more kinds of them and has a clock that tests can turn. */
+    nghttp2_option_set_stream_reset_rate_limit(opt, UINT32_MAX, UINT32_MAX);
     /* We trim values ourselves instead of refusing them. */
     nghttp2_option_set_no_rfc9113_leading_and_trailing_ws_validation(opt, 1);
     return opt;

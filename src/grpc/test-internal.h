@@ -58,9 +58,9 @@ Str grpc_framed(Buf *b, Str message);                         /* the prefix and 
 /* ---- a sink for sessions under test ---- */
 
 typedef struct TestSink {
-    Peer *peer; /* gets the bytes */
-    size_t max; /* full() beyond this many unread bytes; 0 = never */
-    bool woken;
+    Peer *peer;          /* gets the bytes */
+    size_t max;          /* full() beyond this many unread bytes; 0 = never */
+    bool woken, blocked; /* blocked: full() from now on */
     Usec due;
 } TestSink;
 H2Sink test_sink(TestSink *t);

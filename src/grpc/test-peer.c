@@ -198,7 +198,7 @@ static void sink_write_frame(void *arg, GrpcFrame *f, Str part)
 static bool sink_full(void *arg)
 {
     const TestSink *t = arg;
-    return t->max > 0 && t->peer->in.len - t->peer->in_pos >= t->max;
+    return t->blocked || (t->max > 0 && t->peer->in.len - t->peer->in_pos >= t->max);
 }
 
 static void sink_wake(void *arg)
