@@ -1,6 +1,7 @@
 /*
- * Bytes of a peer as each of our requests (and some answers, which our clients decode): what is accepted must encode,
- * and decode again to the same bytes; protobuf-c's own decoder must accept the encoding. The first byte chooses.
+ * Bytes of a peer as each of our requests (and some answers, which our clients decode): what is accepted must
+ * encode, and decode again to the same bytes; protobuf-c's own decoder must accept the encoding. The first
+ * byte chooses.
  */
 #include <assert.h>
 #include "base/mem.h"

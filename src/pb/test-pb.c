@@ -107,15 +107,15 @@ static void test_unpack__any_order_last_wins_submessages_merge(void **state)
 
 static void test_unpack__unknown_fields_and_other_wire_types_are_skipped(void **state)
 {
-    const Str bytes = STR("\xa2\x1f\x01z"         /* 500: bytes */
-                          "\xa0\x1f\x80\x01"      /* 500: varint */
+    const Str bytes = STR("\xa2\x1f\x01z"    /* 500: bytes */
+                          "\xa0\x1f\x80\x01" /* 500: varint */
                           "\xa1\x1f"
-                          "12345678"              /* 500: 64 bits */
+                          "12345678" /* 500: 64 bits */
                           "\xa5\x1f"
-                          "1234"                  /* 500: 32 bits */
+                          "1234"                             /* 500: 32 bits */
                           "\xa3\x1f\x0b\x0c\x08\x01\xa4\x1f" /* 500: a group with a group and a field */
-                          "\x48\x01"              /* 9 is reserved */
-                          "\x10\x07"              /* name, as a varint */
+                          "\x48\x01"                         /* 9 is reserved */
+                          "\x10\x07"                         /* name, as a varint */
                           "\x12\x01n");
     CLEANUP(pb_freep) Session *s = (Session *)unpack(&ambient__v1__session__descriptor, bytes);
     assert_string_equal(s->name, "n");
@@ -125,24 +125,30 @@ static void test_unpack__unknown_fields_and_other_wire_types_are_skipped(void **
 static void test_unpack__malformed(void **state)
 {
     static const Str rows[] = {
-        {"\x0a", 1},                                             /* no length */
-        {"\x12\x05" "abc", 5},                                   /* length beyond the end */
-        {"\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11},    /* huge length */
-        {"\x50", 1},                                             /* no value */
-        {"\x50\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", 11},    /* 65 bits */
+        {"\x0a", 1}, /* no length */
+        {"\x12\x05"
+         "abc",
+         5},                                                      /* length beyond the end */
+        {"\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11},     /* huge length */
+        {"\x50", 1},                                              /* no value */
+        {"\x50\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", 11},     /* 65 bits */
         {"\x50\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 12}, /* eleven bytes */
-        {"\x00\x01", 2},                                         /* field 0 */
-        {"\xfa\xff\xff\xff\x7f\x00", 6},                         /* field beyond 2^29-1 */
-        {"\x61" "1234567", 8},                                   /* short double */
-        {"\x0b", 1},                                             /* group without end */
-        {"\x0c", 1},                                             /* end without group */
-        {"\x0b\x14", 2},                                         /* end of another group */
-        {"\x0e", 1},                                             /* wire type 6 */
+        {"\x00\x01", 2},                                          /* field 0 */
+        {"\xfa\xff\xff\xff\x7f\x00", 6},                          /* field beyond 2^29-1 */
+        {"\x61"
+         "1234567",
+         8},             /* short double */
+        {"\x0b", 1},     /* group without end */
+        {"\x0c", 1},     /* end without group */
+        {"\x0b\x14", 2}, /* end of another group */
+        {"\x0e", 1},     /* wire type 6 */
         {"\x0f", 1},
-        {"\x12\x02\xc3\x28", 4},                                 /* not UTF-8 */
-        {"\x12\x03\xed\xa0\x80", 5},                             /* a surrogate */
-        {"\x12\x02" "a\0", 4},                                   /* NUL */
-        {"\x0a\x02\x0a\x05", 4},                                 /* broken inside */
+        {"\x12\x02\xc3\x28", 4},     /* not UTF-8 */
+        {"\x12\x03\xed\xa0\x80", 5}, /* a surrogate */
+        {"\x12\x02"
+         "a\0",
+         4},                     /* NUL */
+        {"\x0a\x02\x0a\x05", 4}, /* broken inside */
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         assert_null(unpack(&ambient__v1__session__descriptor, rows[i]));
@@ -153,7 +159,8 @@ static void test_unpack__deep_groups(void **state)
     char bytes[2 * PB_DEPTH_MAX + 4];
     memset(bytes, 0x0b, PB_DEPTH_MAX);
     memset(bytes + PB_DEPTH_MAX, 0x0c, PB_DEPTH_MAX);
-    CLEANUP(pb_freep) void *ok = unpack(&ambient__v1__get_session_request__descriptor, (Str){bytes, 2 * PB_DEPTH_MAX});
+    CLEANUP(pb_freep)
+    void *ok = unpack(&ambient__v1__get_session_request__descriptor, (Str){bytes, 2 * PB_DEPTH_MAX});
     assert_non_null(ok);
     memset(bytes, 0x0b, PB_DEPTH_MAX + 1);
     memset(bytes + PB_DEPTH_MAX + 1, 0x0c, PB_DEPTH_MAX + 1);
@@ -168,7 +175,8 @@ static void test_unpack__memory_is_bounded_by_the_input(void **state)
     Err err = {0};
     for (size_t i = 0; i < n; i++)
         bytes[2 * i] = 0x0a; /* an empty item */
-    assert_null(pb_unpack_checked(&ambient__v1__list_sessions_response__descriptor, (Str){bytes, 2 * n}, &err));
+    assert_null(
+        pb_unpack_checked(&ambient__v1__list_sessions_response__descriptor, (Str){bytes, 2 * n}, &err));
     assert_int_equal(err.code, ERR_TOO_LARGE);
     CLEANUP(pb_freep)
     Ambient__V1__ListSessionsResponse *few = (Ambient__V1__ListSessionsResponse *)unpack(
@@ -182,13 +190,15 @@ static void test_unpack__oneof_switches_and_repeated_grow(void **state)
     const Str bytes = STR("\x32\x0a\x0a\x03\x0a\x01"
                           "a\x0a\x03\x0a\x01"
                           "b\x3a\x02\x08\x05");
-    CLEANUP(pb_freep) Reflection *r = (Reflection *)unpack(
-        &grpc__reflection__v1__server_reflection_response__descriptor, bytes);
+    CLEANUP(pb_freep)
+    Reflection *r =
+        (Reflection *)unpack(&grpc__reflection__v1__server_reflection_response__descriptor, bytes);
     assert_int_equal(r->message_response_case,
                      GRPC__REFLECTION__V1__SERVER_REFLECTION_RESPONSE__MESSAGE_RESPONSE_ERROR_RESPONSE);
     assert_int_equal(r->error_response->error_code, 5);
     const Str numbers = STR("\x12\x03\x01\x02\x03\x10\x04\x12\x02\x80\x01");
-    CLEANUP(pb_freep) Grpc__Reflection__V1__ExtensionNumberResponse *e =
+    CLEANUP(pb_freep)
+    Grpc__Reflection__V1__ExtensionNumberResponse *e =
         (Grpc__Reflection__V1__ExtensionNumberResponse *)unpack(
             &grpc__reflection__v1__extension_number_response__descriptor, numbers);
     assert_int_equal(e->n_extension_number, 5);
