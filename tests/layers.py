@@ -59,7 +59,8 @@ def check_quoted(room, directory, header, rooms):
     head = header.split("/")[0]
     if ".." in header.split("/"):
         return "leaves its folder with '..': include public headers by room, \"json/json.h\""
-    if os.path.exists(os.path.join(directory, header)) or head == room.split("/")[-1]:
+    inside = [os.path.join(directory, header), os.path.join(SRC, room, header)]
+    if any(map(os.path.exists, inside)) or head == room.split("/")[-1]:
         return None
     if header.endswith(".pb-c.h") and (room == "pb" or ("/" not in header and "pb" in rooms[room][0])):
         return None
