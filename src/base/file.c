@@ -127,12 +127,12 @@ char *path_join(const char *dir, const char *name)
     return xasprintf(STR_FMT "/%s", STR_ARG(d), name);
 }
 
-int file_lock(const char *path, int *ret_fd, Err *err)
+static int take_lock(const char *path, int how, int *ret_fd, Err *err)
 {
     CLEANUP_FD int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return err_set_errno(err, errno, "lock %s", path);
-    while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+    while (flock(fd, how) < 0) {
         if (errno == EINTR)
             continue;
         if (errno == EWOULDBLOCK)
@@ -142,4 +142,14 @@ int file_lock(const char *path, int *ret_fd, Err *err)
     *ret_fd = fd;
     fd = -1;
     return 0;
+}
+
+int file_lock(const char *path, int *ret_fd, Err *err)
+{
+    return take_lock(path, LOCK_EX | LOCK_NB, ret_fd, err);
+}
+
+int file_lock_wait(const char *path, int *ret_fd, Err *err)
+{
+    return take_lock(path, LOCK_EX, ret_fd, err);
 }

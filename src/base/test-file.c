@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "base/mem.h"
 #include "test-internal.h"
@@ -135,6 +136,38 @@ static void test_file__lock_excludes(void **state)
     assert_int_equal(file_lock(path, &second, &err), 0);
 }
 
+/* The child takes the lock, says so, and lets go by ending. */
+static void test_file__lock_waits_for_the_holder(void **state)
+{
+    Fixture *f = *state;
+    CLEANUP_FREE char *path = path_join(f->dir, "lock");
+    int said[2], ask[2];
+    assert_int_equal(pipe2(said, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(ask, O_CLOEXEC), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        int fd = -1;
+        char c = file_lock(path, &fd, NULL) == 0 ? 'y' : 'n';
+        close(ask[1]);
+        if (write(said[1], &c, 1) == 1 && read(ask[0], &c, 1) == 0)
+            _exit(0);
+        _exit(1);
+    }
+    char c = 0;
+    int fd = -1, status = -1;
+    assert_int_equal(read(said[0], &c, 1), 1);
+    assert_int_equal(c, 'y');
+    assert_int_equal(file_lock(path, &fd, NULL), -(int)ERR_CONFLICT);
+    close(ask[1]); /* now it ends */
+    assert_int_equal(file_lock_wait(path, &fd, NULL), 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    close(fd);
+    close(said[0]);
+    close(said[1]);
+    close(ask[0]);
+}
+
 static void test_remove__follows_no_links(void **state)
 {
     Fixture *f = *state;
@@ -198,6 +231,7 @@ int run_file_tests(void)
         T(test_file__directories),
         T(test_file__path_join),
         T(test_file__lock_excludes),
+        T(test_file__lock_waits_for_the_holder),
         T(test_remove__follows_no_links),
         T(test_remove__any_depth),
         T(test_remove__refuses_dangerous_roots),

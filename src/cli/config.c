@@ -334,15 +334,10 @@ int config_save(Config *c, Err *err)
 {
     CLEANUP_FREE char *copy = xstrdup(c->path);
     CLEANUP_FREE char *lock_path = xasprintf("%s.lock", c->path);
-    int rc = dir_make(dirname(copy), 0700, err);
     CLEANUP_FD int lock = -1;
-    for (int i = 0; rc == 0 && i < 100; i++) {
-        rc = file_lock(lock_path, &lock, err);
-        if (rc != -ERR_CONFLICT)
-            break;
-        usleep(20000);
-        rc = i < 99 ? 0 : rc;
-    }
+    int rc = dir_make(dirname(copy), 0700, err);
+    if (rc == 0)
+        rc = file_lock_wait(lock_path, &lock, err);
     if (rc < 0)
         return err_wrap(err, "save config");
     CLEANUP_JSON json_t *out = in_order(c);

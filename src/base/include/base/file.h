@@ -23,5 +23,7 @@ bool file_exists(const char *path);
 char *path_join(const char *dir, const char *name); /* caller frees */
 /* Takes an exclusive flock on path (created 0600); -ERR_CONFLICT at once when another process holds it. */
 int file_lock(const char *path, int *ret_fd, Err *err);
+/* The same, waiting until the other process lets go: for locks that are held for the time of a few writes. */
+int file_lock_wait(const char *path, int *ret_fd, Err *err);
 /* Removes a tree without following symbolic links; `root` must be absolute and not "/". */
 int dir_remove_tree(const char *root, Err *err);
