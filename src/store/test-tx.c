@@ -257,6 +257,22 @@ static int list_job(Tx *tx, void *arg, Err *err)
     return tx_list(tx, l->kind, &l->q, &l->out, err);
 }
 
+static void test_tx__a_list_larger_than_its_bound_is_refused(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    for (int i = 0; i < 10; i++)
+        free(new_session(f, "a name of twenty-one."));
+    List all = {.kind = &kind_session, .q = {.limit = -1, .bytes_max = 10000}};
+    assert_ok(run_job(f, STORE_READ, list_job, &all, &err), &err);
+    assert_int_equal(all.out.len, 10);
+    obj_list_done(&all.out);
+    List small = {.kind = &kind_session, .q = {.limit = -1, .bytes_max = 200}};
+    assert_int_equal(run_job(f, STORE_READ, list_job, &small, &err), -ERR_BAD_REQUEST);
+    assert_string_equal(err.msg, "the answer is larger than 200 bytes: ask for a smaller size");
+    assert_int_equal(small.out.len, 0);
+}
+
 static void test_tx__pages_cover_everything_once(void **state)
 {
     Fixture *f = *state;
@@ -403,6 +419,7 @@ int run_tx_tests(void)
         TEST(test_tx__update_writes_only_what_differs),
         TEST(test_tx__each_change_has_its_event_and_nothing_else_has),
         TEST(test_tx__old_events_go_and_the_newest_stays),
+        TEST(test_tx__a_list_larger_than_its_bound_is_refused),
         TEST(test_tx__pages_cover_everything_once),
         TEST(test_tx__find),
         TEST(test_tx__one_started_session_per_agent),

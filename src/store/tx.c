@@ -159,6 +159,15 @@ static int count(Tx *tx, const Kind *k, const SearchExpr *where, int64_t *ret, E
     return 0;
 }
 
+static size_t text_bytes(const Obj *o)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < o->kind->n_fields; i++)
+        if (field_is_text(&o->kind->fields[i]) && obj_has(o, (int)i))
+            n += o->v[i].len;
+    return n;
+}
+
 static int read_rows(Tx *tx, const Kind *k, const ListQuery *lq, ObjList *out, Err *err)
 {
     CLEANUP(query_done) Query q = QUERY_INIT;
@@ -175,12 +184,18 @@ static int read_rows(Tx *tx, const Kind *k, const ListQuery *lq, ObjList *out, E
         query_param(&q, sql_int(lq->offset > 0 ? lq->offset : 0));
     }
     CLEANUP_STMT Stmt *st = NULL;
+    size_t bytes = 0;
     rc = query_use(&q, tx->db, &st, err);
     while (rc >= 0 && (rc = stmt_step(st, err)) > 0) {
         Obj *o = NULL;
         rc = sql_read_row(st, k, &o, err);
-        if (rc == 0)
-            vec_push(out, o);
+        if (rc < 0)
+            break;
+        vec_push(out, o);
+        bytes += lq->bytes_max ? text_bytes(o) : 0;
+        if (bytes > lq->bytes_max)
+            return err_set(err, ERR_BAD_REQUEST,
+                           "the answer is larger than %zu bytes: ask for a smaller size", lq->bytes_max);
     }
     return rc;
 }

@@ -1,11 +1,12 @@
 """Who may call, and what. rest-core.md 3.1, 5.2; rest-governance-and-auth.md 7 to 9; ownership for now."""
 import json
+import resource
 import time
 
 import jwt
 import pytest
 
-from api_support import V1, Keys, expect_error
+from api_support import V1, Keys, expect_error, wait_for
 from conftest import AUDIENCE, ISSUER
 
 
@@ -231,3 +232,31 @@ def test_who_may_change_users(as_user, as_admin, world):
 
 def test_keys_of_another_provider(jwt_server):
     expect_error(jwt_server.client(Keys().token("alice", **good())).get("/projects"), 401, 15)
+
+
+def test_one_user_has_so_many_streams_and_no_more(jwt_server, keys, as_admin):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 4000:
+        pytest.skip(f"needs 4000 descriptors, may have {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65536), hard))
+    token = keys.token("greedy", **good())
+    session = jwt_server.client(token).session()["id"]
+    streams = [jwt_server.stream(session, token) for _ in range(1000)]
+    try:
+        assert {s.status for s in streams} == {200}
+        refused = jwt_server.client(token).get(f"/sessions/{session}/messages", headers={"Accept": "text/event-stream"})
+        expect_error(refused, 429, 9, "too many open streams")
+        others = jwt_server.stream(session, "admin-secret")
+        assert others.status == 200
+        others.close()
+        streams.pop().close()
+
+        def again():
+            stream = jwt_server.stream(session, token)
+            streams.append(stream)
+            return stream.status == 200
+        wait_for(again, "the stream that was closed to be counted off")
+    finally:
+        for stream in streams:
+            stream.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -7,8 +7,6 @@
  */
 #include "rest-internal.h"
 
-#include "base/map.h"
-
 #define CACHE_BYTES_MAX ((size_t)8 << 20)
 #define ENTRY_BYTES_MAX ((size_t)256 << 10)
 #define ENTRY_OVERHEAD 256

@@ -3,6 +3,7 @@
 
 #include "base/ksuid.h"
 #include "base/list.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "rest/rest.h"
 
@@ -67,6 +68,7 @@ struct Rest {
     List streams; /* of sse.c, the one that was written to longest ago first */
     Timer *ping;
     size_t n_streams;
+    Map *streams_of_user;    /* username -> how many, as a number */
     struct Cors *cors;
     struct Cache *cache;
     Buf openapi;

@@ -23,6 +23,7 @@ Rest *rest_new(Loop *l, const RestOptions *o)
     list_init(&r->proxies);
     r->ping = timer_new(l, sse_ping, r);
     r->cors = cors_new(o->cors_origins, o->cors_headers);
+    r->streams_of_user = map_new();
     r->cache = cache_new();
     buf_init(&r->openapi, (size_t)4 << 20);
     return r;
@@ -59,6 +60,7 @@ Rest *rest_free(Rest *r)
     timer_free(r->ping);
     cors_free(r->cors);
     cache_free(r->cache);
+    map_free(r->streams_of_user);
     buf_done(&r->openapi);
     free(r->stats);
     free(r);

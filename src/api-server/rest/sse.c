@@ -6,9 +6,13 @@
  */
 #include "rest-internal.h"
 
+#define FRAME_SHARED_MIN 4096
+#define STREAMS_PER_USER 1000 /* the platform and administrators have no limit */
+
 typedef struct Sse {
     ListLink link;
     Rest *rest;
+    Caller *caller;
     HttpStream *http;
     Cursor *cursor;
     Usec written;
@@ -24,12 +28,54 @@ static void sse_touch(Sse *s)
         timer_arm(r->ping, r->o.ping_interval);
 }
 
+/* ---- how many one user may have ---- */
+
+static uintptr_t streams_of(const Rest *r, const Caller *c)
+{
+    return (uintptr_t)map_get(r->streams_of_user, str_from(c->username));
+}
+
+static void count_stream(Rest *r, const Caller *c, int change)
+{
+    uintptr_t n = streams_of(r, c) + (uintptr_t)change;
+    r->n_streams += (size_t)change;
+    if (n)
+        map_put(r->streams_of_user, str_from(c->username), (void *)n);
+    else
+        map_remove(r->streams_of_user, str_from(c->username));
+}
+
+static bool may_open(const Rest *r, const Caller *c)
+{
+    return c->type != CALLER_USER || streams_of(r, c) < STREAMS_PER_USER;
+}
+
+/* ---- one stream ---- */
+
 static void sse_free(Sse *s)
 {
     cursor_close(s->cursor);
     list_remove(&s->link);
-    s->rest->n_streams--;
+    count_stream(s->rest, s->caller, -1);
+    caller_unref(s->caller);
     free(s);
+}
+
+static void release_frame(void *frame)
+{
+    grpc_frame_unref(frame);
+}
+
+/* All watchers share a large frame; a small one is cheaper to copy than to count. */
+static void send_frame(HttpStream *http, GrpcFrame *f)
+{
+    Str bytes = grpc_frame_bytes(f);
+    if (bytes.len >= FRAME_SHARED_MIN) {
+        http_stream_write_ref(http, bytes, release_frame, f);
+        return;
+    }
+    http_stream_write(http, bytes);
+    grpc_frame_unref(f);
 }
 
 static void sse_pump(void *arg)
@@ -40,8 +86,7 @@ static void sse_pump(void *arg)
         GrpcFrame *f = cursor_next(s->cursor);
         if (!f)
             break;
-        http_stream_write(s->http, grpc_frame_bytes(f));
-        grpc_frame_unref(f);
+        send_frame(s->http, f);
         any = true;
     }
     if (any)
@@ -114,7 +159,8 @@ static void sse_start(Request *q)
         rest_reply_error(q, &err);
         return;
     }
-    r->n_streams++;
+    s->caller = caller_ref(q->caller);
+    count_stream(r, s->caller, 1);
     stream_headers(q);
     request_count(q, 200);
     s->http = http_stream_start(request_detach(q), 200, &stream_ops, s);
@@ -131,6 +177,8 @@ static void sse_checked(void *arg, SvcAnswer *a)
         rest_reply_error(q, a->err);
     else if (q->rest->ending)
         rest_reply_error(q, &(Err){ERR_UNAVAILABLE, "server is shutting down"});
+    else if (!may_open(q->rest, q->caller))
+        rest_reply_error(q, &(Err){ERR_RATE_LIMITED, "too many open streams"});
     else
         sse_start(q);
 }

@@ -5,6 +5,7 @@
 #define REST_SIZE_MAX 65500
 #define GRPC_SIZE_MAX 500
 #define GRPC_SIZE_DEFAULT 20
+#define LIST_BYTES_MAX ((size_t)64 << 20) /* of text in one page */
 
 static Op *target_op(Service *s, const SvcCtx *x, const SvcTarget *t, StoreMode mode, OpRun run, SvcDone done,
                      void *arg)
@@ -236,6 +237,7 @@ static int run_list(Op *op, Tx *tx, Err *err)
     if (rc < 0)
         return rc;
     q.where = where;
+    q.bytes_max = LIST_BYTES_MAX;
     normalise_page(op, &q);
     return tx_list(tx, op->kind, &q, &op->result, err);
 }

@@ -78,13 +78,16 @@ static int run_push(Op *op, Tx *tx, Err *err)
         return rc;
     if (!may)
         return err_set(err, ERR_FORBIDDEN, "%s", err_info(ERR_FORBIDDEN)->reason);
+    /* Keys of two callers are two keys: nobody gets another's message for his own. */
+    CLEANUP_FREE char *request =
+        op->request_id.len ? xasprintf("%s/" STR_FMT, op->caller->actor, STR_ARG(op->request_id)) : NULL;
     MessageIn in = {
         .session_id = op->id,
         .event_type = op->event_type,
         .payload = op->payload,
         .actor = str_from(op->caller->actor),
         .turn = op->turn,
-        .request_id = op->request_id,
+        .request_id = str_from(request),
     };
     return tx_message_append(tx, &in, &op->message, err);
 }

@@ -72,6 +72,7 @@ typedef struct ListQuery {
     int64_t offset, limit;   /* limit < 0 = all */
     int64_t page;            /* echoed into the list */
     bool no_total;           /* skip the count */
+    size_t bytes_max;        /* of text in all rows; beyond: ERR_BAD_REQUEST; 0 = no bound */
 } ListQuery;
 int tx_list(Tx *tx, const Kind *k, const ListQuery *q, ObjList *ret, Err *err);
 
