@@ -1,0 +1,170 @@
+"""`ambient` as a newcomer meets it: up, status, a session, down, and what goes wrong."""
+import json
+import os
+import signal
+import socket
+import stat
+
+import pytest
+
+from platform_support import processes_with, wait_until
+
+
+def test_first_session_runs_to_completed(platform):
+    a = platform.acpctl
+    assert a("create", "project", "--name", "demo").stdout == 'Switched to project "demo"\nproject/demo created\n'
+    a("agent", "create", "--name", "hello", "--env", "RUNNER_TYPE=shell", "--prompt", "echo hello from $SESSION_ID")
+    session = json.loads(a("agent", "start", "hello", "-o", "json").stdout)
+    assert session["phase"] == "Pending"
+    followed = a("session", "messages", session["id"], "-f").stdout
+    assert f"hello from {session['id']}" in followed
+    assert "RUN_FINISHED" in followed
+    assert json.loads(a("get", "session", session["id"], "-o", "json").stdout)["phase"] == "Completed"
+    kinds = [m["event_type"] for m in json.loads(a("session", "messages", session["id"], "-o", "json").stdout)]
+    assert kinds[0] == "user" and "assistant" in kinds
+
+
+def test_failing_command_ends_failed_with_a_reason(platform):
+    sid = platform.shell_session("echo before; exit 3")
+    platform.wait_phase(sid, "Failed")
+    conditions = json.loads(platform.call("GET", f"/sessions/{sid}")[1]["conditions"])
+    assert any(c["status"] == "False" or c.get("reason") for c in conditions), conditions
+    texts = " ".join(m["payload"] for m in platform.messages(sid))
+    assert "before" in texts and "3" in texts
+
+
+def test_stop_ends_in_stopped_and_leaves_no_process(platform):
+    sid = platform.shell_session("echo started; sleep 1000", interactive=True)
+    wait_until("output", lambda: any(m["event_type"] == "lifecycle" and "run_started" in m["payload"]
+                                     for m in platform.messages(sid)))
+    assert platform.acpctl("stop", sid).stdout == f"session/{sid} stopped (phase: Stopping)\n"
+    platform.wait_phase(sid, "Stopped")
+    wait_until("no process left", lambda: not processes_with(sid))
+
+
+def test_interactive_session_takes_more_messages(platform):
+    sid = platform.shell_session("echo one", interactive=True)
+    wait_until("first answer", lambda: any(m["event_type"] == "assistant" for m in platform.messages(sid)))
+    out = platform.acpctl("session", "send", sid, "echo two", "-f").stdout
+    assert "two" in out and "RUN_FINISHED" in out
+    assert platform.phase(sid) == "Running"
+
+
+def test_time_limit_is_enforced(platform):
+    sid = platform.shell_session("sleep 1000", timeout=1)
+    platform.wait_phase(sid, "Failed")
+    assert "TimeLimit" in platform.call("GET", f"/sessions/{sid}")[1]["conditions"] or any(
+        "time" in m["payload"].lower() for m in platform.messages(sid) if m["event_type"] == "error")
+
+
+def test_control_plane_killed_does_not_end_sessions(platform):
+    sid = platform.shell_session("echo ready; sleep 1000", interactive=True)
+    platform.wait_phase(sid, "Running")
+    before = platform.status()["pids"]["control-plane"]
+    os.kill(before, signal.SIGKILL)
+    wait_until("a new control plane", lambda: platform.status_or_none() not in (None, before))
+    platform.call("POST", f"/sessions/{sid}/stop")
+    platform.wait_phase(sid, "Stopped")
+
+
+def test_up_twice_is_one_platform(platform):
+    first = platform.status()
+    again = platform.ambient("up", "--http=127.0.0.1:0", "--grpc=127.0.0.1:0").stdout
+    assert again.startswith("Ambient is already running.")
+    assert platform.status()["pids"] == first["pids"]
+
+
+def test_status_says_where_and_how(platform):
+    s = platform.status()
+    assert s["http"].startswith("http://127.0.0.1:") and s["grpc"].startswith("127.0.0.1:")
+    assert s["pids"]["api-server"] > 1 and s["pids"]["control-plane"] > 1
+    assert s["health"] == {"api-server": "ok", "control-plane": "ok"}
+    assert s["versions"]["ambient"]
+
+
+def test_token_is_private_and_works(platform):
+    path = os.path.join(platform.data, "token")
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+    token = platform.ambient("token").stdout.strip()
+    for pid in os.listdir("/proc"):
+        if pid.isdigit():
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as f:
+                    assert token.encode() not in f.read()
+            except OSError:
+                pass
+    assert token not in platform.logs()
+
+
+def test_down_stops_sessions_and_programs(place):
+    pids = place.up()["pids"]
+    sid = place.shell_session("sleep 1000", interactive=True)
+    place.wait_phase(sid, "Running")
+    place.down()
+    wait_until("no process left", lambda: not processes_with(place.data) and not processes_with(sid))
+    assert not any(os.path.exists(f"/proc/{p}") for p in pids.values())
+    assert place.ambient("status", check=False).returncode == 3
+    place.up()
+    assert place.phase(sid) == "Stopped"
+
+
+def test_data_survives_down_and_up(place):
+    place.up()
+    place.call("POST", "/projects", {"name": "kept"})
+    place.down()
+    place.up()
+    assert place.call("GET", "/projects/kept")[0] == 200
+
+
+def test_supervisor_killed_leaves_no_server_and_up_works_again(place):
+    pids = place.up()["pids"]
+    os.kill(pids["supervisor"], signal.SIGKILL)
+    wait_until("children gone", lambda: not any(os.path.exists(f"/proc/{p}") for p in pids.values()))
+    assert os.path.exists(os.path.join(place.data, "run/state.json"))  # stale, and nobody minds
+    assert place.up()["health"]["api-server"] == "ok"
+
+
+def test_server_killed_comes_back_on_the_same_port(platform):
+    before = platform.status()
+    os.kill(before["pids"]["api-server"], signal.SIGKILL)
+
+    def restarted():
+        s = platform.status_or_none("api-server")
+        return s and s != before["pids"]["api-server"] and platform.ambient("status", check=False).returncode == 0
+    wait_until("a new api-server", restarted)
+    assert platform.status()["http"] == before["http"]
+
+
+@pytest.mark.parametrize("flag", ["--http", "--grpc"])
+def test_taken_port_is_told(place, flag):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        s.listen()
+        other = "--grpc" if flag == "--http" else "--http"
+        done = place.ambient("up", f"{flag}=127.0.0.1:{s.getsockname()[1]}", f"{other}=127.0.0.1:0", check=False)
+    assert done.returncode != 0
+    assert flag in done.stderr and "in use" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a directory that even its owner cannot write")
+def test_unusable_data_directory_is_told(place, tmp_path):
+    done = place.ambient("up", "--data=/proc/ambient", check=False)
+    assert done.returncode != 0
+    assert "/proc/ambient" in done.stderr and "--data" in done.stderr
+
+
+def test_newer_schema_is_told(place):
+    import sqlite3
+    place.up()
+    place.down()
+    with sqlite3.connect(os.path.join(place.data, "ambient.db")) as db:
+        db.execute("INSERT INTO migrations(id) VALUES('999912312359')")
+    done = place.ambient("up", "--http=127.0.0.1:0", "--grpc=127.0.0.1:0", check=False)
+    assert done.returncode != 0
+    assert "newer" in done.stderr
+
+
+def test_unknown_command_and_flag(place):
+    assert place.ambient("pu", check=False).returncode == 2
+    done = place.ambient("up", "--htpp=x", check=False)
+    assert done.returncode == 2 and "htpp" in done.stderr
