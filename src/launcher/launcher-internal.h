@@ -28,10 +28,12 @@ typedef struct Options {
 typedef struct Place {
     char *dir, *run_dir, *log_dir, *sessions_dir;
     char *db, *token, *service_token, *lock, *state;
+    char *bin_dir; /* where this program lies, and so the others; NULL = unknown */
 } Place;
 
-/* Paths only; nothing is made. dir NULL = $XDG_DATA_HOME/ambient or ~/.local/share/ambient. */
-int place_init(Place *p, const char *dir, Err *err);
+/* Paths only; nothing is made. called_as is argv[0]; dir NULL = $XDG_DATA_HOME/ambient or
+ * ~/.local/share/ambient. */
+int place_init(Place *p, const char *called_as, const char *dir, Err *err);
 void place_done(Place *p);
 int place_make(const Place *p, Err *err); /* makes the directories 0700 and the two tokens 0600 */
 int place_lock(const Place *p, int *ret_fd, Err *err); /* ERR_CONFLICT: a supervisor is running */
@@ -39,7 +41,8 @@ bool place_is_running(const Place *p);                 /* somebody holds the loc
 char *place_run_file(const Place *p, const char *name,
                      const char *suffix); /* DIR/run/NAME.SUFFIX, caller frees */
 char *place_log_file(const Place *p, const char *name);
-char *program_path(const char *name); /* beside this program, else the bare name for PATH; caller frees */
+/* Beside this program, else the bare name for PATH; caller frees. */
+char *program_path(const Place *p, const char *name);
 
 /* state.json: what `status` and the tests read. */
 typedef struct State {

@@ -71,7 +71,7 @@ static int fail(const Err *err)
     return err_info(err->code)->exit_code;
 }
 
-static int run_command(const Command *c, int argc, char **argv)
+static int run_command(const Command *c, const char *called_as, int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
@@ -85,7 +85,7 @@ static int run_command(const Command *c, int argc, char **argv)
     Err err = {0};
     int rc = flags_parse(c->flags, &o, argc, argv, c->args[0] ? &o.args : NULL, &err);
     if (rc == 0)
-        rc = place_init(&p, o.data, &err);
+        rc = place_init(&p, called_as, o.data, &err);
     if (rc == 0)
         rc = c->run(&p, &o, &err);
     place_done(&p);
@@ -104,7 +104,7 @@ int main(int argc, char **argv)
     }
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
         if (strcmp(commands[i].name, name) == 0)
-            return run_command(&commands[i], argc - 1, argv + 1);
+            return run_command(&commands[i], argv[0], argc - 1, argv + 1);
     }
     bool asked = strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0;
     usage(asked ? stdout : stderr);

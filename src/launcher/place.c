@@ -38,11 +38,28 @@ static int absolute(const char *dir, char **ret, Err *err)
     return 0;
 }
 
-int place_init(Place *p, const char *dir, Err *err)
+static char *dir_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? xstrndup(path, (size_t)(slash - path)) : NULL;
+}
+
+/* The folder of this program as it was called (a link's, not its target's), else as the kernel knows it. */
+static char *own_folder(const char *called_as)
+{
+    char self[4096];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+    self[n > 0 ? n : 0] = '\0';
+    CLEANUP_FREE char *dir = dir_of(strchr(called_as, '/') ? called_as : self);
+    return dir ? realpath(*dir ? dir : "/", NULL) : NULL;
+}
+
+int place_init(Place *p, const char *called_as, const char *dir, Err *err)
 {
     int rc = dir && *dir ? absolute(dir, &p->dir, err) : default_dir(&p->dir, err);
     if (rc < 0)
         return rc;
+    p->bin_dir = own_folder(called_as);
     p->run_dir = path_join(p->dir, "run");
     p->log_dir = path_join(p->dir, "logs");
     p->sessions_dir = path_join(p->dir, "sessions");
@@ -56,8 +73,8 @@ int place_init(Place *p, const char *dir, Err *err)
 
 void place_done(Place *p)
 {
-    char **all[] = {&p->dir,   &p->run_dir, &p->log_dir,       &p->sessions_dir, &p->db,
-                    &p->token, &p->lock,    &p->service_token, &p->state};
+    char **all[] = {&p->dir,     &p->run_dir, &p->log_dir, &p->sessions_dir,  &p->db,
+                    &p->bin_dir, &p->token,   &p->lock,    &p->service_token, &p->state};
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         free(*all[i]);
         *all[i] = NULL;
@@ -122,21 +139,12 @@ char *place_log_file(const Place *p, const char *name)
     return xasprintf("%s/%s.log", p->log_dir, name);
 }
 
-char *program_path(const char *name)
+char *program_path(const Place *p, const char *name)
 {
-    char self[4096];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    if (n > 0) {
-        self[n] = '\0';
-        char *slash = strrchr(self, '/');
-        if (slash) {
-            *slash = '\0';
-            char *path = path_join(self, name);
-            if (access(path, X_OK) == 0)
-                return path;
-            free(path);
-        }
-    }
+    char *path = p->bin_dir ? path_join(p->bin_dir, name) : xstrdup(name);
+    if (access(path, X_OK) == 0)
+        return path;
+    free(path);
     return xstrdup(name);
 }
 

@@ -121,7 +121,7 @@ static void word(Words *w, char *owned)
 
 static void api_words(Supervisor *sv, Words *argv, Words *env)
 {
-    word(argv, program_path("ambient-api-server"));
+    word(argv, program_path(sv->place, "ambient-api-server"));
     word(argv, xstrdup("serve"));
     word(argv, xasprintf("--db-url=sqlite:%s", sv->place->db));
     word(argv, xasprintf("--api-server-bindaddress=%s", sv->st.http));
@@ -129,6 +129,7 @@ static void api_words(Supervisor *sv, Words *argv, Words *env)
     word(argv, xstrdup("--metrics-server-bindaddress="));
     word(argv, xstrdup("--health-check-server-bindaddress="));
     word(argv, xstrdup("--enable-jwt=false"));
+    word(argv, xstrdup("--enable-authz=true"));
     word(argv, xasprintf("--admin-token-file=%s", sv->place->token));
     word(argv, xasprintf("--ports-file=%s", sv->api.ports_file));
     word(env, xasprintf("RUNNER_URL_TEMPLATE=http://127.0.0.1:%d/sessions/{id}/runner", sv->proxy_port));
@@ -136,9 +137,9 @@ static void api_words(Supervisor *sv, Words *argv, Words *env)
 
 static void cp_words(Supervisor *sv, Words *argv, Words *env)
 {
-    word(argv, program_path("ambient-control-plane"));
+    word(argv, program_path(sv->place, "ambient-control-plane"));
     word(argv, xasprintf("--ports-file=%s", sv->cp.ports_file));
-    CLEANUP_FREE char *runner = program_path("ambient-runner");
+    CLEANUP_FREE char *runner = program_path(sv->place, "ambient-runner");
     word(env, xstrdup("MODE=process"));
     word(env, xasprintf("AMBIENT_API_SERVER_URL=http://%s", sv->st.http));
     word(env, xasprintf("AMBIENT_GRPC_SERVER_ADDR=%s", sv->st.grpc));
@@ -213,7 +214,7 @@ static void on_ended(void *arg, int status)
     }
     if (loop_now(sv->loop) - p->started > STABLE_AFTER)
         p->backoff = BACKOFF_MIN;
-    log_warn("program ended, starting it again", F_STR("program", p->file),
+    log_warn("program ended, starting it again", F_STR("child", p->file),
              F_INT("exit_code", WIFEXITED(status) ? WEXITSTATUS(status) : -1),
              F_INT("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0),
              F_UINT("delay_ms", p->backoff / 1000));
@@ -261,7 +262,7 @@ static void program_start(Program *p)
     Err err = {0};
     p->started = loop_now(p->sv->loop);
     if (spawn(p, &err) < 0) {
-        log_error("program cannot be started", F_STR("program", p->file), F_ERR(&err));
+        log_error("program cannot be started", F_STR("child", p->file), F_ERR(&err));
         if (!p->was_up) {
             p->sv->rc = err_set(&p->sv->err, err.code, "%s: %s", p->file, err.msg);
             tell_ready(p->sv, p->sv->err.msg);
@@ -306,7 +307,7 @@ static void program_up(Program *p)
     Supervisor *sv = p->sv;
     timer_cancel(p->timer);
     set_state(p, PROGRAM_UP);
-    log_info("program is up", F_STR("program", p->file), F_INT("pid", child_pid(p->child)));
+    log_info("program is up", F_STR("child", p->file), F_INT("pid", child_pid(p->child)));
     bool first = !p->was_up;
     p->was_up = true;
     if (p == &sv->api && first)
@@ -324,7 +325,7 @@ static void on_timer(void *arg)
         if (read_ports(p)) {
             program_up(p);
         } else if (loop_now(p->sv->loop) - p->started > READY_TIMEOUT) {
-            log_error("program does not become ready, killing it", F_STR("program", p->file));
+            log_error("program does not become ready, killing it", F_STR("child", p->file));
             child_signal(p->child, SIGKILL);
         } else {
             timer_arm(p->timer, READY_POLL);
@@ -334,7 +335,7 @@ static void on_timer(void *arg)
         program_start(p);
         break;
     case PROGRAM_STOPPING:
-        log_warn("program does not stop, killing it", F_STR("program", p->file));
+        log_warn("program does not stop, killing it", F_STR("child", p->file));
         child_signal(p->child, SIGKILL);
         break;
     case PROGRAM_DOWN:

@@ -106,6 +106,15 @@ class Platform:
         return self.call("GET", f"/sessions/{sid}/messages")[1]
 
 
+def alive(pid):
+    """Running or stopped, and not merely waiting for its parent to look."""
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 def processes_with(text):
     """Ids of live processes whose command line or environment's session root holds the text."""
     found = []
