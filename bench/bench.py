@@ -140,8 +140,9 @@ def redis_xadd(b, clients, n):
     with Process("redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", d, "--appendonly", "yes",
                  "--appendfsync", "always", "--save", ""):
         wait_for("redis", lambda: connects(port))
-        out = subprocess.run(["redis-benchmark", "-p", str(port), "-c", str(clients), "-n", str(n), "--csv", "XADD", "s",
-                              "*", "m", "x" * 100], capture_output=True, text=True, timeout=120).stdout
+        argv = ["redis-benchmark", "-p", str(port), "-c", str(clients), "-n", str(n), "--csv"]
+        out = subprocess.run(argv + ["XADD", "s", "*", "m", "x" * 100], capture_output=True, text=True,
+                             timeout=120).stdout
     return float(out.strip().splitlines()[-1].split(",")[1].strip('"'))
 
 
@@ -226,7 +227,8 @@ def nginx_rate(b, body):
         f.write(f"""daemon off; worker_processes 1; pid {d}/pid; error_log /dev/null; user root;
 events {{ worker_connections 1024; }}
 http {{ access_log off; sendfile on; keepalive_requests 100000000; default_type application/json;
-  client_body_temp_path {d}/b; proxy_temp_path {d}/p; fastcgi_temp_path {d}/fa; uwsgi_temp_path {d}/u; scgi_temp_path {d}/s;
+  client_body_temp_path {d}/b; proxy_temp_path {d}/p; fastcgi_temp_path {d}/f;
+  uwsgi_temp_path {d}/u; scgi_temp_path {d}/s;
   server {{ listen 127.0.0.1:{port}; root {d}; }} }}""")
     with Process(shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin"), "-c", conf):
         wait_for("nginx", lambda: connects(port))
@@ -263,7 +265,8 @@ class Platform:
         self.env = {**os.environ, "AMBIENT_CONFIG": os.path.join(self.dir, "acpctl.json"), "AMBIENT_DATA": self.dir}
 
     def run(self, program, *argv):
-        return subprocess.run([self.b.bin(program), *argv], env=self.env, check=True, capture_output=True, text=True).stdout
+        return subprocess.run([self.b.bin(program), *argv], env=self.env, check=True, capture_output=True,
+                              text=True).stdout
 
     def __enter__(self):
         self.run("ambient", "up", "--http=127.0.0.1:0", "--grpc=127.0.0.1:0")
@@ -326,18 +329,17 @@ def acpctl_start(b):
 
 
 def show(name, doc, result):
+    """Goals: below 0 = at most that much of ours; 1,000 and more = at least that much of ours; else at least the ratio."""
     ours, peer, unit, peer_name, goal = result
-    if goal < 0:
-        verdict = "reached" if ours <= -goal else "MISSED"
-        print(f"{name:14} {doc}: {ours:,.2f} {unit} | goal at most {-goal:,.0f} | {verdict}")
-        return
     ratio = ours / peer if peer else 0
-    if goal >= 1000:
-        verdict = "reached" if ours >= goal else "MISSED"
-        print(f"{name:14} {doc}: {ours:,.0f} {unit} | {peer_name}: {peer:,.0f} | ratio {ratio:.2f} | goal {goal:,.0f} | {verdict}")
-        return
-    verdict = "reached" if ratio >= goal else "MISSED"
-    print(f"{name:14} {doc}: {ours:,.0f} {unit} | {peer_name}: {peer:,.0f} | ratio {ratio:.2f} | goal {goal:.2f} | {verdict}")
+    beside = f" | {peer_name}: {peer:,.0f} | ratio {ratio:.2f}" if peer else ""
+    if goal < 0:
+        wanted, reached = f"at most {-goal:,.0f}", ours <= -goal
+    elif goal >= 1000:
+        wanted, reached = f"{goal:,.0f}", ours >= goal
+    else:
+        wanted, reached = f"ratio {goal:.2f}", ratio >= goal
+    print(f"{name:14} {doc}: {ours:,.2f} {unit}{beside} | goal {wanted} | {'reached' if reached else 'MISSED'}")
 
 
 def main():

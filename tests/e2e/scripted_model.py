@@ -3,6 +3,7 @@
 What it says is chosen by a word in the newest user text; a request that ends in a tool result gets the second half.
 """
 import json
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -87,9 +88,8 @@ class Handler(BaseHTTPRequestHandler):
     def block(self, index, block):
         if block["type"] == "text":
             self.event("content_block_start", index=index, content_block={"type": "text", "text": ""})
-            for word in block["text"].split(" "):
-                self.event("content_block_delta", index=index,
-                           delta={"type": "text_delta", "text": word if word == block["text"].split(" ")[0] else " " + word})
+            for word in re.findall(r" ?[^ ]+", block["text"]):
+                self.event("content_block_delta", index=index, delta={"type": "text_delta", "text": word})
         else:
             self.event("content_block_start", index=index, content_block={**block, "input": {}})
             text = json.dumps(block["input"])
