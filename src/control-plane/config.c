@@ -164,12 +164,12 @@ static int derive_mode(Config *c, Err *err)
     return 0;
 }
 
-static int derive_token(const Config *c, Err *err)
+static int derive_token(Config *c, Err *err)
 {
-    bool oidc = c->oidc_client_id && !secret_is_empty(c->oidc_client_secret);
-    if (oidc && !c->oidc_token_url)
+    c->oidc = c->oidc_client_id && !secret_is_empty(c->oidc_client_secret);
+    if (c->oidc && !c->oidc_token_url)
         return err_set(err, ERR_USAGE, "OIDC_CLIENT_ID needs OIDC_TOKEN_URL");
-    if (!oidc && secret_is_empty(c->api_token))
+    if (!c->oidc && !c->api_token_file && secret_is_empty(c->api_token))
         return err_set(err, ERR_USAGE,
                        "no token for the API server: set AMBIENT_API_TOKEN, --token-file, or "
                        "OIDC_CLIENT_ID and OIDC_CLIENT_SECRET");

@@ -82,7 +82,8 @@ struct ProcessRuntime {
     Pool *pool;
     Map *runs;   /* id -> Run, owned */
     size_t jobs; /* handed to the pool, or posted, and not back yet */
-    bool closing;
+    bool closing, stopping;
+    const char *token_url, *token_key; /* of the token endpoint; NULL = runners are not told */
     size_t adopted;
     LoopFn all_ended; /* process_runtime_stop_all() */
     void *all_ended_arg;

@@ -64,6 +64,8 @@ static size_t count_places(const ProcessRuntime *p)
 static RtOp *start(ProcessRuntime *p, Run *r, const RtSpec *spec, RtOp *op)
 {
     int64_t max = p->o.config->max_sessions;
+    if (p->stopping)
+        return fail_soon(op, ERR_UNAVAILABLE, "the control plane is ending");
     if (max > 0 && count_places(p) >= (size_t)max) {
         err_set(&op->err, ERR_RATE_LIMITED, "%lld sessions run already (LOCAL_MAX_SESSIONS)", (long long)max);
         return end_soon(op);
@@ -194,6 +196,20 @@ static const RuntimeOps process_ops = {
 Runtime *process_runtime(ProcessRuntime *p)
 {
     return &p->base;
+}
+
+void process_runtime_set_endpoint(ProcessRuntime *p, const char *url, const char *key)
+{
+    p->token_url = url;
+    p->token_key = key;
+}
+
+size_t process_runtime_ended(const ProcessRuntime *p)
+{
+    size_t n = 0;
+    MAP_FOREACH(p->runs, it)
+        n += ((const Run *)it.value)->phase == RUN_ENDED;
+    return n;
 }
 
 bool process_runtime_route(const ProcessRuntime *p, Str id, int64_t *ret_port, const char **ret_token)

@@ -26,13 +26,17 @@ int process_runtime_new(Loop *l, const ProcessOptions *o, ProcessRuntime **ret, 
 ProcessRuntime *
 process_runtime_free(ProcessRuntime *p); /* leaves the runners alone; NULL-safe, returns NULL */
 Runtime *process_runtime(ProcessRuntime *p);
+/* Tells runners that start from now on of the token endpoint; both texts are borrowed. */
+void process_runtime_set_endpoint(ProcessRuntime *p, const char *url, const char *key);
 
 /* Where the runner of a session listens, and the secret that it expects. False: none lives. */
+/* Sessions whose outcome waits to be written down. */
+size_t process_runtime_ended(const ProcessRuntime *p);
 bool process_runtime_route(const ProcessRuntime *p, Str session_id, int64_t *ret_port,
                            const char **ret_token);
 /* Our own token may have changed: brings it to all runners. Writes only what differs. */
 void process_runtime_refresh_tokens(ProcessRuntime *p);
-/* Asks every runner to stop; done when none lives any more. */
+/* Asks every runner to stop and starts no other; done when none lives any more. */
 void process_runtime_stop_all(ProcessRuntime *p, LoopFn done, void *arg);
 
 typedef struct ProcessStats {

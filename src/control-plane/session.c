@@ -300,14 +300,19 @@ typedef struct Round {
     size_t existing;
 } Round;
 
+static bool is_unknown(const Sessions *s, Str id)
+{
+    const Cache *c = s->o.cache;
+    return (!cache_get(c, id) || cache_is_doubtful(c, id)) && !cache_was_deleted(c, id);
+}
+
 static void round_each(void *arg, const char *id)
 {
     Round *r = arg;
     Sessions *s = r->s;
     Str key = str_from(id);
     r->existing++;
-    bool known = cache_get(s->o.cache, key) && !cache_is_doubtful(s->o.cache, key);
-    if (!known && !cache_was_deleted(s->o.cache, key))
+    if (is_unknown(s, key))
         strays_round_add(s->strays, key, s->o.runtime->ops->made_at(s->o.runtime, key));
 }
 
@@ -327,4 +332,18 @@ void sessions_listed(Sessions *s)
         return;
     }
     strays_each(s->strays, add_stray, s);
+}
+
+static void count_unknown(void *arg, const char *id)
+{
+    Round *r = arg;
+    r->existing += is_unknown(r->s, str_from(id));
+}
+
+void sessions_sweep(Sessions *s)
+{
+    Round r = {s, 0};
+    s->o.runtime->ops->list(s->o.runtime, count_unknown, &r);
+    if (r.existing > 0)
+        s->o.relist(s->o.arg);
 }

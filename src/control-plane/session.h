@@ -38,5 +38,6 @@ Sessions *sessions_free(Sessions *s); /* abandons what runs; NULL-safe, returns 
 
 void sessions_add(Sessions *s, const char *id); /* something about this session may have changed */
 void sessions_listed(Sessions *s);              /* a complete list has ended: look for strays */
+void sessions_sweep(Sessions *s);               /* now and then: asks for a list when there may be strays */
 WorkQueue *sessions_queue(Sessions *s);
 const Strays *sessions_strays(const Sessions *s);

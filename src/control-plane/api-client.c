@@ -1,0 +1,160 @@
+#include "api-client.h"
+
+#include <stdlib.h>
+#include "base/log.h"
+#include "base/mem.h"
+#include "http/url.h"
+
+typedef struct ApiClient {
+    Api base;
+    Client *client;
+} ApiClient;
+
+/* One of the three is set while the call is under way. */
+struct ApiCall {
+    ClientCall *request;
+    ClientList *list;
+    ClientWatch *watch;
+    const Kind *kind;    /* of the answer */
+    ApiDone done;
+    ClientEach each;
+    ClientListDone list_done;
+    void *arg;
+};
+
+#define PATH_MAX_LEN 4096
+
+static Client *client_of(Api *a)
+{
+    return CONTAINER_OF(a, ApiClient, base)->client;
+}
+
+static ApiCall *call_new(const Kind *k, ApiDone done, void *arg)
+{
+    ApiCall *c = xnew(ApiCall);
+    c->kind = k;
+    c->done = done;
+    c->arg = arg;
+    return c;
+}
+
+static void finish(ApiCall *c, Obj *o, const Err *err)
+{
+    ApiDone done = c->done;
+    void *arg = c->arg;
+    free(c);
+    done(arg, o, err);
+}
+
+static void on_answer(void *arg, const ClientAnswer *a, const Err *err)
+{
+    ApiCall *c = arg;
+    Obj *o = NULL;
+    Err e = {0};
+    if (err)
+        e = *err;
+    else if (!a->body)
+        err_set(&e, ERR_BAD_GATEWAY, "the API server's answer is not JSON");
+    else
+        obj_from_answer(c->kind, a->body, &o, &e);
+    finish(c, o, e.code == ERR_OK ? NULL : &e);
+}
+
+static ApiCall *send(Api *a, const Kind *k, const char *method, const Buf *path, Str body, ApiDone done, void *arg)
+{
+    ApiCall *c = call_new(k, done, arg);
+    /* No project header: these routes name all they need, and the platform may see every project. */
+    const ClientRequest r = {.method = method, .path = path->data, .project = "", .body = body};
+    c->request = client_request(client_of(a), &r, on_answer, c);
+    return c;
+}
+
+static void add_segment(Buf *path, const char *name, Str value)
+{
+    buf_addc(path, '/');
+    buf_addz(path, name);
+    buf_addc(path, '/');
+    url_escape_segment(path, value);
+}
+
+static ApiCall *get(Api *a, const Kind *k, Str project, Str id, ApiDone done, void *arg)
+{
+    CLEANUP_BUF Buf path = BUF_INIT(PATH_MAX_LEN);
+    if (project.len > 0)
+        add_segment(&path, "projects", project);
+    add_segment(&path, k->collection, id);
+    return send(a, k, "GET", &path, STR_NULL, done, arg);
+}
+
+static ApiCall *patch_status(Api *a, Str id, Phase if_phase, Str body, ApiDone done, void *arg)
+{
+    CLEANUP_BUF Buf path = BUF_INIT(PATH_MAX_LEN);
+    add_segment(&path, "sessions", id);
+    buf_addz(&path, "/status?if_phase=");
+    url_escape_query(&path, str_from(phase_name(if_phase)));
+    return send(a, &kind_session, "PATCH", &path, body, done, arg);
+}
+
+/* ---- lists ---- */
+
+static void on_each(void *arg, Obj *o)
+{
+    const ApiCall *c = arg;
+    c->each(c->arg, o);
+}
+
+static void on_list_done(void *arg, const Err *err)
+{
+    ApiCall *c = arg;
+    ClientListDone done = c->list_done;
+    void *done_arg = c->arg;
+    free(c);
+    done(done_arg, err);
+}
+
+static ApiCall *list(Api *a, const Kind *k, ClientEach each, ClientListDone done, void *arg)
+{
+    ApiCall *c = call_new(k, NULL, arg);
+    c->each = each;
+    c->list_done = done;
+    CLEANUP_BUF Buf path = BUF_INIT(PATH_MAX_LEN);
+    buf_addc(&path, '/');
+    buf_addz(&path, k->collection);
+    c->list = client_list_all(client_of(a), k, path.data, "", on_each, on_list_done, c);
+    return c;
+}
+
+/* ---- watches ---- */
+
+static ApiCall *watch(Api *a, const Kind *k, const WatchOps *ops, void *arg)
+{
+    ApiCall *c = call_new(k, NULL, NULL);
+    c->watch = client_watch_kind(client_of(a), k, STR_NULL, ops, arg);
+    return c;
+}
+
+static void cancel(ApiCall *c)
+{
+    client_cancel(c->request);
+    client_list_cancel(c->list);
+    client_watch_free(c->watch);
+    free(c);
+}
+
+Api *api_client_new(Client *client)
+{
+    static const ApiOps ops = {
+        .get = get, .patch_status = patch_status, .list = list, .watch = watch, .cancel = cancel,
+    };
+    ApiClient *a = xnew(ApiClient);
+    a->base.ops = &ops;
+    a->client = client;
+    return &a->base;
+}
+
+Api *api_client_free(Api *a)
+{
+    if (a)
+        free(CONTAINER_OF(a, ApiClient, base));
+    return NULL;
+}

@@ -1,0 +1,509 @@
+#include "app.h"
+
+#include <assert.h>
+#include <signal.h>
+#include <string.h>
+#include "api-client.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/random.h"
+#include "cache.h"
+#include "informer.h"
+#include "json/json.h"
+#include "metrics.h"
+#include "oidc.h"
+#include "proxy.h"
+#include "runtime-process.h"
+#include "session.h"
+#include "token-server.h"
+
+/* How long work that is under way may take to end, and ended sessions to be written down; together well below the
+   25 s in which the program promises to be gone. */
+#define END_PATIENCE (10 * USEC_PER_SEC)
+#define STOP_PATIENCE (20 * USEC_PER_SEC)
+#define TOKEN_LOOK (10 * USEC_PER_SEC)
+#define SWEEP_FIRST (180 * USEC_PER_SEC)
+#define SWEEP (600 * USEC_PER_SEC)
+/* With work waiting and none done for this long, something is stuck. */
+#define STUCK (300 * USEC_PER_SEC)
+
+typedef struct App {
+    const Config *c;
+    Loop *loop;
+    HttpClient *http;
+    TokenSource *token;
+    Secret *last_token;      /* that runners have */
+    Oidc *oidc;
+    Client *client;
+    Api *api;
+    Cache *cache;
+    Informer *informer;
+    ProcessRuntime *process;
+    Sessions *sessions;      /* NULL: nothing is reconciled */
+    RsaKey *token_key;
+    Buf token_key_pem;
+    char *token_url;
+    TokenServer *token_server;
+    Proxy *proxy;
+    HttpServer *metrics;
+    Timer *queue_timer, *token_timer, *sweep_timer, *end_timer;
+    SignalWatch *sigterm, *sigint;
+    uint64_t runs_seen;      /* of the queue, at the last look of /healthz */
+    Usec progress_at;
+    bool ending;
+    int status;
+} App;
+
+static double app_random(void *arg)
+{
+    uint32_t r;
+    random_bytes(&r, sizeof(r));
+    return (double)r / ((double)UINT32_MAX + 1);
+}
+
+/* ---- the queue's clock ---- */
+
+static bool end_if_done(App *a);
+
+static void on_wake(void *arg)
+{
+    App *a = arg;
+    if (!a->sessions || !a->queue_timer || end_if_done(a))
+        return;
+    Usec next = wq_next(sessions_queue(a->sessions));
+    if (next == USEC_NEVER)
+        timer_cancel(a->queue_timer);
+    else
+        timer_arm(a->queue_timer, usec_sub(next, clock_now(loop_clock(a->loop))));
+}
+
+static void on_queue_timer(void *arg)
+{
+    App *a = arg;
+    wq_turn(sessions_queue(a->sessions));
+}
+
+/* ---- from part to part ---- */
+
+static void on_key(void *arg, const char *id)
+{
+    App *a = arg;
+    if (a->sessions)
+        sessions_add(a->sessions, id);
+}
+
+static void on_list(void *arg)
+{
+    App *a = arg;
+    if (a->sessions)
+        sessions_listed(a->sessions);
+}
+
+static void on_relist(void *arg)
+{
+    App *a = arg;
+    informer_relist(a->informer);
+}
+
+static void on_sweep(void *arg)
+{
+    App *a = arg;
+    sessions_sweep(a->sessions);
+    timer_arm(a->sweep_timer, (Usec)((double)SWEEP * (0.9 + 0.2 * app_random(NULL))));
+}
+
+/* ---- tokens ---- */
+
+static void bring_token(App *a)
+{
+    const Secret *now = token_source_get(a->token);
+    if (!a->process || secret_is_empty(now) || secret_equals(a->last_token, secret_reveal(now)))
+        return;
+    secret_free(a->last_token);
+    a->last_token = secret_new(secret_reveal(now));
+    process_runtime_refresh_tokens(a->process);
+}
+
+static void on_token(void *arg)
+{
+    bring_token(arg);
+}
+
+static void on_token_timer(void *arg)
+{
+    App *a = arg;
+    bring_token(a);
+    timer_arm(a->token_timer, TOKEN_LOOK);
+}
+
+static void make_token(App *a)
+{
+    const Config *c = a->c;
+    Str fixed = secret_is_empty(c->api_token) ? STR_NULL : secret_reveal(c->api_token);
+    if (c->oidc)
+        a->token = token_source_static(STR_NULL);
+    else if (c->api_token_file)
+        a->token = token_source_file(c->api_token_file, fixed);
+    else
+        a->token = token_source_static(fixed);
+    if (!c->oidc)
+        return;
+    const OidcOptions o = {.http = a->http, .url = c->oidc_token_url, .client_id = c->oidc_client_id,
+                           .client_secret = c->oidc_client_secret, .target = a->token, .on_token = on_token,
+                           .arg = a};
+    a->oidc = oidc_new(a->loop, &o);
+}
+
+/* ---- listeners ---- */
+
+static bool is_off(const char *address)
+{
+    return !address || !*address || strcmp(address, "off") == 0;
+}
+
+static bool may_have_token(void *arg, Str session_id)
+{
+    App *a = arg;
+    int64_t port;
+    const char *secret;
+    return process_runtime_route(a->process, session_id, &port, &secret);
+}
+
+static bool find_runner(void *arg, Str session_id, int64_t *ret_port, const char **ret_token)
+{
+    App *a = arg;
+    return process_runtime_route(a->process, session_id, ret_port, ret_token);
+}
+
+static int make_token_server(App *a, Err *err)
+{
+    const Config *c = a->c;
+    if (is_off(c->token_address) || !c->token_endpoint)
+        return 0;
+    CLEANUP_FREE char *dir = path_join(c->root, ".keys");
+    int rc = token_key_load(dir, &a->token_key, err);
+    if (rc == 0)
+        rc = rsa_key_write_public(a->token_key, &a->token_key_pem, err);
+    if (rc < 0)
+        return err_wrap(err, "token endpoint");
+    const TokenServerOptions o = {.address = c->token_address, .key = a->token_key, .token = a->token,
+                                  .may = may_have_token, .arg = a};
+    rc = token_server_new(a->loop, &o, &a->token_server, err);
+    if (rc < 0)
+        return rc;
+    a->token_url = c->token_url ? xstrdup(c->token_url)
+                                : xasprintf("http://127.0.0.1:%d/token", token_server_port(a->token_server));
+    buf_addc(&a->token_key_pem, '\0'); /* borrowed as a C string from now on */
+    process_runtime_set_endpoint(a->process, a->token_url, a->token_key_pem.data);
+    log_info("token endpoint", F_STR("url", a->token_url));
+    return 0;
+}
+
+static int make_proxy(App *a, Err *err)
+{
+    if (is_off(a->c->proxy_address))
+        return 0;
+    const ProxyOptions o = {.address = a->c->proxy_address, .http = a->http, .token = a->token, .route = find_runner,
+                            .arg = a};
+    return proxy_new(a->loop, &o, &a->proxy, err);
+}
+
+/* Work is waiting, and no run has started or ended since a long time. */
+static bool is_stuck(App *a)
+{
+    if (!a->sessions)
+        return false;
+    WqStats st;
+    wq_stats(sessions_queue(a->sessions), &st);
+    Usec now = clock_now(loop_clock(a->loop));
+    if (st.waiting == 0 || st.runs != a->runs_seen) {
+        a->runs_seen = st.runs;
+        a->progress_at = now;
+    }
+    return now - a->progress_at > STUCK;
+}
+
+static bool is_ready(const App *a)
+{
+    InformerStats st;
+    informer_stats(a->informer, &st);
+    return st.synced && !secret_is_empty(token_source_get(a->token));
+}
+
+static void reply_metrics(const App *a, HttpReq *r)
+{
+    const MetricsSources m = {
+        .queue = a->sessions ? sessions_queue(a->sessions) : NULL,
+        .informer = a->informer, .sessions = a->cache, .runtime = a->process,
+        .strays = a->sessions ? sessions_strays(a->sessions) : NULL,
+    };
+    CLEANUP_BUF Buf b = BUF_INIT(1024 * 1024);
+    metrics_write(&m, &b);
+    http_reply_header(r, "Content-Type", STR("text/plain; version=0.0.4; charset=utf-8"));
+    http_reply_buf(r, 200, &b);
+}
+
+static void on_metrics(void *arg, HttpReq *r)
+{
+    App *a = arg;
+    Str path = http_req_path(r);
+    if (str_eqz(path, "/metrics"))
+        reply_metrics(a, r);
+    else if (str_eqz(path, "/healthz"))
+        http_reply(r, is_stuck(a) ? 503 : 200, is_stuck(a) ? STR("stuck") : STR("ok"));
+    else if (str_eqz(path, "/readyz"))
+        http_reply(r, is_ready(a) ? 200 : 503, is_ready(a) ? STR("ok") : STR("not ready"));
+    else
+        http_reply(r, 404, STR("404 page not found\n"));
+}
+
+static int make_metrics(App *a, Err *err)
+{
+    if (is_off(a->c->metrics_address))
+        return 0;
+    int rc = http_server_new(a->loop, a->c->metrics_address, NULL, &http_limits_default, on_metrics, NULL, a,
+                             &a->metrics, err);
+    return rc < 0 ? err_wrap(err, "metrics listener") : 0;
+}
+
+static void add_port(Buf *b, bool *first, const char *name, int port)
+{
+    json_key(b, first, name);
+    buf_add_i64(b, port);
+}
+
+static int write_ports(const App *a, Err *err)
+{
+    if (!a->c->ports_file)
+        return 0;
+    bool first = true;
+    CLEANUP_BUF Buf b = BUF_INIT(1024);
+    buf_addc(&b, '{');
+    if (a->proxy)
+        add_port(&b, &first, "proxy", proxy_port(a->proxy));
+    if (a->token_server)
+        add_port(&b, &first, "token", token_server_port(a->token_server));
+    if (a->metrics)
+        add_port(&b, &first, "metrics", http_server_port(a->metrics));
+    buf_addz(&b, "}\n");
+    return file_write_atomic(a->c->ports_file, buf_str(&b), 0600, err);
+}
+
+/* ---- the end ---- */
+
+/* The queue is empty of running work, and on request all outcomes are written down. */
+static bool end_if_done(App *a)
+{
+    if (!a->ending)
+        return false;
+    WqStats st;
+    wq_stats(sessions_queue(a->sessions), &st);
+    bool busy = st.running > 0;
+    if (a->c->stop_on_exit)
+        busy = busy || st.waiting > 0 || (a->process && process_runtime_ended(a->process) > 0);
+    if (!busy)
+        loop_stop(a->loop);
+    return !busy;
+}
+
+static void on_end_timer(void *arg)
+{
+    App *a = arg;
+    log_warn("work under way is abandoned");
+    loop_stop(a->loop);
+}
+
+static void on_all_stopped(void *arg)
+{
+    App *a = arg;
+    a->ending = true; /* the outcomes are on their way through the queue */
+    timer_arm(a->end_timer, END_PATIENCE);
+    end_if_done(a);
+}
+
+static void begin_end(App *a, int signo)
+{
+    if (timer_armed(a->end_timer)) { /* a second signal: now */
+        a->status = 128 + signo;
+        loop_stop(a->loop);
+        return;
+    }
+    log_info("ending", F_BOOL("stop_runners", a->c->stop_on_exit));
+    if (!a->sessions) {
+        loop_stop(a->loop);
+    } else if (a->c->stop_on_exit && a->process) {
+        timer_arm(a->end_timer, STOP_PATIENCE);
+        process_runtime_stop_all(a->process, on_all_stopped, a);
+    } else {
+        a->ending = true;
+        wq_pause(sessions_queue(a->sessions));
+        timer_arm(a->end_timer, END_PATIENCE);
+        end_if_done(a);
+    }
+}
+
+static void on_sigterm(void *arg)
+{
+    begin_end(arg, SIGTERM);
+}
+
+static void on_sigint(void *arg)
+{
+    begin_end(arg, SIGINT);
+}
+
+/* ---- the start ---- */
+
+/* Names of the reference are understood: `kube` reconciles sessions there. */
+static bool wants_sessions(const Config *c)
+{
+    bool wanted = false;
+    for (Str rest = str_from(c->reconcilers); rest.ptr;) {
+        Str name = str_trim(str_cut(&rest, ','));
+        if (str_eqz(name, "session") || str_eqz(name, "process") || str_eqz(name, "kube"))
+            wanted = true;
+        else if (name.len > 0 && !str_eqz(name, "tally"))
+            log_warn("unknown reconciler", F_STRV("name", name));
+    }
+    return wanted && c->mode == MODE_PROCESS;
+}
+
+static int make_client(App *a, Err *err)
+{
+    const Config *c = a->c;
+    const HttpClientOptions ho = {.ca_file = c->ca_file, .user_agent = "ambient-control-plane/" AMBIENT_VERSION};
+    int rc = http_client_new(a->loop, &ho, &a->http, err);
+    if (rc < 0)
+        return rc;
+    make_token(a);
+    const ClientOptions co = {
+        .api_url = c->api_url, .grpc_address = c->grpc_address, .grpc_tls = c->grpc_tls, .token = a->token,
+        .user_agent = "ambient-control-plane/" AMBIENT_VERSION, .ca_file = c->ca_file,
+        .request_timeout = 15 * USEC_PER_SEC,
+    };
+    rc = client_new(a->loop, &co, &a->client, err);
+    if (rc == 0)
+        a->api = api_client_new(a->client);
+    return rc;
+}
+
+static int make_runtime(App *a, Err *err)
+{
+    const ProcessOptions o = {.config = a->c, .http = a->http, .token = a->token, .program = "/proc/self/exe"};
+    int rc = process_runtime_new(a->loop, &o, &a->process, err);
+    if (rc < 0)
+        return rc;
+    Runtime *rt = process_runtime(a->process);
+    rt->on_change = on_key;
+    rt->on_change_arg = a;
+    return 0;
+}
+
+static void make_cache(App *a)
+{
+    static const int drop[] = {SESSION_PROMPT, -1};
+    const CacheOptions co = {.kind = &kind_session, .clock = loop_clock(a->loop), .drop = drop};
+    a->cache = cache_new(&co);
+    static const InformerOps ops = {.on_key = on_key, .on_list = on_list};
+    const InformerOptions io = {.api = a->api, .kind = &kind_session, .cache = a->cache, .random = app_random};
+    a->informer = informer_new(a->loop, &io, &ops, a);
+}
+
+static void make_sessions(App *a)
+{
+    const Config *c = a->c;
+    const SessionsOptions o = {
+        .api = a->api, .runtime = process_runtime(a->process), .cache = a->cache, .clock = loop_clock(a->loop),
+        .place = "local", .time_limit = c->time_limit, .workers = (unsigned)c->workers, .relist = on_relist,
+        .wake = on_wake, .random = app_random, .arg = a,
+    };
+    a->sessions = sessions_new(&o);
+    a->queue_timer = timer_new(a->loop, on_queue_timer, a);
+    a->sweep_timer = timer_new(a->loop, on_sweep, a);
+    timer_arm(a->sweep_timer, SWEEP_FIRST);
+}
+
+static int make_parts(App *a, Err *err)
+{
+    int rc = make_client(a, err);
+    if (rc == 0)
+        make_cache(a);
+    if (rc == 0 && wants_sessions(a->c)) {
+        rc = make_runtime(a, err);
+        if (rc == 0)
+            make_sessions(a);
+    }
+    if (rc == 0 && a->process)
+        rc = make_token_server(a, err);
+    if (rc == 0 && a->process)
+        rc = make_proxy(a, err);
+    if (rc == 0)
+        rc = make_metrics(a, err);
+    return rc == 0 ? write_ports(a, err) : rc;
+}
+
+static void log_start(const App *a)
+{
+    const Config *c = a->c;
+    log_info("control plane started", F_STR("version", AMBIENT_VERSION), F_STR("mode", c->mode_text),
+             F_STR("api", c->api_url), F_STR("grpc", c->grpc_address), F_STR("root", a->process ? c->root : ""),
+             F_STR("runner", c->runner_command), F_STR("sandbox", sandbox_mode_name(c->sandbox)),
+             F_INT("proxy_port", a->proxy ? proxy_port(a->proxy) : 0));
+    if (a->process && c->sandbox == SANDBOX_NONE)
+        log_warn("runners are not sandboxed: what an agent does, it does as this user");
+}
+
+static void start(App *a)
+{
+    a->end_timer = timer_new(a->loop, on_end_timer, a);
+    a->sigterm = signal_watch_new(a->loop, SIGTERM, on_sigterm, a);
+    a->sigint = signal_watch_new(a->loop, SIGINT, on_sigint, a);
+    a->token_timer = timer_new(a->loop, on_token_timer, a);
+    timer_arm(a->token_timer, 0);
+    a->progress_at = clock_now(loop_clock(a->loop));
+    informer_start(a->informer);
+    log_start(a);
+}
+
+static void app_done(App *a)
+{
+    a->ending = false; /* nothing below is to stop a loop that has stopped */
+    signal_watch_free(a->sigterm);
+    signal_watch_free(a->sigint);
+    http_server_free(a->metrics);
+    proxy_free(a->proxy);
+    token_server_free(a->token_server);
+    timer_free(a->token_timer);
+    timer_free(a->sweep_timer);
+    timer_free(a->end_timer);
+    a->queue_timer = timer_free(a->queue_timer);
+    a->sessions = sessions_free(a->sessions);
+    informer_free(a->informer);
+    process_runtime_free(a->process);
+    cache_free(a->cache);
+    api_client_free(a->api);
+    client_free(a->client);
+    oidc_free(a->oidc);
+    token_source_free(a->token);
+    secret_free(a->last_token);
+    http_client_free(a->http);
+    rsa_key_free(a->token_key);
+    buf_done(&a->token_key_pem);
+    free(a->token_url);
+    loop_free(a->loop);
+}
+
+int app_run(const Config *c, Err *err)
+{
+    CLEANUP(app_done) App a = {.c = c, .token_key_pem = BUF_INIT(64 * 1024)};
+    int rc = loop_new(&a.loop, err);
+    if (rc == 0)
+        rc = make_parts(&a, err);
+    if (rc < 0)
+        return rc;
+    start(&a);
+    loop_run(a.loop);
+    log_info("ended");
+    return a.status;
+}

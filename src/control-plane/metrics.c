@@ -1,0 +1,134 @@
+#include "metrics.h"
+
+#include <stdio.h>
+
+static double seconds(Usec t)
+{
+    return (double)t / (double)USEC_PER_SEC;
+}
+
+static void head(Buf *b, const char *name, const char *type, const char *help)
+{
+    buf_addf(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void write_depths(Buf *b, const char *kind, const WqStats *st)
+{
+    head(b, "ambient_cp_queue_depth", "gauge", "Keys that wait for a worker.");
+    buf_addf(b, "ambient_cp_queue_depth{kind=\"%s\"} %zu\n", kind, st->waiting);
+    head(b, "ambient_cp_queue_delayed", "gauge", "Keys that come back later.");
+    buf_addf(b, "ambient_cp_queue_delayed{kind=\"%s\"} %zu\n", kind, st->delayed);
+    head(b, "ambient_cp_queue_running", "gauge", "Keys that are being worked on.");
+    buf_addf(b, "ambient_cp_queue_running{kind=\"%s\"} %zu\n", kind, st->running);
+    head(b, "ambient_cp_queue_oldest_seconds", "gauge", "How long the first waiting key has waited.");
+    buf_addf(b, "ambient_cp_queue_oldest_seconds{kind=\"%s\"} %.6f\n", kind, seconds(st->oldest));
+}
+
+static void write_results(Buf *b, const char *kind, const WqStats *st)
+{
+    static const char *const names[] = {[WQ_OK] = "ok", [WQ_AFTER] = "after", [WQ_WAIT] = "wait",
+                                        [WQ_RETRY] = "retry"};
+    head(b, "ambient_cp_reconcile_total", "counter", "Ended reconciles by result.");
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        buf_addf(b, "ambient_cp_reconcile_total{kind=\"%s\",result=\"%s\"} %llu\n", kind, names[i],
+                 (unsigned long long)st->results[i]);
+    head(b, "ambient_cp_retries_total", "counter", "Failed reconciles by reason.");
+    for (size_t i = 0; i < st->n_reasons; i++)
+        buf_addf(b, "ambient_cp_retries_total{kind=\"%s\",reason=\"%s\"} %llu\n", kind, st->reasons[i].reason,
+                 (unsigned long long)st->reasons[i].count);
+}
+
+static void write_durations(Buf *b, const char *kind, const WqStats *st)
+{
+    uint64_t sum = 0;
+    head(b, "ambient_cp_reconcile_seconds", "histogram", "Duration of reconciles.");
+    for (size_t i = 0; i <= WQ_BUCKETS; i++) {
+        char bound[32] = "+Inf";
+        sum += st->buckets[i];
+        if (i < WQ_BUCKETS)
+            snprintf(bound, sizeof(bound), "%g", seconds(wq_bucket_bounds[i]));
+        buf_addf(b, "ambient_cp_reconcile_seconds_bucket{kind=\"%s\",le=\"%s\"} %llu\n", kind, bound,
+                 (unsigned long long)sum);
+    }
+    buf_addf(b, "ambient_cp_reconcile_seconds_sum{kind=\"%s\"} %.6f\n", kind, seconds(st->busy));
+    buf_addf(b, "ambient_cp_reconcile_seconds_count{kind=\"%s\"} %llu\n", kind, (unsigned long long)sum);
+}
+
+static void write_queue(Buf *b, const WorkQueue *q)
+{
+    WqStats st;
+    wq_stats(q, &st);
+    write_depths(b, wq_name(q), &st);
+    write_results(b, wq_name(q), &st);
+    write_durations(b, wq_name(q), &st);
+}
+
+static void write_informer(Buf *b, const Informer *i)
+{
+    InformerStats st;
+    informer_stats(i, &st);
+    head(b, "ambient_cp_watch_connected", "gauge", "Whether the stream of events is open.");
+    buf_addf(b, "ambient_cp_watch_connected{kind=\"sessions\"} %d\n", st.connected);
+    head(b, "ambient_cp_watch_age_seconds", "gauge", "Since the last event or list.");
+    if (st.event_age != USEC_NEVER)
+        buf_addf(b, "ambient_cp_watch_age_seconds{kind=\"sessions\"} %.3f\n", seconds(st.event_age));
+    head(b, "ambient_cp_watch_reconnects_total", "counter", "Streams that were opened again.");
+    buf_addf(b, "ambient_cp_watch_reconnects_total{kind=\"sessions\"} %llu\n", (unsigned long long)st.reconnects);
+    head(b, "ambient_cp_watch_events_total", "counter", "Events of the stream.");
+    buf_addf(b, "ambient_cp_watch_events_total{kind=\"sessions\"} %llu\n", (unsigned long long)st.events);
+    head(b, "ambient_cp_relist_total", "counter", "Lists by result.");
+    buf_addf(b, "ambient_cp_relist_total{kind=\"sessions\",result=\"complete\"} %llu\n",
+             (unsigned long long)st.lists);
+    buf_addf(b, "ambient_cp_relist_total{kind=\"sessions\",result=\"failed\"} %llu\n",
+             (unsigned long long)st.failed_lists);
+}
+
+typedef struct PhaseCount {
+    const Cache *cache;
+    size_t n[_PHASE_MAX];
+} PhaseCount;
+
+static void count_phase(void *arg, const char *id)
+{
+    PhaseCount *c = arg;
+    Phase p = obj_phase(cache_get(c->cache, str_from(id)));
+    if (p >= 0 && p < _PHASE_MAX)
+        c->n[p]++;
+}
+
+static void write_phases(Buf *b, const Cache *sessions)
+{
+    PhaseCount c = {.cache = sessions};
+    cache_each(sessions, count_phase, &c);
+    head(b, "ambient_cp_sessions", "gauge", "Known sessions by phase.");
+    for (int p = 0; p < _PHASE_MAX; p++)
+        buf_addf(b, "ambient_cp_sessions{phase=\"%s\"} %zu\n", phase_name((Phase)p), c.n[p]);
+}
+
+static void write_runtime(Buf *b, const ProcessRuntime *r)
+{
+    ProcessStats st;
+    process_runtime_stats(r, &st);
+    head(b, "ambient_cp_runners", "gauge", "Runners that live here.");
+    buf_addf(b, "ambient_cp_runners %zu\n", st.alive);
+    head(b, "ambient_cp_runners_adopted", "gauge", "Runners that were taken over at start.");
+    buf_addf(b, "ambient_cp_runners_adopted %zu\n", st.adopted);
+    head(b, "ambient_cp_workspaces", "gauge", "Sessions of which anything exists here.");
+    buf_addf(b, "ambient_cp_workspaces %zu\n", st.known);
+}
+
+void metrics_write(const MetricsSources *m, Buf *b)
+{
+    if (m->queue)
+        write_queue(b, m->queue);
+    if (m->informer)
+        write_informer(b, m->informer);
+    if (m->sessions)
+        write_phases(b, m->sessions);
+    if (m->runtime)
+        write_runtime(b, m->runtime);
+    if (m->strays) {
+        head(b, "ambient_cp_strays", "gauge", "Remains of sessions that the server does not know.");
+        buf_addf(b, "ambient_cp_strays %zu\n", strays_count(m->strays));
+    }
+}
