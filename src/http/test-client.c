@@ -196,6 +196,7 @@ static bool was_sent(const World *w, const char *text)
     return str_find(buf_str(&w->script.requests), str_from(text)) >= 0;
 }
 
+#define CHUNKED "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 #define OK_ANSWER                                                                                            \
     "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nX-Thing:  a b \r\nContent-Length: 5\r\n\r\nhello"
 
@@ -221,6 +222,48 @@ static void test_client__connection_is_used_again(void **state)
         must_answer(w, i);
     }
     assert_int_equal(w->script.n_conns, 1);
+    world_free(w);
+}
+
+static void test_client__head_and_trailers(void **state)
+{
+    World *w = world((const char *[]){"HTTP/1.1 200 OK\r\nX-Thing: t\r\nContent-Length: 50\r\n\r\n",
+                                      CHUNKED "1\r\na\r\n0\r\nX-Thing: too late\r\n\r\n", NULL});
+    send_to(w, (HttpRequest){.method = "HEAD"}, "/");
+    must_answer(w, 1);
+    assert_string_equal(w->r.x, "t");
+    assert_int_equal(w->r.body.len, 0);
+    send_to(w, (HttpRequest){0}, "/");
+    must_answer(w, 2);
+    assert_string_equal(w->r.body.data, "a");
+    assert_false(w->r.has_x);
+    world_free(w);
+}
+
+static void test_client__too_many_headers(void **state)
+{
+    CLEANUP_BUF Buf answer = BUF_INIT(1 << 20);
+    buf_addz(&answer, "HTTP/1.1 200 OK\r\n");
+    for (int i = 0; i < 9000; i++)
+        buf_addz(&answer, "X-Header: 3456789012345678901234567890\r\n");
+    buf_addz(&answer, "\r\n");
+    World *w = world((const char *[]){answer.data, NULL});
+    send_to(w, (HttpRequest){0}, "/");
+    PUMP_UNTIL(w->script.loop, w->r.done == 1);
+    assert_int_equal(w->r.err.code, ERR_TOO_LARGE);
+    world_free(w);
+}
+
+static void test_client__freed_before_its_calls_start(void **state)
+{
+    World *w = world((const char *[]){OK_ANSWER, NULL});
+    send_to(w, (HttpRequest){0}, "/");
+    w->client = http_client_free(w->client);
+    assert_null(http_client_free(NULL));
+    loop_run_once(w->script.loop, false);
+    loop_run_once(w->script.loop, false);
+    assert_int_equal(w->r.done, 0);
+    assert_int_equal(w->script.n_conns, 0);
     world_free(w);
 }
 
@@ -322,8 +365,6 @@ static void test_client__interim_answers_are_skipped(void **state)
     assert_false(w->r.has_x);
     world_free(w);
 }
-
-#define CHUNKED "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 static void test_client__streamed(void **state)
 {
@@ -467,6 +508,9 @@ int test_client_group(void)
         cmocka_unit_test(test_client__get),
         cmocka_unit_test(test_client__connection_is_used_again),
         cmocka_unit_test(test_client__several_at_once),
+        cmocka_unit_test(test_client__head_and_trailers),
+        cmocka_unit_test(test_client__too_many_headers),
+        cmocka_unit_test(test_client__freed_before_its_calls_start),
         cmocka_unit_test(test_client__bodies_and_methods),
         cmocka_unit_test(test_client__bearer_and_odd_headers),
         cmocka_unit_test(test_client__requests_that_cannot_be_sent),

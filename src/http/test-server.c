@@ -440,6 +440,42 @@ static void test_server__pipelining_without_reading_is_bounded(void **state)
     world_free(w);
 }
 
+/* More than is kept while the first request is answered: the rest waits with the kernel. */
+static void test_server__long_pipeline_behind_a_slow_answer(void **state)
+{
+    World *w = world();
+    Raw *r = raw_connect(w);
+    enum { N = 10000 };
+    raw_send(r, GET("/hold"));
+    for (int i = 0; i < N; i++)
+        raw_send(r, GET("/hello"));
+    PUMP_UNTIL(w->loop, w->held);
+    for (int i = 0; i < 20; i++)
+        loop_run_once(w->loop, false);
+    assert_int_equal(w->handled, 1);
+    http_reply(w->held, 200, STR("held"));
+    PUMP_UNTIL(w->loop, w->handled == N + 1);
+    raw_send(r, "GET /empty HTTP/1.1\r\n" H "Connection: close\r\n" END);
+    PUMP_UNTIL(w->loop, r->ended);
+    assert_int_equal(count(r, "HTTP/1.1 200 OK"), N + 1);
+    world_free(w);
+}
+
+static void test_server__client_leaves_while_the_last_answer_is_sent(void **state)
+{
+    World *w = world();
+    Raw *r = raw_connect(w);
+    conn_read_pause(r->conn, true);
+    raw_send(r, "GET /big?n=20000000 HTTP/1.1\r\n" H "Connection: close\r\n" END);
+    PUMP_UNTIL(w->loop, w->handled == 1);
+    for (int i = 0; i < 10; i++)
+        loop_run_once(w->loop, false);
+    assert_int_equal(http_server_conns(w->server), 1); /* counts until it is sent */
+    r->conn = conn_free(r->conn);
+    PUMP_UNTIL(w->loop, http_server_conns(w->server) == 0);
+    world_free(w);
+}
+
 static void test_server__half_closed_client_gets_its_answers(void **state)
 {
     World *w = world();
@@ -842,6 +878,8 @@ int test_server_group(void)
         cmocka_unit_test(test_server__close_is_obeyed),
         cmocka_unit_test(test_server__pipelined_requests_are_answered_in_order),
         cmocka_unit_test(test_server__pipelining_without_reading_is_bounded),
+        cmocka_unit_test(test_server__long_pipeline_behind_a_slow_answer),
+        cmocka_unit_test(test_server__client_leaves_while_the_last_answer_is_sent),
         cmocka_unit_test(test_server__half_closed_client_gets_its_answers),
         cmocka_unit_test(test_server__half_closed_in_the_middle_of_a_request),
         cmocka_unit_test(test_server__client_that_resets_is_gone),

@@ -273,6 +273,8 @@ void conn_flush(Conn *c)
     conn_set_writing(c, r == IO_AGAIN);
     if (r == IO_AGAIN)
         conn_watch_clock(c);
+    else if (c->tls_read_on_write)
+        conn_want(c, WANT_READ);
     if (r == IO_OK && c->shut_wanted && !c->shut)
         shut_output(c);
     if (r == IO_OK && c->state == CONN_CLOSING)

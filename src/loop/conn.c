@@ -152,7 +152,7 @@ static Usec next_deadline(const Conn *c)
     case CONN_RESOLVING:
     case CONN_CONNECTING:
     case CONN_HANDSHAKE:
-        return usec_add(c->read_since, START_TIMEOUT);
+        return usec_add(c->read_since, c->read_timeout < START_TIMEOUT ? c->read_timeout : START_TIMEOUT);
     case CONN_OPEN:
         if (!c->paused && !c->no_input)
             read_due = usec_add(c->read_since, c->read_timeout);

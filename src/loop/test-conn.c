@@ -5,6 +5,7 @@
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include "base/buf.h"
@@ -451,6 +452,43 @@ static void test_conn__linger_is_bounded(void **state)
     pair_free(p);
 }
 
+/* A listener whose backlog is full: the kernel drops what would open a connection, as a dead host does. */
+static int full_listener(char address[static 32], int fillers[static 4])
+{
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof sa;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&sa, len), 0);
+    assert_int_equal(listen(fd, 0), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&sa, &len), 0);
+    snprintf(address, 32, "127.0.0.1:%d", ntohs(sa.sin_port));
+    for (int i = 0; i < 4; i++) {
+        fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        connect(fillers[i], (struct sockaddr *)&sa, len);
+    }
+    return fd;
+}
+
+static void test_conn__host_that_does_not_answer_times_out(void **state)
+{
+    char address[32];
+    int fillers[4], fd = full_listener(address, fillers);
+    Loop *l = test_loop();
+    End e = {0};
+    end_init(&e, l);
+    assert_int_equal(conn_connect(l, address, NULL, &ops, &e, &e.conn, NULL), 0);
+    conn_set_timeouts(e.conn, 20 * USEC_PER_MSEC, USEC_NEVER);
+    PUMP_UNTIL(l, e.ended);
+    assert_int_equal(e.how, CONN_TIMEOUT);
+    assert_non_null(strstr(e.why, "127.0.0.1: Connection timed out"));
+    assert_false(e.ready);
+    conn_free(e.conn);
+    for (int i = 0; i < 4; i++)
+        close(fillers[i]);
+    close(fd);
+    loop_free(l);
+}
+
 /* ---- Listener ---- */
 
 static void refuse(void *arg, Conn *c, const char *peer)
@@ -515,6 +553,29 @@ static void test_listener__sockets_have_no_delay(void **state)
     pair_free(p);
 }
 
+/* Without a free descriptor nothing can be accepted, and the kernel goes on saying "readable". */
+static void test_listener__runs_out_of_descriptors_and_goes_on(void **state)
+{
+    Pair *p = pair_new("127.0.0.1:0");
+    struct sockaddr_in sa;
+    socklen_t len = sizeof sa;
+    struct rlimit old, tight;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), unused = dup(fd);
+    assert_int_equal(getsockname(listener_fd(p->listener), (struct sockaddr *)&sa, &len), 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&sa, len), 0);
+    close(unused);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    tight = (struct rlimit){.rlim_cur = (rlim_t)unused, .rlim_max = old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &tight), 0);
+    loop_run_once(p->loop, true);
+    loop_run_once(p->loop, false); /* nothing to do: it does not spin */
+    assert_null(p->server.conn);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    PUMP_UNTIL(p->loop, p->server.ready);
+    close(fd);
+    pair_free(p);
+}
+
 static void test_listener__takes_over_a_socket_that_listens(void **state)
 {
     struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -566,6 +627,8 @@ int test_conn_group(void)
         cmocka_unit_test(test_conn__paused_reading_does_not_time_out),
         cmocka_unit_test(test_conn__peer_that_takes_nothing_times_out),
         cmocka_unit_test(test_conn__linger_is_bounded),
+        cmocka_unit_test(test_conn__host_that_does_not_answer_times_out),
+        cmocka_unit_test(test_listener__runs_out_of_descriptors_and_goes_on),
         cmocka_unit_test(test_listener__connection_nobody_takes_is_closed),
         cmocka_unit_test(test_listener__pause_leaves_them_in_the_backlog),
         cmocka_unit_test(test_listener__sockets_have_no_delay),

@@ -325,6 +325,48 @@ static void test_tls__large_transfer_both_ways(void **state)
     free(data);
 }
 
+/* The socket fills up in the middle of records; what OpenSSL holds already is not forgotten by pausing. */
+static void test_tls__slow_reader(void **state)
+{
+    World *w = *state;
+    enum { SIZE = 20 << 20 };
+    char *data = xcalloc(1, SIZE);
+    serve(w, (TlsOptions){0});
+    dial(w, (TlsOptions){0});
+    must_talk(w);
+    conn_read_pause(w->client.conn, true);
+    conn_write(w->server.conn, (Str){data, SIZE});
+    size_t left;
+    do {
+        left = conn_out_len(w->server.conn);
+        for (int i = 0; i < 10; i++)
+            loop_run_once(w->loop, false);
+    } while (conn_out_len(w->server.conn) != left || left == SIZE);
+    assert_true(left > 0);
+    assert_int_equal(w->client.in.len, 4);
+    while (w->client.in.len < SIZE + 4) { /* a little at a time */
+        size_t before = w->client.in.len;
+        conn_read_pause(w->client.conn, false);
+        PUMP_UNTIL(w->loop, w->client.in.len > before);
+        conn_read_pause(w->client.conn, true);
+    }
+    free(data);
+}
+
+static void test_tls__silent_client_is_cut(void **state)
+{
+    World *w = *state;
+    char address[32];
+    serve(w, (TlsOptions){0});
+    snprintf(address, sizeof address, "127.0.0.1:%d", listener_port(w->listener));
+    assert_int_equal(conn_connect(w->loop, address, NULL, &ops, &w->client, &w->client.conn, NULL), 0);
+    PUMP_UNTIL(w->loop, w->server.conn);
+    conn_set_timeouts(w->server.conn, 20 * USEC_PER_MSEC, USEC_NEVER);
+    PUMP_UNTIL(w->loop, w->server.ended);
+    assert_int_equal(w->server.how, CONN_TIMEOUT);
+    assert_string_equal(w->server.why, "TLS handshake takes too long");
+}
+
 static void test_tls__closing_is_told_to_the_peer(void **state)
 {
     World *w = *state;
@@ -434,6 +476,8 @@ int test_tls_group(void)
         TLS_TEST(test_tls__client_wants_a_protocol_the_server_does_not_name),
         TLS_TEST(test_tls__client_certificates),
         TLS_TEST(test_tls__large_transfer_both_ways),
+        TLS_TEST(test_tls__slow_reader),
+        TLS_TEST(test_tls__silent_client_is_cut),
         TLS_TEST(test_tls__closing_is_told_to_the_peer),
         TLS_TEST(test_tls__plain_text_is_no_handshake),
         TLS_TEST(test_tls__certificate_is_loaded_again_when_it_changes),

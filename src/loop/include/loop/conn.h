@@ -53,7 +53,8 @@ void conn_shut_output(Conn *c); /* half-closes once everything is sent; input go
 size_t conn_out_len(const Conn *c);
 void conn_set_low_mark(Conn *c, size_t bytes);
 void conn_read_pause(Conn *c, bool paused); /* going on shows kept bytes again, at the end of the turn */
-/* No input for `read` while not paused, or no progress of waiting output for `write`. USEC_NEVER = none. */
+/* No input for `read` while not paused, or no progress of waiting output for `write`. USEC_NEVER = none. A
+   `read` below 10 s also shortens each attempt to connect and the handshake. */
 void conn_set_timeouts(Conn *c, Usec read, Usec write);
 void conn_set_tcp_user_timeout(Conn *c, Usec t);
 const char *conn_peer(const Conn *c); /* numeric address without port */
