@@ -60,11 +60,34 @@ static void test_list__removing_while_walking(void **state)
     assert_false(list_linked(&zeroed));
 }
 
+static void test_list__splice(void **state)
+{
+    List a, b;
+    Item items[4];
+    list_init(&a);
+    list_init(&b);
+    list_splice(&a, &b);
+    assert_true(list_empty(&a));
+    for (int i = 0; i < 4; i++) {
+        items[i].n = i;
+        list_push_back(i < 2 ? &a : &b, &items[i].link);
+    }
+    list_splice(&a, &b);
+    assert_order(&a, "0123");
+    assert_true(list_empty(&b));
+    list_splice(&b, &a);
+    assert_order(&b, "0123");
+    list_remove(&items[3].link);
+    list_remove(&items[0].link);
+    assert_order(&b, "12");
+}
+
 int run_list_tests(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_list__order_and_removal),
         cmocka_unit_test(test_list__removing_while_walking),
+        cmocka_unit_test(test_list__splice),
     };
     return cmocka_run_group_tests_name("base-list", tests, NULL, NULL);
 }

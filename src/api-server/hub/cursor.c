@@ -124,8 +124,8 @@ static void take_page(PageRead *p)
         session_log_put(l, prev, *m);
         prev = (*m)->seq;
     }
-    /* A page from before the deletion does not tell where a deleted session's log ends. */
-    l->end_known = !p->exists || !l->gone;
+    l->end_known = !l->again;
+    l->again = false;
     l->gone = l->gone || !p->exists;
     if (p->last > l->end)
         l->end = p->last;
@@ -211,15 +211,30 @@ void logs_news(Hub *h, Str session_id, uint64_t last)
     hub_make_all_ready(h, &l->waiting);
 }
 
-/* Other processes may have pushed before the deletion: the end has to be read anew. */
+/* Where the log ends has to be read anew, and then each finds its place again. */
+static void look_again(SessionLog *l)
+{
+    l->end_known = false;
+    l->again = l->reading; /* that page may be from before */
+    list_splice(&l->behind, &l->waiting);
+    if (!list_empty(&l->behind))
+        want_page(l);
+}
+
+/* Other processes may have pushed before the deletion. */
 void logs_session_deleted(Hub *h, Str session_id)
 {
     SessionLog *l = map_get(h->logs, session_id);
     if (!l || l->gone)
         return;
     l->gone = true;
-    l->end_known = false;
-    hub_make_all_ready(h, &l->waiting);
+    look_again(l);
+}
+
+void logs_look_again(Hub *h)
+{
+    MAP_FOREACH (h->logs, it)
+        look_again(it.value);
 }
 
 void logs_shutdown(Hub *h)

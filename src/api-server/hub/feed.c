@@ -259,6 +259,7 @@ static void poll_take(Hub *h, Poll *p)
     if (!h->events_known) {
         h->events_known = true;
         h->seen = p->newest;
+        logs_look_again(h); /* events before this one are never looked at, and one may have been a deletion */
         event_cursors_known(h);
     }
     feed_kick(h);

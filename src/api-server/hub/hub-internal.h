@@ -103,6 +103,7 @@ struct SessionLog {
     bool end_known;
     bool gone;    /* the session was deleted */
     bool reading; /* a page of it is being read */
+    bool again;   /* that page will not tell where the log ends */
     VEC_OF(Chunk *)
     chunks; /* by number */
 };
@@ -131,6 +132,7 @@ void cursor_run(Cursor *c); /* called from the ready list */
 void logs_committed(Hub *h, const CommitNote *note);
 void logs_session_deleted(Hub *h, Str session_id);
 void logs_news(Hub *h, Str session_id, uint64_t last); /* the session has rows up to `last` */
+void logs_look_again(Hub *h);                          /* anything may have happened to any session */
 void logs_shutdown(Hub *h);
 
 /* ---- feed.c: reading events, once for all cursors ---- */

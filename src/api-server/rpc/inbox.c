@@ -118,7 +118,7 @@ static GrpcFrame *pull_new(RpcCall *c)
     InboxWatch *w = c->inbox;
     EventItem it;
     while (event_cursor_next(c->events, &it)) {
-        if (it.type != EVENT_CREATED || !it.obj || !str_eqz(obj_str(it.obj, INBOX_AGENT_ID), w->agent))
+        if (it.type != EVENT_CREATED || !it.obj)
             continue;
         if (!w->sent || !map_has(w->sent, it.id))
             return frame_of(c, it.obj);
@@ -166,6 +166,7 @@ static void start(RpcCall *c, bool has_agent)
         call_fail(c, &err);
         return;
     }
+    event_cursor_only_parent(c->events, str_from(w->agent));
     w->replayed = !has_agent;
     w->sent = map_new();
     if (has_agent)

@@ -26,7 +26,7 @@ typedef struct MethodStats {
 /* The frame of an event, kept for the other watchers that are about to ask for the same one. */
 typedef struct EventFrame {
     const Kind *kind;
-    uint64_t version;
+    uint64_t version, change;
     int type;
     GrpcFrame *frame;
 } EventFrame;
