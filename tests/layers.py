@@ -9,11 +9,13 @@ import re
 import sys
 
 SRC = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "src")
-SYSTEM = re.compile(r"(sys|linux|arpa|net|netinet|asm)/[\w/-]+\.h$|(alloca|assert|ctype|dirent|dlfcn|elf|endian|errno|"
-                    r"fcntl|fenv|float|fnmatch|ftw|getopt|glob|grp|ifaddrs|inttypes|langinfo|libgen|limits|locale|"
-                    r"malloc|math|mntent|netdb|poll|pthread|pty|pwd|regex|sched|semaphore|setjmp|signal|spawn|stdalign|"
-                    r"stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|stdnoreturn|string|strings|syslog|termios|threads|"
-                    r"time|unistd|utime|wchar|wctype|wordexp)\.h$")
+SYSTEM = re.compile(r"(sys|linux|arpa|net|netinet|asm)/[\w/-]+\.h$|("
+                    r"alloca|assert|ctype|dirent|dlfcn|elf|endian|errno|fcntl|fenv|float|fnmatch|ftw|getopt|glob|"
+                    r"grp|ifaddrs|inttypes|langinfo|libgen|limits|locale|malloc|math|mntent|netdb|poll|pthread|"
+                    r"pty|pwd|regex|sched|semaphore|setjmp|signal|spawn|stdalign|stdarg|stdatomic|stdbool|stddef|"
+                    r"stdint|stdio|stdlib|stdnoreturn|string|strings|syslog|termios|threads|time|unistd|utime|"
+                    r"wchar|wctype|wordexp"
+                    r")\.h$")
 INCLUDE = re.compile(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>)')
 
 
