@@ -1,8 +1,5 @@
 """Shared by the gRPC tests: the server under test and the messages of src/grpc/test-interop.proto.
-
-The server is the interop server of the build tree (MESON_BUILD_ROOT or ./build), or, for the tests that ask nothing of
-its methods, any server named by GRPC_TEST_TARGET=host:port and GRPC_TEST_PID.
-"""
+The programs are those of the build tree, MESON_BUILD_ROOT or ./build."""
 import contextlib
 import importlib.util
 import os
@@ -11,6 +8,8 @@ import signal
 import subprocess
 import tempfile
 import time
+
+import api_support
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("MESON_BUILD_ROOT", ROOT / "build"))
@@ -57,14 +56,16 @@ def interop_server(*args):
 
 
 @contextlib.contextmanager
-def server_under_test(*args):
-    target = os.environ.get("GRPC_TEST_TARGET")
-    if not target:
-        with interop_server(*args) as server:
+def server_under_test(which, tmp_path_factory):
+    if which == "interop":
+        with interop_server() as server:
             yield server
-        return
-    host, port = target.rsplit(":", 1)
-    yield Server(host, int(port), int(os.environ["GRPC_TEST_PID"]))
+    elif which == "api-server":
+        with api_support.running(tmp_path_factory.mktemp("h2")) as api:
+            yield Server("127.0.0.1", int(api.ports["grpc"]), api.process.pid, api.process)
+    else:
+        host, port = os.environ["GRPC_TEST_TARGET"].rsplit(":", 1)
+        yield Server(host, int(port), int(os.environ["GRPC_TEST_PID"]))
 
 
 def load_proto(path, include):
