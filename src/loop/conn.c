@@ -14,6 +14,8 @@
 /* A peer that takes nothing for so long after conn_close_after_flush(c, 0) is cut. */
 #define FLUSH_STALL (5 * USEC_PER_SEC)
 
+_Static_assert(sizeof(struct Conn) <= 768, "there may be very many connections");
+
 static void conn_work(void *arg)
 {
     Conn *c = arg;
