@@ -4,6 +4,7 @@ import itertools
 import pytest
 
 import api_support
+import rpc_support
 
 _counter = itertools.count()
 
@@ -81,3 +82,24 @@ def as_service(jwt_server):
     client = jwt_server.client("service-secret")
     yield client
     client.close()
+
+
+@pytest.fixture
+def rpc(server):
+    with rpc_support.connected(server) as connected:
+        yield connected
+
+
+@pytest.fixture
+def rpc_as(jwt_server, keys):
+    """rpc_as("alice"), rpc_as(token="admin-secret"), rpc_as() without a token; metadata as pairs."""
+    open_ones = []
+
+    def make(username=None, token=None, metadata=(), **claims):
+        if username is not None:
+            token = keys.token(username, iss=ISSUER, aud=AUDIENCE, **claims)
+        open_ones.append(rpc_support.Rpc(jwt_server.ports["grpc"], token, metadata))
+        return open_ones[-1]
+    yield make
+    for connected in open_ones:
+        connected.close()

@@ -185,11 +185,11 @@ static void read_page(EventCursor *c)
         loop_post(h->loop, catch_up_refused, u);
 }
 
-/* The hub knows where the log stands. */
+/* The hub knows where the log stands. Now is behind every commit it has heard of, read or not. */
 static void begin(EventCursor *c)
 {
     if (c->from_now) {
-        c->pos = c->hub->seen;
+        c->pos = c->hub->wanted > c->hub->seen ? c->hub->wanted : c->hub->seen;
         c->state = EC_LIVE;
     } else {
         c->state = EC_CATCHING;

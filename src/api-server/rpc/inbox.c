@@ -118,7 +118,7 @@ static GrpcFrame *pull_new(RpcCall *c)
     InboxWatch *w = c->inbox;
     EventItem it;
     while (event_cursor_next(c->events, &it)) {
-        if (it.type != EVENT_CREATED || !it.obj)
+        if (it.type != EVENT_CREATED || !it.obj) /* only new messages */
             continue;
         if (!w->sent || !map_has(w->sent, it.id))
             return frame_of(c, it.obj);

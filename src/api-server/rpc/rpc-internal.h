@@ -25,8 +25,7 @@ typedef struct MethodStats {
 
 /* The frame of an event, kept for the other watchers that are about to ask for the same one. */
 typedef struct EventFrame {
-    const Kind *kind;
-    uint64_t version, change;
+    uint64_t change, version; /* a change is one object's; what it is merged with may differ by watcher */
     int type;
     GrpcFrame *frame;
 } EventFrame;

@@ -41,10 +41,9 @@ static GrpcFrame *encode_event(const MethodInfo *m, const EventItem *it)
 static GrpcFrame *event_frame(RpcCall *c, const EventItem *it)
 {
     EventFrame *e = &c->rpc->event_frames[it->change % EVENT_FRAMES];
-    if (!e->frame || e->kind != c->method->kind || e->version != it->version || e->change != it->change ||
-        e->type != it->type) {
+    if (!e->frame || e->change != it->change || e->version != it->version || e->type != it->type) {
         grpc_frame_unref(e->frame);
-        *e = (EventFrame){c->method->kind, it->version, it->change, it->type, encode_event(c->method, it)};
+        *e = (EventFrame){it->change, it->version, it->type, encode_event(c->method, it)};
     }
     return grpc_frame_ref(e->frame);
 }

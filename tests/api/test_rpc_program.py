@@ -1,0 +1,80 @@
+"""The gRPC listener as part of the program: its end, its metrics. grpc.md 6.5 and 10."""
+import signal
+import urllib.request
+
+import grpc
+
+import api_support
+import rpc_support
+
+UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
+
+
+def test_shutdown_ends_every_watch_and_says_why(tmp_path):
+    with api_support.running(tmp_path) as server, rpc_support.connected(server) as rpc:
+        session = rpc.session().metadata.id
+        watches = [rpc.watch("WatchSessions"), rpc.watch("WatchProjects"), rpc.watch("WatchUsers"),
+                   rpc.watch("WatchProjectSettings"), rpc.watch("WatchInboxMessages", agent_id="a"),
+                   rpc.watch("WatchSessionMessages", session_id=session)]
+        server.process.send_signal(signal.SIGTERM)
+        for watch in watches:
+            assert watch.error() == (UNAVAILABLE, "server is shutting down")
+        assert server.process.wait(api_support.DEADLINE) == 0
+
+
+def test_messages_survive_a_kill(tmp_path):
+    with api_support.running(tmp_path) as server:
+        with rpc_support.connected(server) as rpc:
+            session = rpc.session().metadata.id
+            for i in range(20):
+                rpc.push(session, str(i))
+            watch = rpc.watch("WatchSessionMessages", session_id=session)
+            last = watch.take(10)[-1].seq
+            server.kill()
+            assert watch.error()[0] == UNAVAILABLE
+        server.start()
+        with rpc_support.connected(server) as rpc:
+            assert rpc.push(session, "20").seq == 21
+            resumed = rpc.watch("WatchSessionMessages", session_id=session, after_seq=last)
+            assert [m.payload for m in resumed.take(11)] == [str(i) for i in range(10, 21)]
+
+
+def test_a_watch_of_kinds_goes_on_after_a_restart(tmp_path):
+    with api_support.running(tmp_path) as server:
+        with rpc_support.connected(server) as rpc:
+            watch = rpc.watch("WatchSessions")
+            rpc.session(name="before")
+            version = watch.next().resource_version
+            missed = rpc.session(name="missed").metadata.id
+        server.stop()
+        server.start()
+        with rpc_support.connected(server) as rpc:
+            assert rpc.watch("WatchSessions", resource_version=version).next().resource_id == missed
+
+
+def test_metrics(tmp_path):
+    with api_support.running(tmp_path) as server, rpc_support.connected(server) as rpc:
+        rpc.session()
+        rpc.error("GetSession", id="nope")
+        watch = rpc.watch("WatchSessions")
+        rpc.session()
+        watch.next()
+
+        def text():
+            with urllib.request.urlopen(f"http://127.0.0.1:{server.ports['metrics']}/metrics") as answer:
+                return answer.read().decode()
+        before = text()
+        assert 'grpc_requests_total{method="/ambient.v1.SessionService/CreateSession",code="OK"} 2' in before
+        assert 'grpc_requests_total{method="/ambient.v1.SessionService/GetSession",code="NotFound"} 1' in before
+        assert ('grpc_request_duration_seconds_count{method="/ambient.v1.SessionService/CreateSession"} 2'
+                in before)
+        assert "grpc_stream_subscribers_active 1" in before
+        assert "grpc_stream_events_sent_total 1" in before
+        assert "grpc_stream_events_dropped_total 0" in before
+        watch.close()
+        api_support.wait_for(lambda: "grpc_stream_subscribers_active 0" in text(), "the watch to be forgotten")
+
+
+def test_grpc_can_be_off(tmp_path):
+    with api_support.running(tmp_path, ["--enable-grpc=false"]) as server:
+        assert server.ports["grpc"] == 0
