@@ -15,7 +15,7 @@ struct ApiCall {
     ClientCall *request;
     ClientList *list;
     ClientWatch *watch;
-    const Kind *kind;    /* of the answer */
+    const Kind *kind; /* of the answer */
     ApiDone done;
     ClientEach each;
     ClientListDone list_done;
@@ -60,7 +60,8 @@ static void on_answer(void *arg, const ClientAnswer *a, const Err *err)
     finish(c, o, e.code == ERR_OK ? NULL : &e);
 }
 
-static ApiCall *send(Api *a, const Kind *k, const char *method, const Buf *path, Str body, ApiDone done, void *arg)
+static ApiCall *send(Api *a, const Kind *k, const char *method, const Buf *path, Str body, ApiDone done,
+                     void *arg)
 {
     ApiCall *c = call_new(k, done, arg);
     /* No project header: these routes name all they need, and the platform may see every project. */
@@ -144,7 +145,11 @@ static void cancel(ApiCall *c)
 Api *api_client_new(Client *client)
 {
     static const ApiOps ops = {
-        .get = get, .patch_status = patch_status, .list = list, .watch = watch, .cancel = cancel,
+        .get = get,
+        .patch_status = patch_status,
+        .list = list,
+        .watch = watch,
+        .cancel = cancel,
     };
     ApiClient *a = xnew(ApiClient);
     a->base.ops = &ops;

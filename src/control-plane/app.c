@@ -18,8 +18,8 @@
 #include "session.h"
 #include "token-server.h"
 
-/* How long work that is under way may take to end, and ended sessions to be written down; together well below the
-   25 s in which the program promises to be gone. */
+/* How long work that is under way may take to end, and ended sessions to be written down; together well below
+   the 25 s in which the program promises to be gone. */
 #define END_PATIENCE (10 * USEC_PER_SEC)
 #define STOP_PATIENCE (20 * USEC_PER_SEC)
 #define TOKEN_LOOK (10 * USEC_PER_SEC)
@@ -33,14 +33,14 @@ typedef struct App {
     Loop *loop;
     HttpClient *http;
     TokenSource *token;
-    Secret *last_token;      /* that runners have */
+    Secret *last_token; /* that runners have */
     Oidc *oidc;
     Client *client;
     Api *api;
     Cache *cache;
     Informer *informer;
     ProcessRuntime *process;
-    Sessions *sessions;      /* NULL: nothing is reconciled */
+    Sessions *sessions; /* NULL: nothing is reconciled */
     RsaKey *token_key;
     Buf token_key_pem;
     char *token_url;
@@ -49,7 +49,7 @@ typedef struct App {
     HttpServer *metrics;
     Timer *queue_timer, *token_timer, *sweep_timer, *end_timer;
     SignalWatch *sigterm, *sigint;
-    uint64_t runs_seen;      /* of the queue, at the last look of /healthz */
+    uint64_t runs_seen; /* of the queue, at the last look of /healthz */
     Usec progress_at;
     bool ending;
     int status;
@@ -149,8 +149,12 @@ static void make_token(App *a)
         a->token = token_source_static(fixed);
     if (!c->oidc)
         return;
-    const OidcOptions o = {.http = a->http, .url = c->oidc_token_url, .client_id = c->oidc_client_id,
-                           .client_secret = c->oidc_client_secret, .target = a->token, .on_token = on_token,
+    const OidcOptions o = {.http = a->http,
+                           .url = c->oidc_token_url,
+                           .client_id = c->oidc_client_id,
+                           .client_secret = c->oidc_client_secret,
+                           .target = a->token,
+                           .on_token = on_token,
                            .arg = a};
     a->oidc = oidc_new(a->loop, &o);
 }
@@ -187,8 +191,8 @@ static int make_token_server(App *a, Err *err)
         rc = rsa_key_write_public(a->token_key, &a->token_key_pem, err);
     if (rc < 0)
         return err_wrap(err, "token endpoint");
-    const TokenServerOptions o = {.address = c->token_address, .key = a->token_key, .token = a->token,
-                                  .may = may_have_token, .arg = a};
+    const TokenServerOptions o = {
+        .address = c->token_address, .key = a->token_key, .token = a->token, .may = may_have_token, .arg = a};
     rc = token_server_new(a->loop, &o, &a->token_server, err);
     if (rc < 0)
         return rc;
@@ -204,8 +208,8 @@ static int make_proxy(App *a, Err *err)
 {
     if (is_off(a->c->proxy_address))
         return 0;
-    const ProxyOptions o = {.address = a->c->proxy_address, .http = a->http, .token = a->token, .route = find_runner,
-                            .arg = a};
+    const ProxyOptions o = {
+        .address = a->c->proxy_address, .http = a->http, .token = a->token, .route = find_runner, .arg = a};
     return proxy_new(a->loop, &o, &a->proxy, err);
 }
 
@@ -235,7 +239,9 @@ static void reply_metrics(const App *a, HttpReq *r)
 {
     const MetricsSources m = {
         .queue = a->sessions ? sessions_queue(a->sessions) : NULL,
-        .informer = a->informer, .sessions = a->cache, .runtime = a->process,
+        .informer = a->informer,
+        .sessions = a->cache,
+        .runtime = a->process,
         .strays = a->sessions ? sessions_strays(a->sessions) : NULL,
     };
     CLEANUP_BUF Buf b = BUF_INIT(1024 * 1024);
@@ -372,14 +378,19 @@ static bool wants_sessions(const Config *c)
 static int make_client(App *a, Err *err)
 {
     const Config *c = a->c;
-    const HttpClientOptions ho = {.ca_file = c->ca_file, .user_agent = "ambient-control-plane/" AMBIENT_VERSION};
+    const HttpClientOptions ho = {.ca_file = c->ca_file,
+                                  .user_agent = "ambient-control-plane/" AMBIENT_VERSION};
     int rc = http_client_new(a->loop, &ho, &a->http, err);
     if (rc < 0)
         return rc;
     make_token(a);
     const ClientOptions co = {
-        .api_url = c->api_url, .grpc_address = c->grpc_address, .grpc_tls = c->grpc_tls, .token = a->token,
-        .user_agent = "ambient-control-plane/" AMBIENT_VERSION, .ca_file = c->ca_file,
+        .api_url = c->api_url,
+        .grpc_address = c->grpc_address,
+        .grpc_tls = c->grpc_tls,
+        .token = a->token,
+        .user_agent = "ambient-control-plane/" AMBIENT_VERSION,
+        .ca_file = c->ca_file,
         .request_timeout = 15 * USEC_PER_SEC,
     };
     rc = client_new(a->loop, &co, &a->client, err);
@@ -390,7 +401,8 @@ static int make_client(App *a, Err *err)
 
 static int make_runtime(App *a, Err *err)
 {
-    const ProcessOptions o = {.config = a->c, .http = a->http, .token = a->token, .program = "/proc/self/exe"};
+    const ProcessOptions o = {
+        .config = a->c, .http = a->http, .token = a->token, .program = "/proc/self/exe"};
     int rc = process_runtime_new(a->loop, &o, &a->process, err);
     if (rc < 0)
         return rc;
@@ -406,7 +418,8 @@ static void make_cache(App *a)
     const CacheOptions co = {.kind = &kind_session, .clock = loop_clock(a->loop), .drop = drop};
     a->cache = cache_new(&co);
     static const InformerOps ops = {.on_key = on_key, .on_list = on_list};
-    const InformerOptions io = {.api = a->api, .kind = &kind_session, .cache = a->cache, .random = app_random};
+    const InformerOptions io = {
+        .api = a->api, .kind = &kind_session, .cache = a->cache, .random = app_random};
     a->informer = informer_new(a->loop, &io, &ops, a);
 }
 
@@ -414,9 +427,17 @@ static void make_sessions(App *a)
 {
     const Config *c = a->c;
     const SessionsOptions o = {
-        .api = a->api, .runtime = process_runtime(a->process), .cache = a->cache, .clock = loop_clock(a->loop),
-        .place = "local", .time_limit = c->time_limit, .workers = (unsigned)c->workers, .relist = on_relist,
-        .wake = on_wake, .random = app_random, .arg = a,
+        .api = a->api,
+        .runtime = process_runtime(a->process),
+        .cache = a->cache,
+        .clock = loop_clock(a->loop),
+        .place = "local",
+        .time_limit = c->time_limit,
+        .workers = (unsigned)c->workers,
+        .relist = on_relist,
+        .wake = on_wake,
+        .random = app_random,
+        .arg = a,
     };
     a->sessions = sessions_new(&o);
     a->queue_timer = timer_new(a->loop, on_queue_timer, a);
@@ -447,8 +468,9 @@ static void log_start(const App *a)
 {
     const Config *c = a->c;
     log_info("control plane started", F_STR("version", AMBIENT_VERSION), F_STR("mode", c->mode_text),
-             F_STR("api", c->api_url), F_STR("grpc", c->grpc_address), F_STR("root", a->process ? c->root : ""),
-             F_STR("runner", c->runner_command), F_STR("sandbox", sandbox_mode_name(c->sandbox)),
+             F_STR("api", c->api_url), F_STR("grpc", c->grpc_address),
+             F_STR("root", a->process ? c->root : ""), F_STR("runner", c->runner_command),
+             F_STR("sandbox", sandbox_mode_name(c->sandbox)),
              F_INT("proxy_port", a->proxy ? proxy_port(a->proxy) : 0));
     if (a->process && c->sandbox == SANDBOX_NONE)
         log_warn("runners are not sandboxed: what an agent does, it does as this user");

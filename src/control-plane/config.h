@@ -19,7 +19,7 @@ typedef struct Config {
     bool grpc_tls;
     char *ca_file;
     Secret *api_token;
-    char *api_token_file;  /* read again when it changes; wins over api_token */
+    char *api_token_file; /* read again when it changes; wins over api_token */
     char *oidc_token_url, *oidc_client_id;
     Secret *oidc_client_secret;
     /* reconciling */
@@ -50,7 +50,7 @@ typedef struct Config {
     bool listen_fds;     /* the runner takes its listening socket from us */
     bool token_endpoint; /* runners are told of the token endpoint */
     bool use_vertex;
-    bool oidc;           /* our token comes from an identity provider */
+    bool oidc; /* our token comes from an identity provider */
 } Config;
 
 /* ERR_CANCELLED: --help was printed. */

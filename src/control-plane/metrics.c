@@ -26,8 +26,8 @@ static void write_depths(Buf *b, const char *kind, const WqStats *st)
 
 static void write_results(Buf *b, const char *kind, const WqStats *st)
 {
-    static const char *const names[] = {[WQ_OK] = "ok", [WQ_AFTER] = "after", [WQ_WAIT] = "wait",
-                                        [WQ_RETRY] = "retry"};
+    static const char *const names[] = {
+        [WQ_OK] = "ok", [WQ_AFTER] = "after", [WQ_WAIT] = "wait", [WQ_RETRY] = "retry"};
     head(b, "ambient_cp_reconcile_total", "counter", "Ended reconciles by result.");
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         buf_addf(b, "ambient_cp_reconcile_total{kind=\"%s\",result=\"%s\"} %llu\n", kind, names[i],
@@ -73,7 +73,8 @@ static void write_informer(Buf *b, const Informer *i)
     if (st.event_age != USEC_NEVER)
         buf_addf(b, "ambient_cp_watch_age_seconds{kind=\"sessions\"} %.3f\n", seconds(st.event_age));
     head(b, "ambient_cp_watch_reconnects_total", "counter", "Streams that were opened again.");
-    buf_addf(b, "ambient_cp_watch_reconnects_total{kind=\"sessions\"} %llu\n", (unsigned long long)st.reconnects);
+    buf_addf(b, "ambient_cp_watch_reconnects_total{kind=\"sessions\"} %llu\n",
+             (unsigned long long)st.reconnects);
     head(b, "ambient_cp_watch_events_total", "counter", "Events of the stream.");
     buf_addf(b, "ambient_cp_watch_events_total{kind=\"sessions\"} %llu\n", (unsigned long long)st.events);
     head(b, "ambient_cp_relist_total", "counter", "Lists by result.");

@@ -8,7 +8,7 @@
 #include "workqueue.h"
 
 typedef struct MetricsSources {
-    const WorkQueue *queue;       /* NULL: left out, as all below */
+    const WorkQueue *queue; /* NULL: left out, as all below */
     const Informer *informer;
     const Cache *sessions;
     const ProcessRuntime *runtime;

@@ -80,8 +80,13 @@ static void ask(void *arg)
     add_field(&body, "client_secret", secret_reveal(c->o.client_secret));
     const HttpHeader headers[] = {{"Content-Type", STR("application/x-www-form-urlencoded")},
                                   {"Accept", STR("application/json")}};
-    const HttpRequest req = {.method = "POST", .url = c->o.url, .headers = headers, .n_headers = ARRAY_LEN(headers),
-                             .body = buf_str(&body), .timeout = PATIENCE, .body_max = 1024 * 1024};
+    const HttpRequest req = {.method = "POST",
+                             .url = c->o.url,
+                             .headers = headers,
+                             .n_headers = ARRAY_LEN(headers),
+                             .body = buf_str(&body),
+                             .timeout = PATIENCE,
+                             .body_max = 1024 * 1024};
     c->call = http_send(c->o.http, &req, on_answer, c);
     secret_erase(body.data, body.len);
 }

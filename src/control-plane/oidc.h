@@ -1,7 +1,7 @@
 /*
- * Gets our own token from an identity provider (client credentials grant, RFC 6749 section 4.4) and keeps it fresh:
- * asked again at half of its life, with jitter; a failure leaves the old token in use until it ends by itself and is
- * retried after 1 s, doubling to 30 s. One request at a time, never blocking.
+ * Gets our own token from an identity provider (client credentials grant, RFC 6749 section 4.4) and keeps it
+ * fresh: asked again at half of its life, with jitter; a failure leaves the old token in use until it ends by
+ * itself and is retried after 1 s, doubling to 30 s. One request at a time, never blocking.
  */
 #pragma once
 
@@ -11,10 +11,10 @@
 
 typedef struct Oidc Oidc;
 typedef struct OidcOptions {
-    HttpClient *http;         /* borrowed, as all below */
+    HttpClient *http; /* borrowed, as all below */
     const char *url, *client_id;
     const Secret *client_secret;
-    TokenSource *target;      /* a static source; gets each new token */
+    TokenSource *target;         /* a static source; gets each new token */
     void (*on_token)(void *arg); /* may be NULL */
     void *arg;
 } OidcOptions;

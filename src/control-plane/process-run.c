@@ -311,8 +311,8 @@ static void fill_env(Run *r, const RtSpec *spec)
         .agui_token = r->spec.agui_token,
         .prompt = spec->initial_prompt,
         .prompt_file = spec->initial_prompt.len > PROMPT_ENV_MAX ? prompt_file : NULL,
-        .token_url = o->token_url,
-        .token_key = o->token_key,
+        .token_url = r->rt->token_url,
+        .token_key = r->rt->token_key,
     };
     runner_env_build(&e, &r->spec.env);
 }

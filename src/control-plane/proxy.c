@@ -14,22 +14,23 @@
 struct Proxy {
     ProxyOptions o;
     HttpServer *server;
-    List passing;      /* Pass */
+    List passing; /* Pass */
 };
 
 /* One request on its way. Freed by whichever side ends it. */
 typedef struct Pass {
     ListLink link;
-    HttpReq *req;      /* until the answer starts */
+    HttpReq *req;       /* until the answer starts */
     HttpStream *stream; /* from then on */
     HttpCall *call;
 } Pass;
 
 /* What goes on to the runner, and what comes back. Everything else is between the caller and us. */
-static const char *const request_headers[] = {"Accept", "Content-Type", "Last-Event-ID", "X-Request-Id",
-                                              "X-GitHub-Token", "X-GitLab-Token"};
-static const char *const answer_headers[] = {"Content-Type", "Cache-Control", "X-Accel-Buffering",
-                                             "Content-Disposition", "Retry-After", "ETag", "Last-Modified"};
+static const char *const request_headers[] = {"Accept",       "Content-Type",   "Last-Event-ID",
+                                              "X-Request-Id", "X-GitHub-Token", "X-GitLab-Token"};
+static const char *const answer_headers[] = {"Content-Type",        "Cache-Control", "X-Accel-Buffering",
+                                             "Content-Disposition", "Retry-After",   "ETag",
+                                             "Last-Modified"};
 
 static void pass_free(Pass *p)
 {
@@ -142,10 +143,16 @@ static void send(Proxy *x, HttpReq *req, int64_t port, const char *secret, Str t
     }
     CLEANUP_FREE char *method = str_dup(http_req_method(req));
     Str body = http_req_body(req);
-    const HttpRequest hr = {.method = method, .url = url.data, .headers = headers, .n_headers = n,
-                            .body = body.len ? body : STR_NULL, .timeout = USEC_NEVER,
-                            .connect_timeout = CONNECT_PATIENCE, .body_max = REFUSAL_MAX,
-                            .on_piece = on_piece, .on_headers = on_headers};
+    const HttpRequest hr = {.method = method,
+                            .url = url.data,
+                            .headers = headers,
+                            .n_headers = n,
+                            .body = body.len ? body : STR_NULL,
+                            .timeout = USEC_NEVER,
+                            .connect_timeout = CONNECT_PATIENCE,
+                            .body_max = REFUSAL_MAX,
+                            .on_piece = on_piece,
+                            .on_headers = on_headers};
     Pass *p = xnew(Pass);
     p->req = req;
     list_push_back(&x->passing, &p->link);
@@ -164,11 +171,12 @@ static bool may_pass(const Proxy *x, const HttpReq *r)
 
 /* Paths of the early local mode, and where a runner has them. */
 static const char *const historic[][2] = {
-    {"/agui/run", "/"},         {"/agui/interrupt", "/interrupt"}, {"/agui/capabilities", "/capabilities"},
-    {"/health", "/health"},     {"/mcp/status", "/mcp/status"},    {"/repos/status", "/repos/status"},
+    {"/agui/run", "/"},     {"/agui/interrupt", "/interrupt"}, {"/agui/capabilities", "/capabilities"},
+    {"/health", "/health"}, {"/mcp/status", "/mcp/status"},    {"/repos/status", "/repos/status"},
 };
 
-/* The runner's target for what stands behind the id: a path with its query, as it was sent. False: not ours. */
+/* The runner's target for what stands behind the id: a path with its query, as it was sent. False: not ours.
+ */
 static bool runner_target(Str rest, Str id, Buf *out)
 {
     if (str_starts(rest, STR("/runner/")) || str_eqz(rest, "/runner")) {
@@ -242,7 +250,7 @@ Proxy *proxy_free(Proxy *x)
 {
     if (!x)
         return NULL;
-    LIST_FOREACH_SAFE(&x->passing, l) {
+    LIST_FOREACH_SAFE (&x->passing, l) {
         Pass *p = LIST_ENTRY(l, Pass, link);
         if (p->req)
             http_req_set_user(p->req, NULL, NULL);

@@ -207,7 +207,7 @@ void process_runtime_set_endpoint(ProcessRuntime *p, const char *url, const char
 size_t process_runtime_ended(const ProcessRuntime *p)
 {
     size_t n = 0;
-    MAP_FOREACH(p->runs, it)
+    MAP_FOREACH (p->runs, it)
         n += ((const Run *)it.value)->phase == RUN_ENDED;
     return n;
 }
@@ -323,6 +323,7 @@ static void on_shutdown_stop(void *arg, const Err *err)
 void process_runtime_stop_all(ProcessRuntime *p, LoopFn done, void *arg)
 {
     size_t n = 0;
+    p->stopping = true;
     MAP_FOREACH (p->runs, it) {
         n += run_takes_place(it.value);
         stop(&p->base, it.key, RT_STOP_SHUTDOWN, on_shutdown_stop, NULL);

@@ -14,11 +14,10 @@
 typedef struct ProcessRuntime ProcessRuntime;
 
 typedef struct ProcessOptions {
-    const Config *config;              /* borrowed, as all below */
-    HttpClient *http;                  /* for health checks */
-    TokenSource *token;                /* what runners get as their bearer token */
-    const char *program;               /* what runs as shim: "/proc/self/exe" */
-    const char *token_url, *token_key; /* of the token endpoint; NULL = runners are not told */
+    const Config *config; /* borrowed, as all below */
+    HttpClient *http;     /* for health checks */
+    TokenSource *token;   /* what runners get as their bearer token */
+    const char *program;  /* what runs as shim: "/proc/self/exe" */
 } ProcessOptions;
 
 /* Locks the root and takes over what lives there (or ends it, when adopting is off). */

@@ -23,7 +23,7 @@ struct TokenServer {
     TokenServerOptions o;
     const Clock *clock;
     HttpServer *http;
-    Map *meters;       /* session id -> Meter, owned; only sessions that live here */
+    Map *meters; /* session id -> Meter, owned; only sessions that live here */
     Timer *sweep;
 };
 
@@ -168,7 +168,7 @@ static void on_sweep(void *arg)
 {
     TokenServer *s = arg;
     Usec now = clock_now(s->clock);
-    MAP_FOREACH(s->meters, it) {
+    MAP_FOREACH (s->meters, it) {
         if (now - ((Meter *)it.value)->since < RATE_WINDOW)
             continue;
         free(it.value);
@@ -202,7 +202,7 @@ TokenServer *token_server_free(TokenServer *s)
         return NULL;
     http_server_free(s->http);
     timer_free(s->sweep);
-    MAP_FOREACH(s->meters, it)
+    MAP_FOREACH (s->meters, it)
         free(it.value);
     map_free(s->meters);
     free(s);
