@@ -1,7 +1,6 @@
 /* ambient-runner: lives in a session, gives its messages to an agent and brings back what the agent does. */
 #include <signal.h>
 #include <stdio.h>
-#include <sys/prctl.h>
 #include "base/log.h"
 #include "descendants.h"
 #include "runner.h"
@@ -19,14 +18,6 @@ static void setup_log(const RunnerConfig *c)
         level = LOG_INFO; /* other runners know more levels */
     bool json = str_eqz(STR("json"), c->log_format);
     log_setup("ambient-runner", level, json);
-}
-
-/* The agent runs as the same user: it must not read our memory or our first environment. */
-static void close_to_children(void)
-{
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0); /* the leak checker has to trace itself */
-#endif
 }
 
 static int run(RunnerConfig *c, Err *err)
@@ -60,7 +51,6 @@ int main(int argc, char **argv)
         return EXIT_START;
     }
     setup_log(&config);
-    close_to_children();
     descendants_adopt();
     log_info("start", F_STR("version", AMBIENT_VERSION), F_STR("session", config.session_id));
     rc = run(&config, &err);
