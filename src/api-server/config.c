@@ -20,6 +20,10 @@ const Flag config_flags[] = {
     {"grpc-server-bindaddress", NULL, FLAG_STRING, AT(grpc_address), "localhost:9000", "gRPC listener",
      "ADDR"},
     {"enable-grpc", NULL, FLAG_BOOL, AT(enable_grpc), "true", "serve gRPC", NULL},
+    {"grpc-reflection", NULL, FLAG_BOOL, AT(grpc_reflection), "true",
+     "describe the gRPC services to callers that may call them", NULL},
+    {"grpc-max-watches-per-user", NULL, FLAG_INT, AT(grpc_watches_per_user), "1000",
+     "open watch streams of one user", "N"},
     {"metrics-server-bindaddress", NULL, FLAG_STRING, AT(metrics_address), "localhost:4433",
      "metrics listener; empty = none", "ADDR"},
     {"health-check-server-bindaddress", NULL, FLAG_STRING, AT(health_address), "localhost:4434",
@@ -199,6 +203,8 @@ static int check_numbers(const Config *c, Err *err)
     if (c->connections_max < 1 || c->connections_max > most || c->connections_per_peer < 1 ||
         c->connections_per_peer > most)
         return err_set(err, ERR_USAGE, "--max-connections and --max-connections-per-peer must be positive");
+    if (c->grpc_watches_per_user < 1 || c->grpc_watches_per_user > most)
+        return err_set(err, ERR_USAGE, "--grpc-max-watches-per-user must be positive");
     return 0;
 }
 

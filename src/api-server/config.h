@@ -9,7 +9,8 @@
 typedef struct Config {
     /* listeners; an empty address switches one off (not REST) */
     char *http_address, *grpc_address, *metrics_address, *health_address;
-    bool enable_grpc;
+    bool enable_grpc, grpc_reflection;
+    int64_t grpc_watches_per_user;
     char *ports_file;
     /* store */
     char *db_url;

@@ -195,7 +195,8 @@ static int listen_grpc(Server *s, Err *err)
         .auth = s->auth,
         .address = s->config->grpc_address,
         .tls = s->tls_grpc,
-        .reflection = true,
+        .reflection = s->config->grpc_reflection,
+        .watches_per_user = (unsigned)s->config->grpc_watches_per_user,
     };
     return rpc_new(s->loop, &o, &s->rpc, err);
 }

@@ -3,6 +3,7 @@ import signal
 import urllib.request
 
 import grpc
+import pytest
 
 import api_support
 import rpc_support
@@ -78,3 +79,17 @@ def test_metrics(tmp_path):
 def test_grpc_can_be_off(tmp_path):
     with api_support.running(tmp_path, ["--enable-grpc=false"]) as server:
         assert server.ports["grpc"] == 0
+
+
+def test_limits_and_reflection_are_settings(tmp_path):
+    args = ["--grpc-max-watches-per-user=2", "--grpc-reflection=false", "--enable-authz=true"]
+    with api_support.running(tmp_path, args) as server, rpc_support.connected(server) as rpc:
+        rpc.watch("WatchSessions")
+        rpc.watch("WatchProjects")
+        assert rpc.error("WatchSessions")[0] == grpc.StatusCode.RESOURCE_EXHAUSTED
+        for version in ("v1", "v1alpha"):
+            path = f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo"
+            ask = rpc.channel.stream_stream(path, lambda b: b, lambda b: b)
+            with pytest.raises(grpc.RpcError) as refused:
+                next(ask(iter([b"\x3a\x00"]), timeout=20))
+            assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
