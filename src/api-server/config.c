@@ -82,6 +82,8 @@ const Flag config_flags[] = {
     {"max-connections", NULL, FLAG_INT, AT(connections_max), "100000", "of the REST listener", "N"},
     {"max-connections-per-peer", NULL, FLAG_INT, AT(connections_per_peer), "20000", "of one address", "N"},
 
+    {"stream-ping-interval", NULL, FLAG_DURATION, AT(stream_ping), "30s",
+     "a comment on event streams that have nothing else to say", "TIME"},
     {"shutdown-timeout", NULL, FLAG_DURATION, AT(shutdown_timeout), "10s", "longest wait for open requests",
      "TIME"},
     {"log-level", "AMBIENT_LOG_LEVEL", FLAG_STRING, AT(log_level), "info", "debug, info, warn, error or off",

@@ -28,7 +28,7 @@ typedef struct Config {
     Secret *runner_token;
     int64_t body_max, connections_max, connections_per_peer;
     /* life */
-    Usec shutdown_timeout;
+    Usec shutdown_timeout, stream_ping;
     char *log_level;
     bool log_json;
     char *session; /* verify */

@@ -122,6 +122,7 @@ static Rest *make_rest(Server *s)
         .runner_url = c->runner_url,
         .runner_token = c->runner_token,
         .limits = http_limits_default,
+        .ping_interval = c->stream_ping,
     };
     o.limits.body_max = (size_t)c->body_max;
     o.limits.conns_max = (unsigned)c->connections_max;
@@ -235,6 +236,8 @@ static void loaded(void *arg, const Err *err)
 {
     Server *s = arg;
     int rc = 0;
+    if (s->ending)
+        return;
     if (err)
         s->failed = *err;
     else
@@ -270,12 +273,13 @@ static void shutdown_late(void *arg)
 static void shutdown_begin(void *arg)
 {
     Server *s = arg;
-    if (s->ending || !s->observe) { /* asked twice, or before it served */
+    bool at_once = s->ending || !s->observe; /* asked twice, or before it served */
+    s->ending = true;
+    if (at_once) {
         loop_stop(s->loop);
         return;
     }
     log_info("shutting down");
-    s->ending = true;
     hub_shutdown(s->hub);
     rest_end_streams(s->rest);
     s->shutdown_limit = timer_new(s->loop, shutdown_late, s);
@@ -300,6 +304,8 @@ static void server_done(Server *s)
     observe_free(s->observe);
     if (s->hub)
         hub_shutdown(s->hub);
+    if (s->service)
+        service_stop(s->service);
     store_close(s->store);
     flush(s->loop);
     rest_free(s->rest);

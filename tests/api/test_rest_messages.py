@@ -1,11 +1,12 @@
 """Messages over REST: posts, pages, event streams. rest-core.md 11.3."""
 import concurrent.futures
 import json
+import socket
 import threading
 
 import pytest
 
-from api_support import EventStream, expect_error, running, wait_for
+from api_support import V1, EventStream, expect_error, running, wait_for
 
 
 @pytest.fixture
@@ -222,6 +223,16 @@ def test_a_reader_that_sleeps_disturbs_nobody(api, server, session):
     asleep.close()
 
 
+def test_streams_with_nothing_to_say_are_pinged(tmp_path):
+    with running(tmp_path, ["--stream-ping-interval=20ms"]) as server:
+        session = server.client().session()["id"]
+        quiet = server.stream(session)
+        assert [quiet.response.readline() for _ in range(6)] == [b": ping\n", b"\n"] * 3
+        server.client().push(session, "x")
+        assert quiet.message()["payload"] == "x" and set(quiet.comments) <= {"ping"}
+        quiet.close()
+
+
 def test_a_shutdown_ends_streams_with_a_comment(tmp_path):
     with running(tmp_path) as server:
         session = server.client().session(prompt="x")["id"]
@@ -234,6 +245,24 @@ def test_a_shutdown_ends_streams_with_a_comment(tmp_path):
         server.stop()
         wait_for(lambda: len(enders) == 5, "the streams to end")
         assert all(comments and "shutting down" in comments[-1] for comments in enders)
+
+
+def test_a_shutdown_cuts_what_nobody_reads(tmp_path):
+    """A long history on its way to a client that stopped reading, and a client in the middle of a request."""
+    with running(tmp_path, ["--shutdown-timeout=200ms"]) as server:
+        client = server.client()
+        session = client.session()["id"]
+        for _ in range(30):
+            client.push(session, "z" * 900_000)
+        halves = [socket.create_connection(("127.0.0.1", server.ports["http"])) for _ in range(20)]
+        for i, half in enumerate(halves):
+            half.sendall(f"GET {V1}/sessions/{session}/messages HTTP/1.1\r\nHost: x\r\n".encode())
+            if i % 2:
+                half.sendall(b"\r\n")
+                assert half.recv(100).startswith(b"HTTP/1.1 200")
+        server.stop()
+        for half in halves:
+            half.close()
 
 
 def test_messages_survive_a_kill(tmp_path):

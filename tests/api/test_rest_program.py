@@ -1,14 +1,21 @@
 """The program: commands, flags, listeners, health, metrics, the end."""
+import contextlib
+import datetime
 import json
 import os
 import pathlib
 import signal
+import socket
 import sqlite3
+import ssl
 import subprocess
 import urllib.error
 import urllib.request
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from api_support import ApiServer, Client, program, running, wait_for
 
@@ -215,3 +222,66 @@ def test_no_new_connections_while_it_ends(tmp_path):
     with pytest.raises(OSError):
         Client(port).get("/projects")
     assert wait_for(lambda: "shutting down" in server.log(), "the log line")
+
+
+# ---- TLS ----
+
+def self_signed(directory, name="localhost"):
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.datetime.utcnow()
+    certificate = (x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
+                   .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=1))
+                   .not_valid_after(now + datetime.timedelta(days=1))
+                   .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), False)
+                   .sign(key, hashes.SHA256()))
+    (directory / "tls.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (directory / "tls.key").write_bytes(key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+    (directory / "tls.key").chmod(0o600)
+    return ssl.create_default_context(cafile=str(directory / "tls.crt"))
+
+
+def secure_get(port, path, context):
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as plain:
+        with context.wrap_socket(plain, server_hostname="localhost") as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+            answer = b""
+            while piece := connection.recv(65536):
+                answer += piece
+    return int(answer.split(b" ", 2)[1])
+
+
+PAIR = ["--tls-cert-file={}/tls.crt", "--tls-key-file={}/tls.key"]
+
+
+def test_tls_of_all_listeners(tmp_path):
+    context = self_signed(tmp_path)
+    with running(tmp_path, ["--enable-tls", *(flag.format(tmp_path) for flag in PAIR)]) as server:
+        for listener, path in (("http", "/api/ambient"), ("health", "/healthcheck"), ("metrics", "/metrics")):
+            assert secure_get(server.ports[listener], path, context) == 200, listener
+            with pytest.raises(Exception):
+                urllib.request.urlopen(f"http://127.0.0.1:{server.ports[listener]}{path}", timeout=30)
+        with pytest.raises(ssl.SSLError):
+            secure_get(server.ports["http"], "/", ssl.create_default_context())
+
+
+def test_tls_of_rest_alone(tmp_path):
+    context = self_signed(tmp_path)
+    flags = ["--enable-https", f"--https-cert-file={tmp_path}/tls.crt", f"--https-key-file={tmp_path}/tls.key"]
+    with running(tmp_path, flags) as server:
+        assert secure_get(server.ports["http"], "/api/ambient", context) == 200
+        assert fetch(server.ports["health"], "/healthcheck")[0] == 200
+
+
+def test_a_signal_at_any_moment_of_the_start(tmp_path):
+    """The end may come before there is anything to end."""
+    for step in range(25):
+        server = ApiServer(tmp_path)
+        with open(server.log_path, "ab") as log:
+            process = subprocess.Popen(server.command(), stdout=log, stderr=log, cwd=tmp_path)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(step * 0.002)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) in (0, -signal.SIGTERM), server.log()
+        assert "Sanitizer" not in server.log() and "runtime error" not in server.log(), server.log()

@@ -68,7 +68,7 @@ struct Rest {
     List streams; /* of sse.c, the one that was written to longest ago first */
     Timer *ping;
     size_t n_streams;
-    Map *streams_of_user;    /* username -> how many, as a number */
+    Map *streams_of_user; /* username -> how many, as a number */
     struct Cors *cors;
     struct Cache *cache;
     Buf openapi;
@@ -89,8 +89,8 @@ struct Request {
     bool gzip;
     char operation_id[KSUID_LEN + 1];
     Usec started;
-    char *cache_key;         /* NULL = the answer is not kept */
-    uint64_t changes;        /* svc_changes() when the read was asked for */
+    char *cache_key;  /* NULL = the answer is not kept */
+    uint64_t changes; /* svc_changes() when the read was asked for */
     /* handlers' own */
     int good_status;
     const Kind *kind;
@@ -139,8 +139,8 @@ int gzip_pack(Str in, Buf *out);
 typedef struct Cache Cache;
 Cache *cache_new(void);
 Cache *cache_free(Cache *c);
-/* A read whose answer is kept and still true: answers and returns true. Otherwise the request is prepared so that
-   cache_keep() can keep its answer. */
+/* A read whose answer is kept and still true: answers and returns true. Otherwise the request is prepared so
+   that cache_keep() can keep its answer. */
 bool cache_answer(Request *q);
 /* Before the answer is given away. */
 void cache_keep(Request *q);

@@ -110,9 +110,16 @@ static void op_refused(void *arg)
     op_finished(op, -(int)op->err.code, &op->err);
 }
 
+static int submit(Op *op, StoreMode mode, StoreJob job, StoreDone done)
+{
+    if (op->s->stopped)
+        return err_set(&op->err, ERR_UNAVAILABLE, "server is shutting down");
+    return store_submit(op->s->store, mode, job, done, op, &op->err);
+}
+
 static void op_queue(Op *op)
 {
-    if (store_submit(op->s->store, op->mode, op_job, op_finished, op, &op->err) < 0)
+    if (submit(op, op->mode, op_job, op_finished) < 0)
         loop_post(op->s->loop, op_refused, op);
 }
 
@@ -153,7 +160,6 @@ void op_submit(Op *op)
     }
     bool provision =
         op->rest && op->caller->username && *op->caller->username && !user_is_known(op->s, op->caller);
-    if (!provision ||
-        store_submit(op->s->store, STORE_WRITE, provision_job, provision_finished, op, &op->err) < 0)
+    if (!provision || submit(op, STORE_WRITE, provision_job, provision_finished) < 0)
         op_queue(op);
 }

@@ -15,6 +15,7 @@ struct Service {
     unsigned refs; /* the owner's, and one per running operation */
     Loop *loop;
     Store *store;
+    bool stopped;
     uint64_t changes;
     Map *owners;      /* project id -> username (owned); loop thread */
     Map *known_users; /* usernames that have a row; loop thread; bounded */

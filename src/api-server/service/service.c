@@ -25,6 +25,11 @@ Service *service_unref(Service *s)
     return NULL;
 }
 
+void service_stop(Service *s)
+{
+    s->stopped = true;
+}
+
 Service *service_free(Service *s)
 {
     return service_unref(s);

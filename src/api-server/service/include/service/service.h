@@ -17,13 +17,15 @@ typedef struct ServiceOptions {
     const char *version; /* for GET version */
 } ServiceOptions;
 Service *service_new(Loop *l, const ServiceOptions *o);
+/* Before the store is closed: calls that come from now on are refused with ERR_UNAVAILABLE. */
+void service_stop(Service *s);
 Service *service_free(Service *s); /* after the store was closed: running operations answer first */
 Store *service_store(Service *s);
 /* Reads what svc_visible() needs to know (who owns which project). Once, before anything is served. */
 void service_load(Service *s, void (*done)(void *arg, const Err *err), void *arg);
 
-/* How often objects were changed, as far as this loop has heard: a read between two equal values is still true. The
-   hub, which hears every commit, tells. A commit is heard of before its writer is answered. */
+/* How often objects were changed, as far as this loop has heard: a read between two equal values is still
+   true. The hub, which hears every commit, tells. A commit is heard of before its writer is answered. */
 uint64_t svc_changes(const Service *s);
 void svc_note_commit(Service *s, const CommitNote *note);
 
