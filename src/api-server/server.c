@@ -121,6 +121,7 @@ static Rest *make_rest(Server *s)
         .cors_headers = c->cors_headers ? c->cors_headers : "",
         .runner_url = c->runner_url,
         .runner_token = c->runner_token,
+        .proxy_token = c->service_token,
         .limits = http_limits_default,
         .ping_interval = c->stream_ping,
     };

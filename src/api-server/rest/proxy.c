@@ -54,6 +54,11 @@ static void add_lower(Buf *out, Str s)
         (void)buf_addc(out, s.ptr[i] >= 'A' && s.ptr[i] <= 'Z' ? (char)(s.ptr[i] + ('a' - 'A')) : s.ptr[i]);
 }
 
+static bool runs_as_process(const Obj *session)
+{
+    return str_eqz(obj_str(session, SESSION_KUBE_NAMESPACE), PROCESS_RUNTIME);
+}
+
 /* Both parts of the host name are the server's own: the id, and a namespace that was checked to be a DNS
  * label. */
 static bool runner_url(const Rest *r, const Obj *session, const char *path, Buf *out)
@@ -61,7 +66,7 @@ static bool runner_url(const Rest *r, const Obj *session, const char *path, Buf 
     Str name = obj_str(session, SESSION_KUBE_CR_NAME), ns = obj_str(session, SESSION_KUBE_NAMESPACE);
     if (!name.len || !ns.len)
         return false;
-    if (str_eqz(ns, PROCESS_RUNTIME)) {
+    if (runs_as_process(session)) {
         expand_template(r->o.runner_url, name, out);
     } else {
         (void)buf_addz(out, "http://session-");
@@ -194,7 +199,17 @@ static void add_query(Request *q, Buf *url)
         (void)buf_adds(url, str_slice(target, (size_t)at, target.len));
 }
 
-static void proxy_send(Proxy *p, Request *q, const char *url)
+/* The platform's token goes to the platform's proxy only, never to a runner. */
+static size_t add_credential(const Rest *r, bool process, HttpHeader *to)
+{
+    const Secret *s = process ? r->o.proxy_token : r->o.runner_token;
+    if (secret_is_empty(s))
+        return 0;
+    *to = (HttpHeader){process ? "X-Ambient-Proxy-Token" : "X-Ambient-Session-Token", secret_reveal(s)};
+    return 1;
+}
+
+static void proxy_send(Proxy *p, Request *q, const char *url, bool process)
 {
     static const char *const passed[] = {"Accept", "Content-Type", "Last-Event-ID"};
     HttpHeader headers[ARRAY_LEN(passed) + 1];
@@ -214,9 +229,7 @@ static void proxy_send(Proxy *p, Request *q, const char *url)
         if (value.ptr)
             headers[req.n_headers++] = (HttpHeader){passed[i], value};
     }
-    if (!secret_is_empty(q->rest->o.runner_token))
-        headers[req.n_headers++] =
-            (HttpHeader){"X-Ambient-Session-Token", secret_reveal(q->rest->o.runner_token)};
+    req.n_headers += add_credential(q->rest, process, &headers[req.n_headers]);
     p->call = http_send(q->rest->o.client, &req, runner_done, p);
 }
 
@@ -255,7 +268,7 @@ static void runner_reached(void *arg, SvcAnswer *a)
     timer_arm(p->deadline, HEADERS_TIMEOUT);
     list_push_back(&q->rest->proxies, &p->link);
     request_hold(q);
-    proxy_send(p, q, url.data);
+    proxy_send(p, q, url.data, runs_as_process(a->obj));
 }
 
 static void reach(Request *q, bool write)

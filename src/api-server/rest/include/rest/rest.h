@@ -23,7 +23,9 @@ typedef struct RestOptions {
     const char *cors_origins;   /* comma list; "*" = all, empty = none */
     const char *cors_headers;   /* comma list, beside the built-in ones */
     const char *runner_url;     /* template for sessions of the process runtime; "{id}" is the session */
-    const Secret *runner_token; /* sent to runners as X-Ambient-Session-Token; NULL = none */
+    const Secret *runner_token; /* sent to runners in pods as X-Ambient-Session-Token; NULL = none */
+    const Secret
+        *proxy_token; /* sent to the process runtime's proxy, which has the runners' own; NULL = none */
     HttpLimits limits;
     size_t message_max; /* bytes of a posted message's body; 0 = 1 MiB */
     Usec ping_interval; /* of event streams; 0 = 30 s */
