@@ -329,7 +329,7 @@ def acpctl_start(b):
 
 
 def show(name, doc, result):
-    """Goals: below 0 = at most that much of ours; 1,000 and more = at least that much of ours; else at least the ratio."""
+    """Goals: below 0 = at most that much of ours; 1,000 and more = at least that much; else at least the ratio."""
     ours, peer, unit, peer_name, goal = result
     ratio = ours / peer if peer else 0
     beside = f" | {peer_name}: {peer:,.0f} | ratio {ratio:.2f}" if peer else ""

@@ -227,8 +227,9 @@ def suite_pytest():
     if not glob.glob(f"{ROOT}/tests/*/test_*.py"):
         return Result()
     report, reports = os.path.join(RESULTS, "pytest.xml"), os.path.join(RESULTS, "sanitizer")
-    status, log = run("pytest", [PYTHON, "-m", "pytest", "tests", "-q", "-ra", "--timeout=180", "-p", "no:cacheprovider",
-                                 f"--junitxml={report}"], 900,
+    command = [PYTHON, "-m", "pytest", "tests", "-q", "-ra", "--timeout=180", "-p", "no:cacheprovider",
+               f"--junitxml={report}"]
+    status, log = run("pytest", command, 900,
                       MESON_BUILD_ROOT=os.path.join(ROOT, "build-asan"), PYTHONDONTWRITEBYTECODE="1",
                       ASAN_OPTIONS=ENVIRONMENT["ASAN_OPTIONS"] + f":log_path={reports}",
                       UBSAN_OPTIONS=ENVIRONMENT["UBSAN_OPTIONS"] + f":log_path={reports}")
@@ -261,7 +262,8 @@ def main():
         result = SUITES[name]()
         total.add(result)
         skipped = f", {result.skipped} skipped" if result.skipped else ""
-        print(f"{name}: {result.passed} ok, {result.failed} not ok{skipped} ({time.monotonic() - start:.0f} s)", flush=True)
+        seconds = time.monotonic() - start
+        print(f"{name}: {result.passed} ok, {result.failed} not ok{skipped} ({seconds:.0f} s)", flush=True)
     skipped = f", {total.skipped} skipped" if total.skipped else ""
     print(f"{total.passed} passed, {total.failed} failed{skipped}")
     return 1 if total.failed else 0

@@ -65,16 +65,16 @@ int flag_set(const Flag *flag, void *target, const char *value, FlagSource sourc
         *(char **)to = xstrdup(value);
         return 0;
     case FLAG_BOOL:
-        *ret_rule = "is true or false";
+        *ret_rule = "must be true or false";
         return flag_parse_bool(text, to);
     case FLAG_INT:
-        *ret_rule = "is a whole number";
+        *ret_rule = "must be a whole number";
         return str_to_i64(text, to);
     case FLAG_DURATION:
-        *ret_rule = "is a duration such as 250ms, 30s or 1h30m";
+        *ret_rule = "must be a duration such as 250ms, 30s or 1h30m";
         return duration_parse(text, to);
     case FLAG_SIZE:
-        *ret_rule = "is a number of bytes, with k, M or G behind it for powers of 1024";
+        *ret_rule = "must be a number of bytes, with k, M or G behind it for powers of 1024";
         return flag_parse_size(text, to);
     case FLAG_SECRET:
         return set_secret(to, value, source, ret_rule);

@@ -14,9 +14,9 @@ static bool is_bool(const Flag *f)
 
 static const Flag *lookup(const Flag *table, Str name)
 {
-    FOREACH_FLAG(table, f)
-    if (f->name && str_eqz(name, f->name))
-        return f;
+    FOREACH_FLAG (table, f)
+        if (f->name && str_eqz(name, f->name))
+            return f;
     return NULL;
 }
 
@@ -48,8 +48,7 @@ static int unknown_flag(const Flag *table, Str name, Err *err)
 {
     const char *nearest = NULL;
     size_t best = name.len < 5 ? 2 : 3; /* two letters off, one in a short name */
-    FOREACH_FLAG(table, f)
-    {
+    FOREACH_FLAG (table, f) {
         size_t d = f->name && f->help ? distance(name, str_from(f->name)) : SIZE_MAX;
         if (d < best) {
             best = d;
@@ -149,8 +148,7 @@ static int read_argv(const Flag *table, void *target, int argc, char **argv, cha
 static int read_all(const Flag *table, void *target, int argc, char **argv, char **words, size_t *n_words,
                     Err *err)
 {
-    FOREACH_FLAG(table, f)
-    {
+    FOREACH_FLAG (table, f) {
         int r = set_default(f, target, err);
         if (r == 0)
             r = set_from_env(f, target, err);
@@ -164,8 +162,8 @@ int flags_parse(const Flag *table, void *target, int argc, char **argv, char ***
 {
     CLEANUP_FREE char **words = xcalloc((size_t)(argc > 0 ? argc : 0) + 1, sizeof(char *));
     size_t n_words = 0;
-    FOREACH_FLAG(table, f)
-    flag_zero(f, target);
+    FOREACH_FLAG (table, f)
+        flag_zero(f, target);
     int r = read_all(table, target, argc, argv, words, &n_words, err);
     if (r == 0 && n_words && !ret_args)
         r = err_set(err, ERR_USAGE, "unexpected argument \"%.80s\"", words[0]);
@@ -180,8 +178,8 @@ int flags_parse(const Flag *table, void *target, int argc, char **argv, char ***
 
 void flags_free(const Flag *table, void *target)
 {
-    FOREACH_FLAG(table, f)
-    flag_clear(f, target);
+    FOREACH_FLAG (table, f)
+        flag_clear(f, target);
 }
 
 static const char *value_word(const Flag *f)
@@ -212,7 +210,7 @@ static void help_line(const Flag *f, FILE *out)
 
 void flags_help(const Flag *table, FILE *out)
 {
-    FOREACH_FLAG(table, f)
-    if (f->help)
-        help_line(f, out);
+    FOREACH_FLAG (table, f)
+        if (f->help)
+            help_line(f, out);
 }

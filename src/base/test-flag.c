@@ -130,9 +130,9 @@ static void test_flag__errors_name_the_flag_and_the_rule(void **state)
         {"prog --zebra=1", "unknown flag --zebra"},
         {"prog -x", "unknown flag --x"},
         {"prog --=x", "unknown flag --"},
-        {"prog --count=many", "flag --count: \"many\": is a whole number"},
-        {"prog --verbose=maybe", "flag --verbose: \"maybe\": is true or false"},
-        {"prog --wait 5", "flag --wait: \"5\": is a duration such as 250ms, 30s or 1h30m"},
+        {"prog --count=many", "flag --count: \"many\": must be a whole number"},
+        {"prog --verbose=maybe", "flag --verbose: \"maybe\": must be true or false"},
+        {"prog --wait 5", "flag --wait: \"5\": must be a duration such as 250ms, 30s or 1h30m"},
         {"prog word", "unexpected argument \"word\""},
         {"prog --token-file /nonexistent/sekrit",
          "flag --token-file: takes the name of a file with the secret; there is no such file"},
@@ -148,7 +148,7 @@ static void test_flag__errors_name_the_flag_and_the_rule(void **state)
     Err err = {0};
     setenv("TB_COUNT", "x", 1);
     assert_int_equal(parse(&o, "prog", NULL, &err), -(int)ERR_USAGE);
-    assert_string_equal(err.msg, "environment variable TB_COUNT: \"x\": is a whole number");
+    assert_string_equal(err.msg, "environment variable TB_COUNT: \"x\": must be a whole number");
 }
 
 static void test_flag__secrets(void **state)
