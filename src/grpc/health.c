@@ -10,7 +10,7 @@ typedef Grpc__Health__V1__HealthCheckResponse__ServingStatus Status;
 #define STATUS_NOT_SENT ((Status)-1)
 
 struct Health {
-    bool serving;
+    bool serving, draining;
     Map *names; /* "" and each service; the values mean nothing */
     List watches;
 };
@@ -80,8 +80,11 @@ static GrpcFrame *watch_pull(void *user, GrpcCall *c)
     Watch *w = user;
     Grpc__Health__V1__HealthCheckResponse res = GRPC__HEALTH__V1__HEALTH_CHECK_RESPONSE__INIT;
     res.status = status_now(w->health, str_from(w->name));
-    if (res.status == w->sent)
+    if (res.status == w->sent) {
+        if (w->health->draining)
+            grpc_call_finish(c, GRPC_UNAVAILABLE, "server is shutting down");
         return NULL;
+    }
     w->sent = res.status;
     return grpc_frame_pack(&res.base);
 }
@@ -110,9 +113,12 @@ static void on_watch(void *arg, GrpcCall *c, Str message)
 }
 
 static const GrpcMethod health_methods[] = {
-    {.path = "/grpc.health.v1.Health/Check", .kind = GRPC_UNARY, .on_message = on_check},
-    {.path = "/grpc.health.v1.Health/List", .kind = GRPC_UNARY, .on_message = on_list},
-    {.path = "/grpc.health.v1.Health/Watch", .kind = GRPC_SERVER_STREAM, .on_message = on_watch},
+    {.path = "/grpc.health.v1.Health/Check", .kind = GRPC_UNARY, .on_message = on_check, .data = srv_builtin},
+    {.path = "/grpc.health.v1.Health/List", .kind = GRPC_UNARY, .on_message = on_list, .data = srv_builtin},
+    {.path = "/grpc.health.v1.Health/Watch",
+     .kind = GRPC_SERVER_STREAM,
+     .on_message = on_watch,
+     .data = srv_builtin},
     {0},
 };
 
@@ -130,13 +136,29 @@ void srv_health_enable(SrvHost *host)
     srv_host_add(host, health_methods);
 }
 
+static void watches_wake(Health *h)
+{
+    LIST_FOREACH (&h->watches, it)
+        grpc_call_wake(LIST_ENTRY(it, Watch, all)->call);
+}
+
 void srv_health_set(SrvHost *host, bool serving)
 {
-    if (!host->health || host->health->serving == serving)
+    Health *h = host->health;
+    if (!h || h->draining || h->serving == serving)
         return;
-    host->health->serving = serving;
-    LIST_FOREACH (&host->health->watches, it)
-        grpc_call_wake(LIST_ENTRY(it, Watch, all)->call);
+    h->serving = serving;
+    watches_wake(h);
+}
+
+void srv_health_drain(SrvHost *host)
+{
+    Health *h = host->health;
+    if (!h)
+        return;
+    h->serving = false;
+    h->draining = true;
+    watches_wake(h);
 }
 
 void srv_health_free(Health *h)

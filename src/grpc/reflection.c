@@ -213,7 +213,7 @@ static void on_half_close(void *arg, GrpcCall *c)
 #define REFLECTION_METHOD(version)                                                                           \
     {                                                                                                        \
         .path = "/grpc.reflection." version ".ServerReflection/ServerReflectionInfo", .kind = GRPC_BIDI,     \
-        .on_message = on_request, .on_half_close = on_half_close                                             \
+        .on_message = on_request, .on_half_close = on_half_close, .data = srv_builtin                        \
     }
 static const GrpcMethod reflection_methods[] = {REFLECTION_METHOD("v1"), REFLECTION_METHOD("v1alpha"), {0}};
 

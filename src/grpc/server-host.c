@@ -3,6 +3,8 @@
 
 #include <assert.h>
 
+const char srv_builtin[] = "";
+
 static Str service_of(Str path)
 {
     size_t end = path.len;

@@ -134,7 +134,7 @@ struct GrpcCall {
     HeapNode timed;
     ListLink all, ready;
     GrpcStatus status;
-    uint8_t state; /* CallState; written by call_move() only */
+    uint8_t state; /* CallState; written by srv_call_move() only */
     bool half_closed, told;
 };
 
@@ -151,9 +151,12 @@ void srv_call_resume(GrpcCall *c); /* after it was woken */
 ssize_t srv_call_read(GrpcCall *c, size_t length, uint32_t *flags);
 void srv_call_write(GrpcCall *c, const uint8_t *head, size_t length);
 
-/* Built-in services; their handlers find themselves through the call's host. */
+/* Built-in services; their handlers find themselves through the call's host. Their methods' `data` is this:
+   the application does not know these calls, so that a drain ends them without it. */
+extern const char srv_builtin[];
 void srv_health_enable(SrvHost *host);
 void srv_health_set(SrvHost *host, bool serving); /* no-op when not enabled */
+void srv_health_drain(SrvHost *host);             /* NOT_SERVING, and then the end of all watches */
 void srv_health_free(Health *h);
 void srv_reflection_enable(SrvHost *host, Str descriptor_set);
 void srv_reflection_free(Reflection *r);

@@ -376,6 +376,16 @@ void srv_session_tick(SrvSession *s)
     s->sink.wake(s->sink.arg);
 }
 
+/* Questions to reflection may go on for ever. (Health's watches end themselves, behind their last news.) */
+static void builtin_bidi_end(SrvSession *s)
+{
+    LIST_FOREACH (&s->calls, it) {
+        GrpcCall *c = LIST_ENTRY(it, GrpcCall, all);
+        if (c->method && c->method->data == srv_builtin && c->method->kind == GRPC_BIDI)
+            grpc_call_finish(c, GRPC_UNAVAILABLE, "server is shutting down");
+    }
+}
+
 void srv_session_drain(SrvSession *s)
 {
     if (s->over || s->drain != DRAIN_NONE)
@@ -387,5 +397,6 @@ void srv_session_drain(SrvSession *s)
         nghttp2_submit_ping(s->h2, NGHTTP2_FLAG_NONE, NULL) != 0)
         s->over = true;
     srv_session_set_due(s, s->drain_at);
+    builtin_bidi_end(s);
     s->sink.wake(s->sink.arg);
 }

@@ -283,7 +283,7 @@ void grpc_server_drain(GrpcServer *sv, LoopFn done, void *arg)
     sv->drained = done;
     sv->drained_arg = arg;
     sv->draining = true;
-    grpc_server_set_serving(sv, false);
+    srv_health_drain(&sv->host);
     LIST_FOREACH (&sv->conns, it)
         srv_session_drain(LIST_ENTRY(it, ServerConn, all)->session);
     server_drained(sv);

@@ -321,10 +321,32 @@ def test_health_watch_and_drain():
         sub.initial_metadata()
         s.process.terminate()
         assert next(call).status == hp.HealthCheckResponse.NOT_SERVING
-        assert code_of(lambda: next(sub)) == (grpc.StatusCode.UNAVAILABLE, "server is shutting down")
-        call.cancel()
+        over = (grpc.StatusCode.UNAVAILABLE, "server is shutting down")
+        assert code_of(lambda: next(call)) == over
+        assert code_of(lambda: next(sub)) == over
         wait_until(lambda: s.process.poll() is not None, what="end of the drained server")
         assert s.process.returncode == 0
+
+
+def test_drain_ends_reflection_that_goes_on_asking():
+    rp = load_proto(ROOT / "proto/grpc/reflection/v1/reflection.proto", ROOT / "proto")
+    more = threading.Event()
+
+    def questions():
+        yield rp.ServerReflectionRequest(list_services="")
+        more.wait(30)
+
+    with interop_server() as s, grpc.insecure_channel(s.address) as ch:
+        call = ch.stream_stream(
+            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            lambda m: m.SerializeToString(),
+            rp.ServerReflectionResponse.FromString,
+        )(questions(), timeout=30)
+        next(call)
+        s.process.terminate()
+        assert code_of(lambda: next(call))[0] == grpc.StatusCode.UNAVAILABLE
+        wait_until(lambda: s.process.poll() is not None, what="end of the drained server")
+        more.set()
 
 
 @pytest.mark.parametrize("version", ["v1", "v1alpha"])

@@ -1,5 +1,5 @@
 """Raw HTTP/2 frames against a gRPC server, as no honest client sends them. After each the server must be up, answer
-others, and not have grown. Needs nothing of the server's methods but grpc.health.v1: runs against the interop server and
+others, and not have grown. Needs nothing of the methods but grpc.health.v1: runs against the interop server and
 ambient-api-server, or against one server that GRPC_TEST_TARGET=host:port and GRPC_TEST_PID name."""
 import contextlib
 import os

@@ -65,7 +65,8 @@ void grpc_server_enable_health(GrpcServer *s);
 void grpc_server_set_serving(GrpcServer *s, bool serving);
 /* grpc.reflection.v1 and v1alpha from a serialised FileDescriptorSet, which outlives the server. */
 void grpc_server_enable_reflection(GrpcServer *s, Str descriptor_set);
-/* Two-phase GOAWAY; streams are the caller's to finish; `done` when the last connection has gone. */
+/* Two-phase GOAWAY; streams are the caller's to finish, but for those of health and reflection; `done` when
+ * the last connection has gone. */
 void grpc_server_drain(GrpcServer *s, LoopFn done, void *arg);
 /* Cuts all connections; every call has ended when it returns. Not from a callback of a call. NULL-safe. */
 GrpcServer *grpc_server_free(GrpcServer *s);
