@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("MESON_BUILD_ROOT", ROOT / "build"))
 V1 = "/api/ambient/v1"
+ISSUER, AUDIENCE = "https://issuer.test", "ambient"  # of the tokens that the JWT server accepts
 DEADLINE = 60.0
 
 

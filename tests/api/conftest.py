@@ -4,6 +4,7 @@ import itertools
 import pytest
 
 import api_support
+from api_support import AUDIENCE, ISSUER
 import rpc_support
 
 _counter = itertools.count()
@@ -37,9 +38,6 @@ def project(api, name):
 @pytest.fixture(scope="module")
 def keys():
     return api_support.Keys()
-
-
-ISSUER, AUDIENCE = "https://issuer.test", "ambient"
 
 
 @pytest.fixture(scope="module")

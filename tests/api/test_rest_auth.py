@@ -6,8 +6,7 @@ import time
 import jwt
 import pytest
 
-from api_support import V1, Keys, expect_error, wait_for
-from conftest import AUDIENCE, ISSUER
+from api_support import AUDIENCE, ISSUER, V1, Keys, expect_error, wait_for
 
 
 @pytest.fixture

@@ -4,8 +4,7 @@ import time
 import grpc
 import pytest
 
-from api_support import wait_for
-from conftest import AUDIENCE, ISSUER
+from api_support import AUDIENCE, ISSUER, wait_for
 from rpc_support import METHODS
 
 UNAUTHENTICATED, DENIED, NOT_FOUND = (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED,
