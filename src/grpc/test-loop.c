@@ -1,11 +1,14 @@
 /* Our client against our server through real sockets, in one loop. */
 #include "test-internal.h"
 
+#include <stdlib.h>
 #include <unistd.h>
+#include "base/file.h"
 #include "base/mem.h"
 #include "grpc/client.h"
 #include "grpc/server.h"
 #include "loop/conn.h"
+#include "test-tls-pair.h"
 
 /* Turns the loop until the condition holds. A test that waits for ever is ended by the alarm. */
 #define PUMP_UNTIL(t, cond)                                                                                  \
@@ -465,6 +468,47 @@ static void test_both__connections_per_peer(void **state)
     both_free(t);
 }
 
+static void file_put(const char *path, const char *text)
+{
+    Err err = {0};
+    if (file_write_atomic(path, str_from(text), 0600, &err) < 0)
+        fail_msg("%s", err.msg);
+}
+
+static void test_both__tls_with_alpn(void **state)
+{
+    Both *t = xnew(Both);
+    Err err = {0};
+    Answer a;
+    char dir[] = "/tmp/test-grpc-XXXXXX";
+    TlsContext *server = NULL, *client = NULL;
+    assert_non_null(mkdtemp(dir));
+    CLEANUP_FREE char *cert = path_join(dir, "cert.pem");
+    CLEANUP_FREE char *key = path_join(dir, "key.pem");
+    file_put(cert, test_cert_pem);
+    file_put(key, test_key_pem);
+    const TlsOptions server_options = {.cert_file = cert, .key_file = key, .alpn = "h2"};
+    const TlsOptions client_options = {.ca_file = cert, .alpn = "h2", .server_name = "localhost"};
+    assert_int_equal(loop_new(&t->loop, &err), 0);
+    assert_int_equal(tls_server_new(&server_options, &server, &err), 0);
+    assert_int_equal(tls_client_new(&client_options, &client, &err), 0);
+    assert_int_equal(
+        grpc_server_new(t->loop, "127.0.0.1:0", server, NULL, methods, NULL, t, &t->server, &err), 0);
+    snprintf(t->address, sizeof(t->address), "127.0.0.1:%d", grpc_server_port(t->server));
+    assert_int_equal(grpc_channel_new(t->loop, t->address, client, &t->channel, &err), 0);
+    answer_init(&a, t);
+    CLEANUP_FREE char *body = xcalloc(1, 1 << 20);
+    start(t, &a, "/t.S/Echo", (Str){body, 1 << 20}, 30 * USEC_PER_SEC);
+    PUMP_UNTIL(t, a.ends);
+    assert_int_equal(a.status, GRPC_OK);
+    assert_int_equal(a.bytes.len, 1 << 20);
+    buf_done(&a.bytes);
+    tls_free(server);
+    tls_free(client);
+    both_free(t);
+    dir_remove_tree(dir, NULL);
+}
+
 int run_loop_tests(void)
 {
     const struct CMUnitTest tests[] = {
@@ -481,6 +525,7 @@ int run_loop_tests(void)
         cmocka_unit_test(test_both__refused_stream_is_tried_again_once),
         cmocka_unit_test(test_both__channel_freed_in_a_callback),
         cmocka_unit_test(test_both__connections_per_peer),
+        cmocka_unit_test(test_both__tls_with_alpn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
