@@ -37,14 +37,15 @@ typedef struct Server {
 
 /* ---- parts ---- */
 
-static int make_tls(const char *what, const char *cert, const char *key, const Config *c, TlsContext **ret,
-                    Err *err)
+static int make_tls(const char *what, const char *cert, const char *key, const char *alpn, const Config *c,
+                    TlsContext **ret, Err *err)
 {
     TlsOptions o = {
         .cert_file = cert,
         .key_file = key,
         .ca_file = c->tls_client_auth ? c->tls_client_ca : NULL,
         .require_client_cert = c->tls_client_auth,
+        .alpn = alpn,
     };
     if (!cert || !key)
         return err_set(err, ERR_USAGE, "TLS is on for %s, but its certificate or key file is not given",
@@ -59,20 +60,20 @@ static int make_tls_contexts(Server *s, Err *err)
     const struct {
         const char *what;
         bool on;
-        const char *cert, *key;
+        const char *cert, *key, *alpn; /* gRPC clients insist on it, many HTTP/1.1 clients send none */
         TlsContext **ret;
     } rows[] = {
-        {"REST", c->enable_https, c->https_cert, c->https_key, &s->tls_http},
-        {"gRPC", c->grpc_enable_tls, c->grpc_cert, c->grpc_key, &s->tls_grpc},
-        {"metrics", c->metrics_https, c->https_cert, c->https_key, &s->tls_metrics},
-        {"health", c->health_https, c->https_cert, c->https_key, &s->tls_health},
+        {"REST", c->enable_https, c->https_cert, c->https_key, NULL, &s->tls_http},
+        {"gRPC", c->grpc_enable_tls, c->grpc_cert, c->grpc_key, "h2", &s->tls_grpc},
+        {"metrics", c->metrics_https, c->https_cert, c->https_key, NULL, &s->tls_metrics},
+        {"health", c->health_https, c->https_cert, c->https_key, NULL, &s->tls_health},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         bool shared = c->enable_tls;
         if (!rows[i].on && !shared)
             continue;
         int rc = make_tls(rows[i].what, shared ? c->tls_cert : rows[i].cert,
-                          shared ? c->tls_key : rows[i].key, c, rows[i].ret, err);
+                          shared ? c->tls_key : rows[i].key, rows[i].alpn, c, rows[i].ret, err);
         if (rc < 0)
             return rc;
     }

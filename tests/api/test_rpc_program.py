@@ -1,4 +1,5 @@
 """The gRPC listener as part of the program: its end, its metrics. grpc.md 6.5 and 10."""
+import pathlib
 import signal
 import urllib.request
 
@@ -6,6 +7,7 @@ import grpc
 import pytest
 
 import api_support
+import http_support
 import rpc_support
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
@@ -93,3 +95,40 @@ def test_limits_and_reflection_are_settings(tmp_path):
             with pytest.raises(grpc.RpcError) as refused:
                 next(ask(iter([b"\x3a\x00"]), timeout=20))
             assert refused.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_tls_of_its_own(tmp_path):
+    cert, key = http_support.write_certificate(tmp_path)
+    args = ["--grpc-enable-tls", f"--grpc-tls-cert-file={cert}", f"--grpc-tls-key-file={key}"]
+    with api_support.running(tmp_path, args) as server:
+        credentials = grpc.ssl_channel_credentials(pathlib.Path(cert).read_bytes())
+        method = rpc_support.METHODS["ListSessions"]
+        with grpc.secure_channel(f"localhost:{server.ports['grpc']}", credentials) as channel:
+            call = channel.unary_unary(method.path, method.request.SerializeToString, method.response.FromString)
+            assert call(method.request(), timeout=api_support.DEADLINE).metadata.total == 0
+        with rpc_support.connected(server) as plain:
+            assert plain.error("ListSessions")[0] == UNAVAILABLE
+        assert server.client().get("/sessions").status == 200  # REST is as it was
+
+
+def test_keys_of_the_identity_provider_may_change(tmp_path, keys):
+    """A token signed with a key that came later is good once the file has it, and the old one no more."""
+    jwks, rotated = tmp_path / "jwks.json", api_support.Keys()
+    jwks.write_text(keys.jwks())
+    args = [f"--jwk-cert-file={jwks}", "--jwt-issuer=https://i", "--jwt-audience=a"]
+    claims = {"iss": "https://i", "aud": "a"}
+    with api_support.running(tmp_path, args, {"AMBIENT_ENV": "production"}) as server:
+        with rpc_support.connected(server, keys.token("u", **claims)) as old, \
+             rpc_support.connected(server, rotated.token("u", **claims)) as new:
+            old.call("ListSessions")
+            assert new.error("ListSessions")[0] == grpc.StatusCode.UNAUTHENTICATED
+            (tmp_path / "next").write_text(rotated.jwks())
+            (tmp_path / "next").rename(jwks)
+
+            def accepted():
+                try:
+                    return new.call("ListSessions") is not None
+                except grpc.RpcError:
+                    return False
+            api_support.wait_for(accepted, "the new keys")
+            assert old.error("ListSessions")[0] == grpc.StatusCode.UNAUTHENTICATED
