@@ -68,7 +68,9 @@ def proxied(tmp_path_factory):
     threading.Thread(target=runner.serve_forever, daemon=True).start()
     template = f"http://127.0.0.1:{runner.server_port}/sessions/{{id}}/runner"
     with running(tmp_path_factory.mktemp("proxy"), env={"RUNNER_URL_TEMPLATE": template,
-                                                        "AMBIENT_RUNNER_TOKEN": "runner-secret"}) as server:
+                                                        "AMBIENT_RUNNER_TOKEN": "runner-secret",
+                                                        "AMBIENT_API_TOKEN": "platform-secret",
+                                                        "AMBIENT_ADMIN_TOKEN": "callers"}) as server:
         yield server
     Runner.release.set()
     runner.shutdown()
@@ -77,7 +79,7 @@ def proxied(tmp_path_factory):
 
 @pytest.fixture
 def running_session(proxied):
-    client = proxied.client()
+    client = proxied.client("callers")
     session = client.session()["id"]
     client.status(session, phase="Running", kube_namespace="local")
     Runner.seen.clear()
@@ -100,7 +102,8 @@ def test_events_come_through_as_they_happen(proxied, running_session, path):
     [(method, target, headers, _)] = Runner.seen
     assert (method, target) == ("GET", f"/sessions/{running_session}/runner/events/{running_session}?x=1&y=a%20b")
     lower = {k.lower(): v for k, v in headers.items()}
-    assert lower["last-event-id"] == "7" and lower["x-ambient-session-token"] == "runner-secret"
+    assert lower["last-event-id"] == "7" and lower["x-ambient-proxy-token"] == "platform-secret"
+    assert "runner-secret" not in json.dumps(headers)  # that one is for runners that are called directly
     assert "callers" not in json.dumps(headers)
     assert not {"authorization", "cookie", "x-forwarded-access-token"} & set(lower)
 
@@ -108,7 +111,7 @@ def test_events_come_through_as_they_happen(proxied, running_session, path):
 @pytest.mark.parametrize("path, target", [("/agui/run", "/"), ("/agui/interrupt", "/interrupt"),
                                           ("/interrupt", "/interrupt")])
 def test_posts(proxied, running_session, path, target):
-    client = proxied.client()
+    client = proxied.client("callers")
     answer = client.post(f"/sessions/{running_session}{path}", {"a": 1}, headers={"Content-Type": "application/json"})
     assert (answer.status, answer.json()) == (200, {"ok": True})
     assert Runner.seen[-1][:2] == ("POST", f"/sessions/{running_session}/runner{target}")
@@ -123,7 +126,8 @@ def test_a_slow_reader_stops_the_runner_not_the_server(proxied, running_session)
             if line.startswith("VmRSS"):
                 return int(line.split()[1])
     before = rss()
-    stream = EventStream(proxied.ports["http"], f"/sessions/{running_session}/events?flood")
+    stream = EventStream(proxied.ports["http"], f"/sessions/{running_session}/events?flood",
+                         {"Authorization": "Bearer callers"})
     stream.next()
     grown = max(rss() for _ in range(200)) - before
     Runner.release.set()
@@ -135,7 +139,7 @@ def test_a_slow_reader_stops_the_runner_not_the_server(proxied, running_session)
 
 
 def test_no_runner(proxied):
-    client = proxied.client()
+    client = proxied.client("callers")
     session = client.session()["id"]
     expect_error(client.get(f"/sessions/{session}/events"), 502, 9, "session has no associated runner pod")
     empty = client.get(f"/sessions/{session}/agui/events")
@@ -159,7 +163,7 @@ def test_a_runner_that_is_not_there(tmp_path):
 
 
 def test_a_runner_that_refuses(proxied, running_session):
-    expect_error(proxied.client().get(f"/sessions/{running_session}/events?fail"), 502, 9,
+    expect_error(proxied.client("callers").get(f"/sessions/{running_session}/events?fail"), 502, 9,
                  "runner returned non-OK status")
 
 
