@@ -66,6 +66,7 @@ struct Backend {
     bool (*is_private)(const char *location);
     int (*open)(const char *location, DbRole role, Db **ret, Err *err);
     Db *(*close)(Db *db);                           /* NULL-safe */
+    void (*limit_reads)(Db *db, Usec limit);        /* a transaction that takes longer gives ERR_DEADLINE */
     int (*exec)(Db *db, const char *sql, Err *err); /* several statements, no results */
 
     int (*begin)(Db *db, bool write, Err *err);

@@ -5,6 +5,7 @@
 
 #define READERS 2
 #define QUEUE_MAX 10000
+#define READ_LIMIT (10 * USEC_PER_SEC)
 
 /* ---- opening and closing ---- */
 
@@ -39,8 +40,9 @@ static int open_writer(Store *s, bool create, Err *err)
     return rc < 0 ? rc : migrate_check(s->writer.db, err);
 }
 
-static int open_readers(Store *s, unsigned n, Err *err)
+static int open_readers(Store *s, const StoreOptions *o, Err *err)
 {
+    unsigned n = s->private ? 0 : o->readers ? o->readers : READERS;
     s->readers = xcalloc(n, sizeof(*s->readers));
     s->reader_threads = xcalloc(n, sizeof(*s->reader_threads));
     for (unsigned i = 0; i < n; i++) {
@@ -48,6 +50,7 @@ static int open_readers(Store *s, unsigned n, Err *err)
         int rc = worker_open(&s->readers[i], s, DB_READER, err);
         if (rc < 0)
             return rc;
+        s->be->limit_reads(s->readers[i].db, o->read_limit ? o->read_limit : READ_LIMIT);
     }
     return 0;
 }
@@ -91,7 +94,7 @@ static int open_all(Store *s, const StoreOptions *o, Err *err)
     if (rc == 0)
         rc = open_writer(s, o->create, err);
     if (rc == 0)
-        rc = open_readers(s, s->private ? 0 : o->readers ? o->readers : READERS, err);
+        rc = open_readers(s, o, err);
     return rc < 0 ? rc : start_threads(s, err);
 }
 

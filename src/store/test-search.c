@@ -429,12 +429,42 @@ static void test_search__bad_patterns_are_the_callers_fault(void **state)
     }
 }
 
+static void test_search__takes_no_longer_than_it_may(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    f->options.read_limit = 50 * USEC_PER_MSEC;
+    fixture_reopen(f);
+    CLEANUP_FREE char *name = xmalloc(60001);
+    memset(name, 'a', 60000);
+    name[60000] = '\0';
+    for (int i = 0; i < 40; i++) {
+        CLEANUP(obj_freep) Obj *o = obj_new(&kind_session);
+        obj_set_str(o, SESSION_NAME, str_from(name));
+        assert_ok(insert_object(f, o, &err), &err);
+    }
+    CLEANUP_BUF Buf slow = BUF_INIT(1 << 20);
+    buf_addz(&slow, "name like '%");
+    for (int i = 0; i < 140; i++)
+        buf_addc(&slow, 'a');
+    buf_addz(&slow, "b'");
+    CLEANUP(search_freep) SearchExpr *e = NULL;
+    assert_ok(search_parse(&kind_session, buf_str(&slow), &e, &err), &err);
+    Search s = {.where = e};
+    assert_int_equal(run_job(f, STORE_READ, search_job, &s, &err), -ERR_DEADLINE);
+    Search all = {0};
+    assert_ok(run_job(f, STORE_READ, search_job, &all, &err), &err); /* the reader lives on */
+    assert_int_equal(all.out.len, 40);
+    obj_list_done(&all.out);
+}
+
 int run_search_tests(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_search__finds_what_a_naive_reading_finds),
         TEST(test_search__long_chains),
         TEST(test_search__bad_patterns_are_the_callers_fault),
+        TEST(test_search__takes_no_longer_than_it_may),
     };
     return cmocka_run_group_tests_name("store search", tests, NULL, NULL);
 }

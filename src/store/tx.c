@@ -220,6 +220,8 @@ int tx_list(Tx *tx, const Kind *k, const ListQuery *q, ObjList *ret, Err *err)
     /* A pattern that takes too many steps is the caller's, not ours. */
     if (rc == -ERR_TOO_LARGE)
         return err_set(err, ERR_BAD_REQUEST, "the search takes too long: its pattern has too many wildcards");
+    if (rc == -ERR_DEADLINE)
+        return err_set(err, ERR_DEADLINE, "the search takes too long");
     if (rc < 0)
         return rc;
     *ret = l;

@@ -15,7 +15,8 @@ typedef struct SqliteDb {
     struct SqliteStmt *recent[64];
     List lru; /* of the cached statements, least recently used first */
     size_t n_stmts;
-    int wal_frames; /* in the write-ahead log after the last commit */
+    Usec read_limit, deadline; /* of reads; when the running one has had its time */
+    int wal_frames;            /* in the write-ahead log after the last commit */
 } SqliteDb;
 
 typedef struct SqliteStmt {
@@ -31,6 +32,8 @@ typedef struct SqliteStmt {
 /* db.c */
 /* The error of the last call on this connection, in the code that fits. */
 int sqlite_error(sqlite3 *h, Err *err);
+/* A read that has had its time. */
+bool sqlite_is_late(const SqliteDb *d);
 
 /* stmt.c */
 int sqlite_use(Db *db, Str sql, Stmt **ret, Err *err);
@@ -41,5 +44,5 @@ void sqlite_done(Stmt *st);
 void sqlite_stmts_free(SqliteDb *d);
 
 /* like.c */
-int sqlite_like_register(sqlite3 *h);
+int sqlite_like_register(SqliteDb *d);
 void sqlite_like_write(Buf *out, const char *column, unsigned param, bool ignore_case);

@@ -18,6 +18,7 @@
  * waits for readers so that the log starts again from its beginning. */
 #define CHECKPOINT_FRAMES 2000
 #define CHECKPOINT_FRAMES_HARD 16384
+#define PROGRESS_STEPS 1000 /* of SQLite's machine, between two looks at the clock */
 
 static const char PRAGMAS[] = "PRAGMA synchronous=FULL;"
                               "PRAGMA foreign_keys=ON;"
@@ -58,7 +59,7 @@ static ErrCode error_code(sqlite3 *h)
     case SQLITE_LOCKED:
     case SQLITE_NOMEM:
         return ERR_UNAVAILABLE;
-    case SQLITE_INTERRUPT:
+    case SQLITE_INTERRUPT: /* is_late() */
         return ERR_DEADLINE;
     case SQLITE_TOOBIG:
         return ERR_TOO_LARGE;
@@ -86,8 +87,15 @@ static int run(Db *db, Str sql, Err *err)
     return rc < 0 ? rc : stmt_run(st, err);
 }
 
+static Usec now(void)
+{
+    return clock_now(&clock_system);
+}
+
 static int db_begin(Db *db, bool write, Err *err)
 {
+    if (of(db)->read_limit)
+        of(db)->deadline = usec_add(now(), of(db)->read_limit);
     return run(db, write ? STR("BEGIN IMMEDIATE") : STR("BEGIN"), err);
 }
 
@@ -192,6 +200,24 @@ static bool db_maintain(Db *db, bool idle)
     return !idle && d->wal_frames > 0;
 }
 
+/* Called now and then while a reader works: a search may not keep a reader for ever. */
+static int is_late(void *arg)
+{
+    return sqlite_is_late(arg);
+}
+
+bool sqlite_is_late(const SqliteDb *d)
+{
+    return d->read_limit && now() > d->deadline;
+}
+
+static void db_limit_reads(Db *db, Usec limit)
+{
+    SqliteDb *d = of(db);
+    d->read_limit = limit;
+    sqlite3_progress_handler(d->h, PROGRESS_STEPS, is_late, d);
+}
+
 static bool is_private(const char *location)
 {
     return strcmp(location, ":memory:") == 0;
@@ -244,7 +270,7 @@ static int configure(SqliteDb *d, DbRole role, Err *err)
     sqlite3_db_config(d->h, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     sqlite3_db_config(d->h, SQLITE_DBCONFIG_DQS_DML, 0, NULL);
     sqlite3_db_config(d->h, SQLITE_DBCONFIG_DQS_DDL, 0, NULL);
-    if (sqlite_like_register(d->h) != SQLITE_OK)
+    if (sqlite_like_register(d) != SQLITE_OK)
         return sqlite_error(d->h, err);
     int rc = role == DB_READER ? 0 : enter_wal(d, err);
     if (rc < 0)
@@ -318,6 +344,7 @@ const Backend sqlite_backend = {
     .open = db_open,
     .close = db_close,
     .exec = db_exec,
+    .limit_reads = db_limit_reads,
     .begin = db_begin,
     .commit = db_commit,
     .rollback = db_rollback,

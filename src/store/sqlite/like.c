@@ -7,15 +7,23 @@
 
 #include <locale.h>
 #include <wctype.h>
+#include "base/mem.h"
 
 /* Steps of one comparison: a pattern with many '%' and '_' against a long text would otherwise take minutes.
  */
 #define STEPS_MAX 10000000
+#define STEPS_LOOK                                                                                           \
+    100000 /* between two looks at the clock: SQLite looks between rows only, and few of them */
+
+typedef struct Like {
+    const SqliteDb *db;
+    locale_t lower; /* 0 = letters differ by case */
+} Like;
 
 typedef struct Match {
     const char *p, *p_end; /* pattern */
     const char *t, *t_end; /* text */
-    locale_t lower;        /* 0 = letters differ by case */
+    const Like *like;
     unsigned steps;
 } Match;
 
@@ -41,7 +49,8 @@ static bool same(const Match *m, uint32_t a, uint32_t b)
 {
     if (a == b)
         return true;
-    return m->lower && towlower_l((wint_t)a, m->lower) == towlower_l((wint_t)b, m->lower);
+    locale_t lower = m->like->lower;
+    return lower && towlower_l((wint_t)a, lower) == towlower_l((wint_t)b, lower);
 }
 
 /* One element of the pattern (not '%') against the next character of the text. */
@@ -55,15 +64,17 @@ static bool match_one(Match *m)
     return any || same(m, want, have);
 }
 
-/* 1 match, 0 none, -1 too many steps. Only the last '%' needs to be tried again: what an earlier one could
- * take more, the last one can take too. */
+/* 1 match, 0 none, -SQLITE_TOOBIG too many steps, -SQLITE_INTERRUPT too late. Only the last '%' needs to be
+ * tried again: what an earlier one could take more, the last one can take too. */
 static int match(Match *m)
 {
     const char *retry_p = NULL;
     const char *retry_t = NULL;
     for (;;) {
         if (++m->steps > STEPS_MAX)
-            return -1;
+            return -SQLITE_TOOBIG;
+        if (m->steps % STEPS_LOOK == 0 && sqlite_is_late(m->like->db))
+            return -SQLITE_INTERRUPT;
         if (m->p < m->p_end && *m->p == '%') {
             retry_p = ++m->p;
             retry_t = m->t;
@@ -92,32 +103,41 @@ static void like(sqlite3_context *ctx, int argc, sqlite3_value **argv)
         .p_end = pattern + sqlite3_value_bytes(argv[1]),
         .t = text,
         .t_end = text + sqlite3_value_bytes(argv[0]),
-        .lower = (locale_t)sqlite3_user_data(ctx),
+        .like = sqlite3_user_data(ctx),
     };
     int rc = match(&m);
     if (rc < 0) {
         sqlite3_result_error(ctx, "the search pattern takes too many steps", -1);
-        sqlite3_result_error_code(ctx, SQLITE_TOOBIG);
+        sqlite3_result_error_code(ctx, -rc);
     } else {
         sqlite3_result_int(ctx, rc);
     }
 }
 
-static void locale_free(void *locale)
+static void like_free(void *arg)
 {
-    freelocale(locale);
+    Like *l = arg;
+    if (l->lower)
+        freelocale(l->lower);
+    free(l);
 }
 
-int sqlite_like_register(sqlite3 *h)
+/* SQLite frees the Like, also when it refuses the function. */
+static int add(SqliteDb *d, const char *name, locale_t lower)
 {
-    const int flags = SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS;
-    int rc = sqlite3_create_function_v2(h, "like_case", 2, flags, NULL, like, NULL, NULL, NULL);
-    if (rc != SQLITE_OK)
-        return rc;
-    locale_t l = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
-    if (!l)
-        l = newlocale(LC_CTYPE_MASK, "C", (locale_t)0);
-    return sqlite3_create_function_v2(h, "like_lower", 2, flags, l, like, NULL, NULL, locale_free);
+    Like *l = xnew(Like);
+    *l = (Like){d, lower};
+    return sqlite3_create_function_v2(d->h, name, 2, SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS, l,
+                                      like, NULL, NULL, like_free);
+}
+
+int sqlite_like_register(SqliteDb *d)
+{
+    locale_t lower = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+    if (!lower)
+        lower = newlocale(LC_CTYPE_MASK, "C", (locale_t)0);
+    int rc = add(d, "like_lower", lower);
+    return rc == SQLITE_OK ? add(d, "like_case", (locale_t)0) : rc;
 }
 
 void sqlite_like_write(Buf *out, const char *column, unsigned param, bool ignore_case)

@@ -27,6 +27,7 @@ typedef struct StoreOptions {
     const char *url;    /* "sqlite:PATH" or "sqlite::memory:" (tests: one connection for everything) */
     unsigned readers;   /* reader threads; 0 = 2 */
     size_t queue_max;   /* waiting jobs; 0 = 10,000; beyond: ERR_UNAVAILABLE */
+    Usec read_limit;    /* a read job that takes longer fails with ERR_DEADLINE; 0 = 10 s */
     const Clock *clock; /* NULL = system */
     bool create;        /* make and migrate a missing or older database */
 } StoreOptions;
