@@ -11,11 +11,12 @@ struct ClientList {
     ListLink link;
     Client *client;
     const Kind *kind;
-    char *path;    /* without query */
-    char *query;   /* other parameters, ended by '&' when not empty */
-    char *search;  /* the caller's own, still escaped; NULL = none */
-    char *project; /* NULL = the client's */
-    char *last_id; /* of the newest object seen; NULL at the start */
+    char *path;       /* without query */
+    char *query;      /* other parameters, ended by '&' when not empty */
+    char *search;     /* the caller's own, still escaped; NULL = none */
+    char *project;    /* NULL = the client's */
+    char *last_id;    /* of the newest object seen; NULL at the start */
+    char *page_first; /* id of the page's first object */
     ClientEach each;
     ClientListDone done;
     void *arg;
@@ -34,6 +35,7 @@ static void list_destroy(void *arg)
     free(l->search);
     free(l->project);
     free(l->last_id);
+    free(l->page_first);
     free(l);
 }
 
@@ -108,6 +110,16 @@ static bool retry_later(ClientList *l, const Err *err)
     return true;
 }
 
+/* A server that ignores the search would send the same page for ever. */
+static bool begins_again(ClientList *l, Str id)
+{
+    if (l->page_first && str_eqz(id, l->page_first))
+        return true;
+    free(l->page_first);
+    l->page_first = str_dup(id);
+    return false;
+}
+
 /* Hands out one page. Returns the number of its objects, or a negative code. */
 static int take_page(ClientList *l, const json_t *items, Err *err)
 {
@@ -120,7 +132,7 @@ static int take_page(ClientList *l, const json_t *items, Err *err)
             return r;
         if (!obj_has(o, FIELD_ID))
             return err_set(err, ERR_BAD_GATEWAY, "an object of the list has no id");
-        if (l->last_id && str_eqz(obj_str(o, FIELD_ID), l->last_id))
+        if (i == 0 && begins_again(l, obj_str(o, FIELD_ID)))
             return err_set(err, ERR_BAD_GATEWAY, "the server does not go on behind id %s", l->last_id);
         free(l->last_id);
         l->last_id = str_dup(obj_str(o, FIELD_ID));

@@ -1,6 +1,7 @@
 #include "client-internal.h"
 
 #include <assert.h>
+#include "base/random.h"
 #include "pb/ambient.h"
 #include "pb/pb.h"
 
@@ -93,13 +94,13 @@ static bool watch_running(const ClientWatch *w)
     return !w->dead && w->client;
 }
 
-/* A quarter less or more, so that many watchers of a server that came back do not come in step. The low
-   digits of the clock and the object's address differ enough between them. */
-static Usec jitter(const ClientWatch *w, Usec t)
+/* A quarter less or more, so that many watchers of a server that came back do not come in step. */
+static Usec jitter(Usec t)
 {
-    uint64_t mix = (loop_now(w->loop) ^ ((uintptr_t)w >> 4)) % 1024;
+    uint32_t r;
 
-    return t - t / 4 + mix * (t / 2) / 1024;
+    random_bytes(&r, sizeof(r));
+    return t - t / 4 + (Usec)(r % 1024) * (t / 2) / 1024;
 }
 
 static Usec next_delay(ClientWatch *w, ErrCode code)
@@ -107,11 +108,11 @@ static Usec next_delay(ClientWatch *w, ErrCode code)
     unsigned n = w->attempts++;
 
     if (code == ERR_FORBIDDEN)
-        return jitter(w, BACKOFF_DENIED);
+        return jitter(BACKOFF_DENIED);
     if (n == 0)
         return 0;
     Usec delay = n > 5 ? BACKOFF_MAX : BACKOFF_FIRST << (n - 1);
-    return jitter(w, delay < BACKOFF_MAX ? delay : BACKOFF_MAX);
+    return jitter(delay < BACKOFF_MAX ? delay : BACKOFF_MAX);
 }
 
 static void give_up(ClientWatch *w, const Err *err)
