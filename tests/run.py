@@ -220,25 +220,31 @@ def count_pytest(report):
     return total
 
 
-def suite_pytest():
-    """The programs of the ASan build, seen from outside. A sanitizer report fails even when no test noticed."""
-    if not build("build-asan", SANITIZE) or not link("build-asan"):
-        return Result(failed=1)
-    if not glob.glob(f"{ROOT}/tests/*/test_*.py"):
-        return Result()
-    report, reports = os.path.join(RESULTS, "pytest.xml"), os.path.join(RESULTS, "sanitizer")
-    command = [PYTHON, "-m", "pytest", "tests", "-q", "-ra", "--timeout=180", "-p", "no:cacheprovider",
+def run_group(group, reports):
+    """One folder of tests: a process of its own, as every folder has its conftest.py."""
+    report = os.path.join(RESULTS, f"pytest-{group}.xml")
+    command = [PYTHON, "-m", "pytest", f"tests/{group}", "-q", "-ra", "--timeout=180", "-p", "no:cacheprovider",
                f"--junitxml={report}"]
-    status, log = run("pytest", command, 900,
+    status, log = run(f"pytest-{group}", command, 900,
                       MESON_BUILD_ROOT=os.path.join(ROOT, "build-asan"), PYTHONDONTWRITEBYTECODE="1",
                       ASAN_OPTIONS=ENVIRONMENT["ASAN_OPTIONS"] + f":log_path={reports}",
                       UBSAN_OPTIONS=ENVIRONMENT["UBSAN_OPTIONS"] + f":log_path={reports}")
     if status not in (0, 1) or not os.path.exists(report):
-        complain(f"pytest: exit status {status}", log)
+        complain(f"pytest {group}: exit status {status}", log)
         return Result(failed=1)
-    total = count_pytest(report)
-    if total.failed:
-        complain("pytest", log, 200)
+    result = count_pytest(report)
+    if result.failed:
+        complain(f"pytest {group}", log, 200)
+    return result
+
+
+def suite_pytest():
+    """The programs of the ASan build, seen from outside. A sanitizer report fails even when no test noticed."""
+    if not build("build-asan", SANITIZE) or not link("build-asan"):
+        return Result(failed=1)
+    total, reports = Result(), os.path.join(RESULTS, "sanitizer")
+    for group in sorted({os.path.basename(os.path.dirname(p)) for p in glob.glob(f"{ROOT}/tests/*/test_*.py")}):
+        total.add(run_group(group, reports))
     for path in glob.glob(reports + ".*"):
         complain("a program under test", path)
         total.failed += 1
