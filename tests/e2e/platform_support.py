@@ -6,7 +6,8 @@ import time
 import urllib.error
 import urllib.request
 
-BIN = os.environ.get("AMBIENT_BIN_DIR", os.path.join(os.path.dirname(__file__), "../../build/bin"))
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
+BIN = os.environ.get("AMBIENT_BIN_DIR") or os.path.join(os.environ.get("MESON_BUILD_ROOT", f"{ROOT}/build"), "bin")
 DEADLINE = 60
 
 
