@@ -22,7 +22,7 @@
    the 25 s in which the program promises to be gone. */
 #define END_PATIENCE (10 * USEC_PER_SEC)
 #define STOP_PATIENCE (20 * USEC_PER_SEC)
-#define TOKEN_LOOK (10 * USEC_PER_SEC)
+#define TOKEN_LOOK (2 * USEC_PER_SEC)
 #define SWEEP_FIRST (180 * USEC_PER_SEC)
 #define SWEEP (600 * USEC_PER_SEC)
 /* With work waiting and none done for this long, something is stuck. */
