@@ -26,9 +26,9 @@ acpctl get session "$session"
 cat <<EOF
 
 How to go on (the programs are in $bin):
-  acpctl session send $session 'date'     give the agent another message
-  acpctl agent start hello                start it again
-  acpctl get sessions                     what runs and what ran
-  ambient status, ambient logs            how the platform does
-  ambient down                            stop it all
+  acpctl agent start hello --prompt 'date'    run another command
+  acpctl session messages SESSION             read what was said
+  acpctl get sessions                         what runs and what ran
+  ambient status, ambient logs -f             how the platform does
+  ambient down                                stop it all
 EOF
