@@ -10,14 +10,18 @@
 static const char alphabet[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 static const Str greatest = STR("aWgEPTl1tmebfsQzFP4bxwgy80V"); /* 2^160 - 1 in base 62 */
 
-/* Divides by 62 in place and returns the remainder. */
+/* Five digits at once: 62^5 is the greatest power that fits into a word. */
+#define DIGITS 5
+#define DIGITS_BASE 916132832u
+
+/* Divides in place and returns the remainder. */
 static uint32_t divide(uint32_t words[static WORDS])
 {
     uint64_t rest = 0;
     for (int i = 0; i < WORDS; i++) {
         uint64_t v = rest << 32 | words[i];
-        words[i] = (uint32_t)(v / 62);
-        rest = v % 62;
+        words[i] = (uint32_t)(v / DIGITS_BASE);
+        rest = v % DIGITS_BASE;
     }
     return (uint32_t)rest;
 }
@@ -36,18 +40,30 @@ void ksuid_encode(char out[static KSUID_LEN + 1], const uint8_t raw[static KSUID
     memcpy(words, raw, sizeof(words));
     for (int i = 0; i < WORDS; i++)
         words[i] = be32toh(words[i]);
-    for (int i = KSUID_LEN - 1; i >= 0; i--)
-        out[i] = alphabet[divide(words)];
+    uint32_t rest = 0;
+    for (int i = 0; i < KSUID_LEN; i++) {
+        if (i % DIGITS == 0)
+            rest = divide(words);
+        out[KSUID_LEN - 1 - i] = alphabet[rest % 62];
+        rest /= 62;
+    }
     out[KSUID_LEN] = '\0';
 }
 
-void ksuid_new(char out[static KSUID_LEN + 1], WallUsec now)
+void ksuid_make(char out[static KSUID_LEN + 1], WallUsec now, const uint8_t random[static KSUID_RANDOM_LEN])
 {
     uint8_t raw[KSUID_RAW_LEN];
     uint32_t seconds = htobe32(seconds_since_epoch(now));
     memcpy(raw, &seconds, sizeof(seconds));
-    random_bytes(raw + sizeof(seconds), sizeof(raw) - sizeof(seconds));
+    memcpy(raw + sizeof(seconds), random, KSUID_RANDOM_LEN);
     ksuid_encode(out, raw);
+}
+
+void ksuid_new(char out[static KSUID_LEN + 1], WallUsec now)
+{
+    uint8_t random[KSUID_RANDOM_LEN];
+    random_bytes(random, sizeof(random));
+    ksuid_make(out, now, random);
 }
 
 bool ksuid_is_valid(Str s)

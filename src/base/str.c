@@ -225,9 +225,22 @@ size_t str_utf8_seq(Str s)
     return len;
 }
 
+/* Eight bytes of ASCII without NUL. */
+static bool is_plain(const char *p)
+{
+    uint64_t v;
+    const uint64_t high = UINT64_C(0x8080808080808080);
+    memcpy(&v, p, sizeof(v));
+    return !(v & high) && !((v - UINT64_C(0x0101010101010101)) & high);
+}
+
 bool str_is_utf8(Str s)
 {
     for (size_t at = 0; at < s.len;) {
+        if (s.len - at >= 8 && is_plain(s.ptr + at)) {
+            at += 8;
+            continue;
+        }
         size_t seq = str_utf8_seq((Str){s.ptr + at, s.len - at});
         if (!seq || s.ptr[at] == '\0')
             return false;

@@ -50,6 +50,7 @@ typedef struct Dialect {
     const char *types[FT_TIME + 1]; /* of a column, by FieldType */
     const char *key;                /* type of ids */
     const char *serial; /* column definition of a number that the database counts up, primary key */
+    const char *count;  /* the same, cheaper: may give the number of a removed newest row again */
     const char *blob;
     const char *for_update; /* behind a SELECT of a row that is going to be changed */
     /* Writes the test "column LIKE parameter" with PostgreSQL's meaning: backslash escapes, and without

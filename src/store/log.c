@@ -66,35 +66,26 @@ int tx_messages_read(Tx *tx, Str session_id, uint64_t after, size_t max_rows, si
     return rc < 0 ? rc : 0;
 }
 
-static int read_head(Tx *tx, Str session_id, Head *ret, Err *err)
+static void take_head(Stmt *st, Head *ret)
+{
+    *ret = (Head){.seq = (uint64_t)stmt_int(st, 0)};
+    Str hash = stmt_blob(st, 1);
+    if (hash.len == SHA256_LEN)
+        memcpy(ret->hash, hash.ptr, SHA256_LEN);
+}
+
+int tx_message_last_seq(Tx *tx, Str session_id, uint64_t *ret, Err *err)
 {
     CLEANUP_STMT Stmt *st = NULL;
-    int rc = stmt_use(
-        tx->db, STR("SELECT seq, hash FROM session_messages WHERE session_id = ?1 ORDER BY seq DESC LIMIT 1"),
-        &st, err);
+    int rc = stmt_use(tx->db, STR("SELECT max(seq) FROM session_messages WHERE session_id = ?1"), &st, err);
     if (rc < 0)
         return rc;
     stmt_bind(st, 1, sql_text(session_id));
     rc = stmt_step(st, err);
     if (rc < 0)
         return rc;
-    *ret = (Head){0};
-    if (rc == 0)
-        return 0;
-    ret->seq = (uint64_t)stmt_int(st, 0);
-    Str hash = stmt_blob(st, 1);
-    if (hash.len == SHA256_LEN)
-        memcpy(ret->hash, hash.ptr, SHA256_LEN);
+    *ret = (uint64_t)stmt_int(st, 0);
     return 0;
-}
-
-int tx_message_last_seq(Tx *tx, Str session_id, uint64_t *ret, Err *err)
-{
-    Head h;
-    int rc = read_head(tx, session_id, &h, err);
-    if (rc == 0)
-        *ret = h.seq;
-    return rc;
 }
 
 int tx_message_news(Tx *tx, uint64_t *pos, MessageNewsFn fn, void *arg, Err *err)
@@ -160,13 +151,20 @@ static int check_input(const MessageIn *in, Err *err)
     return 0;
 }
 
-static int check_session(Tx *tx, Str session_id, Err *err)
+/* The newest row of a live session. */
+static int read_head(Tx *tx, Str session_id, Head *ret, Err *err)
 {
-    bool live = false;
-    int rc = tx_exists(tx, &kind_session, session_id, &live, err);
+    CLEANUP_STMT Stmt *st = NULL;
+    int rc = stmt_use(tx->db, str_from(tx->sql->message_head), &st, err);
     if (rc < 0)
         return rc;
-    return live ? 0 : err_set(err, ERR_NOT_FOUND, "session not found");
+    stmt_bind(st, 1, sql_text(session_id));
+    rc = stmt_step(st, err);
+    if (rc == 0)
+        return err_set(err, ERR_NOT_FOUND, "session not found");
+    if (rc > 0)
+        take_head(st, ret);
+    return rc < 0 ? rc : 0;
 }
 
 /* What the same request made before: 1 and *ret, or 0. */
@@ -187,31 +185,27 @@ static int find_request(Tx *tx, const MessageIn *in, Message **ret, Err *err)
     return rc < 0 ? rc : 1;
 }
 
-static int next_message(Tx *tx, const MessageIn *in, Message **ret, Err *err)
+static int next_message(Tx *tx, const MessageIn *in, Head *head, Message **ret, Err *err)
 {
-    Head head;
-    int rc = read_head(tx, in->session_id, &head, err);
-    if (rc < 0)
-        return rc;
-    if (!head.seq)
-        message_hash_seed(tx->w->sha, in->session_id, head.hash);
+    if (!head->seq)
+        message_hash_seed(tx->w->sha, in->session_id, head->hash);
     char id[KSUID_LEN + 1];
-    ksuid_new(id, tx->now);
+    tx_ksuid(tx, id);
     MessageParts p = {
-        .id = str_from(id),
+        .id = {id, KSUID_LEN},
         .session_id = in->session_id,
         .event_type = in->event_type,
         .payload = in->payload,
         .actor = in->actor,
         .turn = in->turn,
-        .seq = head.seq + 1,
+        .seq = head->seq + 1,
         .created_at = tx->now,
     };
     Message *m = NULL;
-    rc = message_new(&p, &m, err);
+    int rc = message_new(&p, &m, err);
     if (rc < 0)
         return rc;
-    message_hash(tx->w->sha, head.hash, &p, m->hash);
+    message_hash(tx->w->sha, head->hash, &p, m->hash);
     *ret = m;
     return 0;
 }
@@ -246,15 +240,16 @@ static void message_unrefp(Message **m)
 int tx_message_append(Tx *tx, const MessageIn *in, Message **ret, Err *err)
 {
     CLEANUP(message_unrefp) Message *m = NULL;
+    Head head = {0};
     int rc = check_input(in, err);
     if (rc == 0)
         rc = tx_change(tx, err);
     if (rc == 0)
-        rc = check_session(tx, in->session_id, err);
+        rc = read_head(tx, in->session_id, &head, err);
     if (rc == 0 && in->request_id.len)
         rc = find_request(tx, in, &m, err);
     if (rc == 0) {
-        rc = next_message(tx, in, &m, err);
+        rc = next_message(tx, in, &head, &m, err);
         if (rc == 0)
             rc = insert_message(tx, m, in->request_id, err);
         if (rc == 0) {

@@ -14,7 +14,7 @@ struct Migration {
     const char *id;
     int (*up)(Db *db, const Migration *m, Err *err);
     const Kind *kind;
-    const char *sql; /* $KEY, $INT, $TIME, $BLOB, $SERIAL stand for types of the dialect */
+    const char *sql; /* $KEY, $INT, $TIME, $BLOB, $SERIAL, $COUNT stand for types of the dialect */
 };
 
 /* ---- building statements ---- */
@@ -31,6 +31,7 @@ static const char *type_word(const Dialect *d, Str word)
         {STR("TEXT"), d->types[FT_STRING]},
         {STR("BLOB"), d->blob},
         {STR("SERIAL"), d->serial},
+        {STR("COUNT"), d->count},
     };
     for (size_t i = 0; i < ARRAY_LEN(words); i++) {
         if (str_eq(word, words[i].word))
@@ -137,7 +138,7 @@ static const Migration steps[] = {
      "NOT NULL,"
      " reconciled_date $TIME);"},
     {"202503100001", up_sql, NULL,
-     "CREATE TABLE IF NOT EXISTS session_messages (pos $SERIAL, id $KEY NOT NULL, session_id $KEY NOT NULL,"
+     "CREATE TABLE IF NOT EXISTS session_messages (pos $COUNT, id $KEY NOT NULL, session_id $KEY NOT NULL,"
      " seq $INT NOT NULL, event_type $TEXT NOT NULL, payload $TEXT NOT NULL, created_at $TIME NOT NULL,"
      " actor $TEXT NOT NULL, turn $TEXT, hash $BLOB NOT NULL, request_id $TEXT, UNIQUE (session_id, seq));"
      "CREATE UNIQUE INDEX IF NOT EXISTS session_messages_request ON session_messages (session_id, request_id)"

@@ -72,6 +72,10 @@ int sql_new(const Dialect *d, Sql **ret, Err *err)
     Sql *s = xnew(Sql);
     const Kind *const *kinds = kinds_all(&s->n_kinds);
     s->dialect = d;
+    s->message_head = xasprintf("SELECT m.seq, m.hash FROM sessions s LEFT JOIN session_messages m"
+                                " ON m.session_id = s.id WHERE s.id = ?1 AND s.deleted_at IS NULL"
+                                " ORDER BY m.seq DESC LIMIT 1%s",
+                                *d->for_update ? " FOR UPDATE OF s" : "");
     s->kinds = xcalloc(s->n_kinds, sizeof(*s->kinds));
     for (size_t i = 0; i < s->n_kinds; i++) {
         int rc = kind_sql_init(&s->kinds[i], kinds[i], d, err);
@@ -97,6 +101,7 @@ Sql *sql_free(Sql *s)
         free(k->insert);
         free(k->remove);
     }
+    free(s->message_head);
     free(s->kinds);
     free(s);
     return NULL;

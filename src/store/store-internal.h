@@ -24,6 +24,7 @@ typedef struct KindSql {
 
 typedef struct Sql {
     const Dialect *dialect;
+    char *message_head; /* seq and hash of a live session's newest message, NULL when it has none */
     KindSql *kinds;
     size_t n_kinds;
 } Sql;
@@ -75,6 +76,8 @@ typedef struct Worker {
     MessageVec messages; /* appended by the jobs of the running batch; owned references */
     uint64_t last_event; /* of the running batch */
     size_t bytes;        /* bound by the running batch, roughly */
+    uint8_t random[32 * KSUID_RANDOM_LEN];
+    size_t random_left;
 } Worker;
 
 struct Tx {
@@ -86,6 +89,8 @@ struct Tx {
 };
 /* Every change goes through here first: the job can then be rolled back alone. */
 int tx_change(Tx *tx, Err *err);
+/* A new id. The kernel is asked for randomness now and then, not each time. */
+void tx_ksuid(Tx *tx, char out[static KSUID_LEN + 1]);
 /* After a change: which event it made, to be told to the listener. */
 int tx_event(Tx *tx, EventType type, const Kind *k, Str id, Str project, Str owner, Err *err);
 

@@ -1,4 +1,5 @@
 /* What a job does with the objects of a kind. Every change writes its events row in the same transaction. */
+#include "base/random.h"
 #include "store-internal.h"
 
 #define REQUEST_KEEP ((int64_t)24 * 3600 * 1000000)
@@ -19,6 +20,17 @@ int tx_change(Tx *tx, Err *err)
     return rc;
 }
 
+void tx_ksuid(Tx *tx, char out[static KSUID_LEN + 1])
+{
+    Worker *w = tx->w;
+    if (!w->random_left) {
+        random_bytes(w->random, sizeof(w->random));
+        w->random_left = sizeof(w->random);
+    }
+    w->random_left -= KSUID_RANDOM_LEN;
+    ksuid_make(out, tx->now, w->random + w->random_left);
+}
+
 int tx_event(Tx *tx, EventType type, const Kind *k, Str id, Str project, Str owner, Err *err)
 {
     static const char *const names[] = {
@@ -34,7 +46,7 @@ int tx_event(Tx *tx, EventType type, const Kind *k, Str id, Str project, Str own
     if (rc < 0)
         return rc;
     char ksuid[KSUID_LEN + 1];
-    ksuid_new(ksuid, tx->now);
+    tx_ksuid(tx, ksuid);
     stmt_bind(st, 1, sql_text(str_from(ksuid)));
     stmt_bind(st, 2, sql_text(str_from(k->event_source)));
     stmt_bind(st, 3, sql_text(id));
@@ -242,7 +254,7 @@ static void complete_new(Tx *tx, Obj *o)
         obj_set_str(o, FIELD_ID, obj_str(o, o->kind->name_field));
     } else if (!obj_has(o, FIELD_ID)) {
         char id[KSUID_LEN + 1];
-        ksuid_new(id, tx->now);
+        tx_ksuid(tx, id);
         obj_set_str(o, FIELD_ID, str_from(id));
     }
     if (!obj_has(o, FIELD_CREATED_AT))

@@ -332,6 +332,7 @@ static const Dialect dialect = {
         },
     .key = "TEXT",
     .serial = "INTEGER PRIMARY KEY AUTOINCREMENT",
+    .count = "INTEGER PRIMARY KEY",
     .blob = "BLOB",
     .for_update = "", /* there is one writer */
     .like = sqlite_like_write,
