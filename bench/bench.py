@@ -296,7 +296,6 @@ def first_message(b):
             p.call("POST", "/projects", {"name": "demo"})
             sid = p.call("POST", "/sessions", {"name": "s", "project_id": "demo", "prompt": "echo hello",
                                                "environment_variables": '{"RUNNER_TYPE":"shell"}'})["id"]
-            p.call("POST", f"/sessions/{sid}/start")
             wait_for("first message", lambda: any(m["event_type"] == "assistant"
                                                   for m in p.call("GET", f"/sessions/{sid}/messages")))
             times.append((time.monotonic() - t0) * 1000)
@@ -323,7 +322,6 @@ def idle_memory(b):
         p.call("POST", "/projects", {"name": "demo"})
         sid = p.call("POST", "/sessions", {"name": "s", "project_id": "demo", "interactive": True,
                                            "environment_variables": env})["id"]
-        p.call("POST", f"/sessions/{sid}/start")
         runner = wait_for("runner", lambda: pid_of("ambient-runner", sid))
         wait_for("running", lambda: p.call("GET", f"/sessions/{sid}").get("phase") == "Running")
         time.sleep(1)
