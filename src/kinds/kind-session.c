@@ -69,7 +69,7 @@ static const Field fields[] = {
               .doc = "Whether the session goes on after a run and waits for the next message."),
     [SESSION_RUN_ID] =
         FIELD("run_id", FT_STRING, F_INTERNAL, .max_len = LEN_NAME, .doc = "Changes at each start."),
-    /* Among live sessions in an active phase it is unique: docs/decisions/0011-start-guard.md */
+    /* Among live sessions in an active phase it is unique: docs/decisions/0003-start-guard.md */
     [SESSION_START_GUARD] = FIELD("start_guard", FT_STRING, F_INTERNAL, .max_len = LEN_NAME,
                                   .doc = "The agent whose start made the session."),
 };

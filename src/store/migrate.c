@@ -170,7 +170,7 @@ static const Migration steps[] = {
     {"202609010002", up_sql, NULL,
      "CREATE INDEX IF NOT EXISTS sessions_agent_id ON sessions (agent_id, created_at, id) WHERE deleted_at "
      "IS NULL;"
-     /* One active session per agent, among those that agent start made. docs/decisions/0011-start-guard.md */
+     /* One active session per agent, among those that agent start made. docs/decisions/0003-start-guard.md */
      "CREATE UNIQUE INDEX IF NOT EXISTS sessions_start_guard ON sessions (start_guard) WHERE deleted_at IS "
      "NULL"
      " AND start_guard IS NOT NULL AND phase IN ('Pending', 'Creating', 'Running');"},
