@@ -62,8 +62,11 @@ def connects(port):
 
 
 def rss(pid):
+    """Resident bytes, and those of them that no other process could share."""
     with open(f"/proc/{pid}/smaps_rollup") as f:
-        return int(re.search(r"Rss:\s+(\d+)", f.read()).group(1)) * 1024
+        text = f.read()
+    kib = {name: int(re.search(rf"^{name}:\s+(\d+)", text, re.M).group(1)) for name in ("Rss", "Private_Dirty")}
+    return kib["Rss"] * 1024, kib["Private_Dirty"] * 1024
 
 
 class Process:
@@ -328,9 +331,10 @@ def idle_memory(b):
         pids = p.status["pids"]
         now = {"api-server": (pids["api-server"], 15), "control-plane": (pids["control-plane"], 10),
                "runner": (runner, 8)}
-        used = {name: (rss(pid) / 1e6, goal) for name, (pid, goal) in now.items()}
-    print("    " + ", ".join(f"{name} {mb:.1f} MB (goal {goal})" for name, (mb, goal) in used.items()))
-    return max(mb / goal for mb, goal in used.values()), None, "of the goal", "", -1
+        used = {name: (*rss(pid), goal * 1e6) for name, (pid, goal) in now.items()}
+    print("    " + ", ".join(f"{name} {all_ / 1e6:.1f} MB (goal {goal / 1e6:.0f}; {own / 1e6:.1f} of it its own)"
+                             for name, (all_, own, goal) in used.items()))
+    return max(all_ / goal for all_, _, goal in used.values()), None, "of the goal", "", -1
 
 
 @row("acpctl-start")
