@@ -243,8 +243,10 @@ def suite_pytest():
     if not build("build-asan", SANITIZE) or not link("build-asan"):
         return Result(failed=1)
     total, reports = Result(), os.path.join(RESULTS, "sanitizer")
-    for group in sorted({os.path.basename(os.path.dirname(p)) for p in glob.glob(f"{ROOT}/tests/*/test_*.py")}):
-        total.add(run_group(group, reports))
+    groups = sorted({os.path.basename(os.path.dirname(p)) for p in glob.glob(f"{ROOT}/tests/*/test_*.py")})
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:  # they share nothing: own ports, own directories
+        for result in pool.map(lambda group: run_group(group, reports), groups):
+            total.add(result)
     for path in glob.glob(reports + ".*"):
         complain("a program under test", path)
         total.failed += 1
