@@ -34,6 +34,7 @@ Str op_keep(Op *op, Str s)
     assert(op->n_owned < OP_STRINGS_MAX);
     char *copy = str_dup(s);
     op->owned[op->n_owned++] = copy;
+    op->bytes += s.len;
     return (Str){copy, s.len};
 }
 
@@ -60,6 +61,7 @@ static void op_free(Op *op)
     obj_free(op->body);
     for (unsigned i = 0; i < op->n_owned; i++)
         free(op->owned[i]);
+    op->s->pending -= op->pending;
     caller_unref(op->caller);
     service_unref(op->s);
     free(op);
@@ -152,9 +154,29 @@ static int request_id_check(const Op *op, Err *err)
                    REQUEST_ID_MAX);
 }
 
+static size_t op_bytes(const Op *op)
+{
+    size_t n = op->bytes;
+    for (size_t i = 0; op->body && i < op->body->kind->n_fields; i++)
+        n += op->body->v[i].len;
+    return n;
+}
+
+/* The store limits how many wait, not how large they are. */
+static int op_count(Op *op, Err *err)
+{
+    Service *s = op->s;
+    size_t n = op_bytes(op);
+    if (s->pending + n > s->pending_max)
+        return err_set(err, ERR_UNAVAILABLE, "the server is busy: too much waits to be stored");
+    s->pending += n;
+    op->pending = n;
+    return 0;
+}
+
 void op_submit(Op *op)
 {
-    if (request_id_check(op, &op->err) < 0) {
+    if (request_id_check(op, &op->err) < 0 || op_count(op, &op->err) < 0) {
         loop_post(op->s->loop, op_refused, op);
         return;
     }

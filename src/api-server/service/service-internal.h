@@ -16,6 +16,7 @@ struct Service {
     Loop *loop;
     Store *store;
     bool stopped;
+    size_t pending, pending_max; /* bytes of running operations: what clients sent and the store has not yet */
     uint64_t changes;
     Map *owners;      /* project id -> username (owned); loop thread */
     Map *known_users; /* usernames that have a row; loop thread; bounded */
@@ -65,6 +66,7 @@ struct Op {
     size_t max_rows, max_bytes;
     char *owned[OP_STRINGS_MAX];
     unsigned n_owned;
+    size_t bytes, pending; /* of `owned`; of what counts in the service */
 
     /* What came out; cleared before each run. */
     Obj *obj;

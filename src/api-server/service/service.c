@@ -2,12 +2,15 @@
 
 #include "service-internal.h"
 
+#define PENDING_MAX ((size_t)256 << 20)
+
 Service *service_new(Loop *l, const ServiceOptions *o)
 {
     Service *s = xnew(Service);
     s->refs = 1;
     s->loop = l;
     s->store = o->store;
+    s->pending_max = o->pending_max ? o->pending_max : PENDING_MAX;
     s->owners = map_new();
     s->known_users = map_new();
     return s;

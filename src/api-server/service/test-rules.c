@@ -289,6 +289,39 @@ static void test_rules__sizes_of_grpc_pages(void **state)
     }
 }
 
+static void start_push(Service *s, Caller *c, const char *session, const char *payload, Got *g)
+{
+    SvcCtx x = {.caller = c};
+    SvcPush p = {.session_id = str_from(session), .event_type = STR("text"), .payload = str_from(payload)};
+    svc_message_push(s, &x, &p, got_answer, g);
+}
+
+/* What clients sent and the store has not yet is bounded by its bytes too. */
+static void test_rules__too_much_that_waits_is_refused(void **state)
+{
+    World *w = *state;
+    CLEANUP_FREE char *session = make(w, w->alice, &kind_session, "", "", "{\"name\":\"s\"}");
+    service_free(w->service);
+    w->service = service_new(w->loop, &(ServiceOptions){.store = w->store, .pending_max = 150});
+    Got first = {0};
+    Got second = {0};
+    Got third = {0};
+    const char *payload = "sixty bytes and some more: enough that two of them do not fit";
+    start_push(w->service, w->admin, session, payload, &first);
+    start_push(w->service, w->admin, session, payload, &second);
+    got_wait(w, &first);
+    while (!second.done)
+        loop_run_once(w->loop, true);
+    assert_int_equal(first.err.code, ERR_OK);
+    assert_int_equal(second.err.code, ERR_UNAVAILABLE);
+    start_push(w->service, w->admin, session, payload, &third);
+    got_wait(w, &third);
+    assert_int_equal(third.err.code, ERR_OK);
+    got_free(&first);
+    got_free(&second);
+    got_free(&third);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, world_setup, world_teardown)
 
 int run_rules_tests(void)
@@ -305,6 +338,7 @@ int run_rules_tests(void)
         TEST(test_rules__reads_are_rendered_before_the_answer_and_writes_are_not),
         TEST(test_rules__pages_of_messages_say_whether_more_follow),
         TEST(test_rules__sizes_of_grpc_pages),
+        TEST(test_rules__too_much_that_waits_is_refused),
     };
     return cmocka_run_group_tests_name("rules", tests, NULL, NULL);
 }

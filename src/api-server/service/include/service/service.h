@@ -15,6 +15,7 @@ typedef struct ServiceOptions {
     Store *store; /* borrowed */
     const Clock *clock;
     const char *version; /* for GET version */
+    size_t pending_max;  /* bytes of calls that wait for the store; beyond: ERR_UNAVAILABLE; 0 = 256 MiB */
 } ServiceOptions;
 Service *service_new(Loop *l, const ServiceOptions *o);
 /* Before the store is closed: calls that come from now on are refused with ERR_UNAVAILABLE. */
