@@ -58,8 +58,9 @@ void redact_set_add(RedactSet *s, const char *name, Str value)
 
 typedef enum Match { MATCH_NONE, MATCH_WHOLE, MATCH_START } Match;
 
-/* What stands at the start of `s`; MATCH_START: all of it is the beginning of a longer secret. */
-static Match match_at(const RedactSet *set, Str s, const Entry **ret)
+/* What stands at the start of `s`. With `hold`, MATCH_START: all of it may be the beginning of a secret, of a
+   longer one also when it is a shorter one whole. */
+static Match match_at(const RedactSet *set, Str s, bool hold, const Entry **ret)
 {
     VEC_FOREACH (&set->entries, e) {
         Str v = secret_reveal(e->value);
@@ -67,7 +68,7 @@ static Match match_at(const RedactSet *set, Str s, const Entry **ret)
             *ret = e;
             return MATCH_WHOLE;
         }
-        if (s.len < v.len && memcmp(s.ptr, v.ptr, s.len) == 0)
+        if (hold && s.len < v.len && memcmp(s.ptr, v.ptr, s.len) == 0)
             return MATCH_START;
     }
     return MATCH_NONE;
@@ -85,8 +86,8 @@ static Str replace(const RedactSet *set, Str in, bool hold, Buf *out)
             at++;
             continue;
         }
-        Match m = match_at(set, str_slice(in, at, in.len), &e);
-        if (m == MATCH_NONE || (m == MATCH_START && !hold)) {
+        Match m = match_at(set, str_slice(in, at, in.len), hold, &e);
+        if (m == MATCH_NONE) {
             at++;
             continue;
         }

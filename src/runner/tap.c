@@ -275,16 +275,21 @@ static void evict(Tap *t, TapEvent *ev)
 
 /* Runs before the last one go; then, when the ring is full, the oldest events of what is left except
  * RUN_STARTED. */
-static void make_room(Tap *t)
+static bool make_room(Tap *t)
 {
+    bool evicted = false;
+
     LIST_FOREACH_SAFE (&t->ring, l) {
         TapEvent *ev = LIST_ENTRY(l, TapEvent, link);
         bool old = ev->run + 1 < t->run;
         if (!old && t->bytes <= t->max)
-            return;
-        if (old || ev->type != AGUI_RUN_STARTED || ev->run != t->run)
-            evict(t, ev);
+            break;
+        if (!old && ev->type == AGUI_RUN_STARTED && ev->run == t->run)
+            continue;
+        evict(t, ev);
+        evicted = true;
     }
+    return evicted;
 }
 
 static TapEvent *event_new(Tap *t, const AguiEvent *ev)
@@ -352,9 +357,7 @@ void tap_event(Tap *t, const AguiEvent *ev, const char *run_id)
         t->running = false;
     LIST_FOREACH_SAFE (&t->readers, l)
         tap_resume(LIST_ENTRY(l, TapReader, link));
-    uint64_t before = LIST_ENTRY(t->ring.next, TapEvent, link)->id;
-    make_room(t);
-    if (list_empty(&t->ring) || LIST_ENTRY(t->ring.next, TapEvent, link)->id != before || t->bytes > t->max)
+    if (make_room(t))
         end_laggards(t);
 }
 
