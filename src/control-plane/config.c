@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "process-cgroup.h"
 
 #define OFF(member) offsetof(Config, member)
 #define SET(flag, env, type, member, dflt, help, value)                                                      \
@@ -67,7 +68,7 @@ static const Flag table[] = {
     SET("runner-uid", "LOCAL_RUNNER_UID", FLAG_INT, uid, "-1", "user of runners; -1 = ours", "UID"),
     SET("runner-gid", "LOCAL_RUNNER_GID", FLAG_INT, gid, "-1", "group of runners", "GID"),
     SET("mem-max", "LOCAL_MEM_MAX", FLAG_SIZE, mem_max, "0", "memory of a runner; 0 = no limit", "SIZE"),
-    SET("cpu-max", "LOCAL_CPU_MAX", FLAG_STRING, cpu_max, NULL,
+    SET("cpu-max", "LOCAL_CPU_MAX", FLAG_STRING, cpu_max_text, NULL,
         "processors of a runner (\"1.5\"); needs cgroup v2", "N"),
     SET("files-max", "LOCAL_FILES_MAX", FLAG_INT, files_max, "0", "open files of a runner; 0 = ours", "N"),
     SET("log-max", "LOCAL_LOG_MAX", FLAG_SIZE, log_max, "10M", "size of a runner's log before it is rotated",
@@ -266,6 +267,8 @@ static int derive(Config *c, Err *err)
         rc = derive_token(c, err);
     if (rc == 0)
         rc = port_range_parse(c->port_range_text, &c->ports, err);
+    if (rc == 0 && c->cpu_max_text)
+        rc = cgroups_parse_cpu(c->cpu_max_text, &c->cpu_max, err);
     if (rc == 0)
         rc = derive_runner(c, err);
     if (rc == 0)

@@ -34,7 +34,7 @@ typedef struct Config {
     char *root, *runner_command, *port_range_text, *sandbox_text, *sandbox_write, *listen_fds_text,
         *token_endpoint_text;
     int64_t max_sessions, uid, gid, mem_max, files_max, log_max;
-    char *cpu_max;
+    char *cpu_max_text;
     Usec stop_grace, health_timeout;
     bool adopt, stop_on_exit;
     /* listeners */
@@ -50,7 +50,8 @@ typedef struct Config {
     bool listen_fds;     /* the runner takes its listening socket from us */
     bool token_endpoint; /* runners are told of the token endpoint */
     bool use_vertex;
-    bool oidc; /* our token comes from an identity provider */
+    int64_t cpu_max; /* thousandths of a processor; 0 = no limit */
+    bool oidc;       /* our token comes from an identity provider */
 } Config;
 
 /* ERR_CANCELLED: --help was printed. */

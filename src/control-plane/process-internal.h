@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/map.h"
+#include "process-cgroup.h"
 #include "process-dir.h"
 #include "process-env.h"
 #include "process-health.h"
@@ -69,6 +70,7 @@ typedef struct Run {
     int listen_fd;
     Err start_err; /* what a start that failed will say; code ERR_OK = it went well */
     RtOp *op;      /* what waits for this run */
+    char *cgroup;  /* of a start that is under way; NULL = none */
     size_t jobs;   /* of this run, out with workers */
     bool gone;     /* not in the table any more; freed with its last job */
     char id[];
@@ -79,6 +81,7 @@ struct ProcessRuntime {
     Loop *loop;
     ProcessOptions o;
     Dirs dirs;
+    Cgroups cgroups;
     Pool *pool;
     Map *runs;   /* id -> Run, owned */
     size_t jobs; /* handed to the pool, or posted, and not back yet */

@@ -15,7 +15,8 @@ struct Job {
     Run *run;
     ProcessRuntime *rt;
     const Dirs *dirs; /* does not change while jobs are out */
-    char *id;
+    const Cgroups *cgroups;
+    char *id, *cgroup;
     void (*work)(struct Job *j);
     JobDone done;
     void (*look_done)(Run *r, const Look *look);
@@ -41,6 +42,7 @@ static void job_free(Job *j)
         secret_erase(j->prompt, strlen(j->prompt));
     free(j->prompt);
     free(j->id);
+    free(j->cgroup);
     free(j);
 }
 
@@ -66,7 +68,9 @@ static Job *job_new(Run *r, void (*work)(Job *j), JobDone done)
     j->run = r;
     j->rt = r->rt;
     j->dirs = &r->rt->dirs;
+    j->cgroups = &r->rt->cgroups;
     j->id = xstrdup(r->id);
+    j->cgroup = xstrdup(r->cgroup ? r->cgroup : "");
     j->work = work;
     j->done = done;
     j->look.pidfd = -1;
@@ -87,6 +91,8 @@ static void work_prepare(Job *j)
     j->rc = dirs_make(j->dirs, j->id, &j->err);
     if (j->rc == 0)
         j->rc = dirs_write(j->dirs, j->id, TOKEN_FILE, secret_reveal(j->token), &j->err);
+    if (j->rc == 0)
+        j->rc = cgroups_make(j->cgroups, j->cgroup, &j->err);
     if (j->rc == 0 && j->prompt)
         j->rc = dirs_write(j->dirs, j->id, PROMPT_FILE, str_from(j->prompt), &j->err);
 }
@@ -124,6 +130,7 @@ static void work_clear(Job *j)
     CLEANUP_FREE char *dir = job_dir(j);
     dirs_unlink(j->dirs, j->id, TOKEN_FILE);
     dirs_unlink(j->dirs, j->id, PROMPT_FILE);
+    cgroup_end(j->cgroup);
     if (j->state)
         j->rc = run_state_clear(dir, &j->err);
 }
@@ -182,6 +189,7 @@ static void look_at_end(const char *dir, const char *id, Look *l)
 {
     RunExit e;
     l->what = LOOK_ENDED;
+    cgroup_end(l->state.cgroup);
     if (run_exit_read(dir, &e, NULL) < 0 || e.run != l->state.run) {
         end_lost(id, l);
         return;

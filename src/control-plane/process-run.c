@@ -78,6 +78,7 @@ void run_free(Run *r)
     stop_watching(r);
     drop_start(r);
     free(r->op);
+    free(r->cgroup);
     secret_erase(r->state.agui_token, sizeof(r->state.agui_token));
     free(r);
 }
@@ -138,6 +139,7 @@ void run_live(Run *r, const Look *look)
 {
     const Config *c = r->rt->o.config;
     move(r, RUN_LIVE);
+    free(TAKE(r->cgroup)); /* from here on the state has it */
     r->state = look->state;
     r->number = look->state.run;
     r->pidfd = look->pidfd;
@@ -331,12 +333,14 @@ static void fill_spec(Run *r, const RtSpec *spec, int64_t port)
     s->agui_token = random_text();
     s->grace = c->stop_grace;
     s->log_max = c->log_max;
-    s->mem_max = c->mem_max;
+    free(r->cgroup);
+    r->cgroup = cgroups_path(&r->rt->cgroups, r->id, spec->run);
+    s->cgroup = xstrdup(r->cgroup);
+    s->mem_max = *r->cgroup ? 0 : c->mem_max;
     s->files_max = c->files_max;
     s->uid = c->uid;
     s->gid = c->gid;
     s->sandbox = c->sandbox;
-    s->cgroup = xstrdup("");
     for (size_t i = 0; i < c->command.len; i++)
         strvec_add(&s->argv, c->command.ptr[i]);
     for (size_t i = 0; i < c->writable.len; i++)

@@ -60,6 +60,7 @@ int run_state_read(const char *dir, RunState *ret, Err *err)
     copy_text(s.boot_id, sizeof(s.boot_id), j, "boot_id");
     copy_text(s.cookie, sizeof(s.cookie), j, "cookie");
     copy_text(s.agui_token, sizeof(s.agui_token), j, "agui_token");
+    copy_text(s.cgroup, sizeof(s.cgroup), j, "cgroup");
     copy_text(s.sandbox, sizeof(s.sandbox), j, "sandbox");
     copy_text(s.cmd, sizeof(s.cmd), j, "cmd");
     if (s.run < 0 || s.shim_pid <= 0 || !*s.cookie)
@@ -96,6 +97,7 @@ int run_state_write(const char *dir, const RunState *s, Err *err)
     put_text(j, "boot_id", s->boot_id);
     put_text(j, "cookie", s->cookie);
     put_text(j, "agui_token", s->agui_token);
+    put_text(j, "cgroup", s->cgroup);
     put_text(j, "sandbox", s->sandbox);
     return write_json(dir, RUN_STATE_FILE, j, err);
 }

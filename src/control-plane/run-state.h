@@ -34,6 +34,7 @@ typedef struct RunState {
     char boot_id[BOOT_ID_MAX];
     char agui_token[RUN_COOKIE_MAX]; /* that the runner expects of its callers; a secret */
     char cookie[RUN_COOKIE_MAX]; /* value of RUN_COOKIE_NAME in the environment of all that the run started */
+    char cgroup[384];            /* directory of its control group; "" = none */
     char sandbox[16];
     char cmd[128];
 } RunState;

@@ -268,6 +268,8 @@ int process_runtime_new(Loop *l, const ProcessOptions *o, ProcessRuntime **ret, 
     p->dirs.root_fd = p->dirs.lock_fd = -1;
     int rc = dirs_open(&p->dirs, c->root, c->uid, c->gid, err);
     if (rc == 0)
+        cgroups_open(&p->cgroups, "/proc", c->mem_max, c->cpu_max);
+    if (rc == 0)
         rc = pool_new(l, WORKERS, &p->pool, err);
     if (rc == 0)
         rc = dirs_each(&p->dirs, found, p, err);
@@ -293,6 +295,7 @@ ProcessRuntime *process_runtime_free(ProcessRuntime *p)
         run_free(it.value);
     map_free(p->runs);
     dirs_close(&p->dirs);
+    cgroups_close(&p->cgroups);
     free(p);
     return NULL;
 }

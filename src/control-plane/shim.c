@@ -128,6 +128,7 @@ static void describe(Shim *s, pid_t pid, SandboxMode sandbox)
     proc_boot_id(st->boot_id);
     snprintf(st->cookie, sizeof(st->cookie), "%s", s->spec.cookie);
     snprintf(st->agui_token, sizeof(st->agui_token), "%s", s->spec.agui_token);
+    snprintf(st->cgroup, sizeof(st->cgroup), "%s", s->spec.cgroup);
     snprintf(st->sandbox, sizeof(st->sandbox), "%s", sandbox_mode_name(sandbox));
     snprintf(st->cmd, sizeof(st->cmd), "%s", s->spec.argv.ptr[0]);
 }

@@ -15,5 +15,7 @@ int main(int argc, char **argv)
     failures += run_parts_tests();
     failures += run_session_tests();
     failures += run_process_tests();
+    failures += run_system_tests();
+    failures += run_informer_tests();
     return failures == 0 ? 0 : 1;
 }

@@ -16,6 +16,8 @@ int run_cache_tests(void);
 int run_parts_tests(void);
 int run_process_tests(void);
 int run_session_tests(void);
+int run_system_tests(void);
+int run_informer_tests(void);
 int run_workqueue_tests(void);
 
 /* A fixed sequence: a failure is the same on every run. */
