@@ -16,7 +16,7 @@ struct Service {
     Loop *loop;
     Store *store;
     bool stopped;
-    size_t pending, pending_max; /* bytes of running operations: what clients sent and the store has not yet */
+    size_t pending, pending_max; /* bytes of running operations: what the store has not taken yet */
     uint64_t changes;
     Map *owners;      /* project id -> username (owned); loop thread */
     Map *known_users; /* usernames that have a row; loop thread; bounded */
