@@ -52,13 +52,22 @@ typedef struct Look {
     RtStop stop;
 } Look;
 
+/* What is known while there is a record of a run. Most sessions are over, so most have none. */
+typedef struct Active {
+    RunState state; /* LIVE and ENDED */
+    RtEnd end;      /* ENDED */
+    int code;
+    WallUsec ended_at;
+    ShimSpec spec; /* PREPARING and SPAWNING */
+    Err start_err; /* what a start that failed will say; code ERR_OK = it went well */
+} Active;
+
 typedef struct Run {
     ProcessRuntime *rt;
     RunPhase phase;
     WallUsec made_at;
     int64_t number; /* of the run; valid from PREPARING on */
-    RunState state; /* LIVE and ENDED */
-    Look ended;     /* ENDED */
+    Active *a;      /* NULL: IDLE, or removing what was idle */
     RtStop stop;
     bool ready, unhealthy, removing;
     int pidfd;
@@ -66,13 +75,11 @@ typedef struct Run {
     Health *health;
     Timer *escalate;
     Spawn *spawn;
-    ShimSpec spec; /* PREPARING and SPAWNING */
     int listen_fd;
-    Err start_err; /* what a start that failed will say; code ERR_OK = it went well */
-    RtOp *op;      /* what waits for this run */
-    char *cgroup;  /* of a start that is under way; NULL = none */
-    size_t jobs;   /* of this run, out with workers */
-    bool gone;     /* not in the table any more; freed with its last job */
+    RtOp *op;     /* what waits for this run */
+    char *cgroup; /* of a start that is under way; NULL = none */
+    size_t jobs;  /* of this run, out with workers */
+    bool gone;    /* not in the table any more; freed with its last job */
     char id[];
 } Run;
 

@@ -29,11 +29,26 @@ static const unsigned next_phases[_RUN_PHASE_MAX] = {
     [RUN_REMOVING] = TO(IDLE),
 };
 
+static void active_free(Run *r)
+{
+    if (!r->a)
+        return;
+    shim_spec_done(&r->a->spec);
+    secret_erase(r->a->state.agui_token, sizeof(r->a->state.agui_token));
+    free(TAKE(r->a));
+}
+
 /* The only place that writes the phase. */
 static void move(Run *r, RunPhase to)
 {
     assert(next_phases[r->phase] & 1u << to);
     r->phase = to;
+    if (to == RUN_IDLE) {
+        active_free(r);
+    } else if (!r->a && to != RUN_REMOVING) {
+        r->a = xnew(Active);
+        shim_spec_init(&r->a->spec);
+    }
 }
 
 /* ---- the table ---- */
@@ -51,7 +66,6 @@ Run *run_make(ProcessRuntime *p, Str id, WallUsec made_at)
     r->rt = p;
     r->made_at = made_at;
     r->pidfd = r->listen_fd = -1;
-    shim_spec_init(&r->spec);
     map_put(p->runs, id, r);
     return r;
 }
@@ -70,7 +84,8 @@ static void drop_start(Run *r)
     r->spawn = spawn_free(r->spawn);
     closep(&r->listen_fd);
     r->listen_fd = -1;
-    shim_spec_done(&r->spec);
+    if (r->a)
+        shim_spec_done(&r->a->spec);
 }
 
 void run_free(Run *r)
@@ -79,7 +94,7 @@ void run_free(Run *r)
     drop_start(r);
     free(r->op);
     free(r->cgroup);
-    secret_erase(r->state.agui_token, sizeof(r->state.agui_token));
+    active_free(r);
     free(r);
 }
 
@@ -130,7 +145,7 @@ static void on_shim_end(void *arg, unsigned ready)
     Run *r = arg;
     stop_watching(r);
     /* Where we are process 1, orphans are ours to wait for. */
-    waitpid(r->state.shim_pid, NULL, WNOHANG);
+    waitpid(r->a->state.shim_pid, NULL, WNOHANG);
     move(r, RUN_ENDING);
     job_look(r, on_looked_at_end);
 }
@@ -140,13 +155,13 @@ void run_live(Run *r, const Look *look)
     const Config *c = r->rt->o.config;
     move(r, RUN_LIVE);
     free(TAKE(r->cgroup)); /* from here on the state has it */
-    r->state = look->state;
+    r->a->state = look->state;
     r->number = look->state.run;
     r->pidfd = look->pidfd;
     r->stop = look->stop;
     r->ready = r->unhealthy = false;
     r->watch = fd_watch_new(r->rt->loop, r->pidfd, FD_READ, on_shim_end, r);
-    r->health = health_start(r->rt->loop, r->rt->o.http, r->state.port, c->health_timeout, on_health, r);
+    r->health = health_start(r->rt->loop, r->rt->o.http, r->a->state.port, c->health_timeout, on_health, r);
 }
 
 static void check_all_ended(ProcessRuntime *p)
@@ -163,9 +178,11 @@ static void check_all_ended(ProcessRuntime *p)
 void run_ended(Run *r, const Look *look)
 {
     move(r, RUN_ENDED);
-    r->state = look->state;
+    r->a->state = look->state;
     r->number = look->state.run;
-    r->ended = *look;
+    r->a->end = look->end;
+    r->a->code = look->code;
+    r->a->ended_at = look->ended_at;
     if (r->stop == RT_STOP_NONE)
         r->stop = look->stop;
     log_info("runner ended", F_STR("session_id", r->id), F_INT("run", r->number),
@@ -180,7 +197,7 @@ static void on_looked_at_end(Run *r, const Look *look)
     Look l = *look;
     if (l.what == LOOK_NONE) /* its files are gone: somebody cleaned up */
         l = (Look){.what = LOOK_ENDED,
-                   .state = r->state,
+                   .state = r->a->state,
                    .pidfd = -1,
                    .end = RT_END_LOST,
                    .stop = r->stop,
@@ -203,8 +220,8 @@ static void on_looked_at_end(Run *r, const Look *look)
 
 static void on_start_cleared(Run *r, const Err *err)
 {
+    Err why = r->a->start_err;
     move(r, RUN_IDLE);
-    Err why = r->start_err;
     run_finish_op(r, &why);
 }
 
@@ -212,7 +229,7 @@ static void on_start_cleared(Run *r, const Err *err)
 static void start_failed(Run *r, const Err *err)
 {
     assert(err->code != ERR_OK);
-    r->start_err = *err;
+    r->a->start_err = *err;
     drop_start(r);
     move(r, RUN_CLEARING);
     job_clear(r, false, on_start_cleared);
@@ -223,7 +240,7 @@ static void start_unknown(Run *r, const Look *look)
 {
     int pidfd = look->pidfd;
     closep(&pidfd);
-    Err err = r->start_err;
+    Err err = r->a->start_err;
     if (err.code == ERR_OK)
         err_set(&err, ERR_UNAVAILABLE, "the shim's state file is missing");
     move(r, RUN_IDLE);
@@ -240,8 +257,8 @@ static void on_looked_at_start(Run *r, const Look *look)
     if (look->what == LOOK_LIVE) {
         run_live(r, look);
         log_info("runner started", F_STR("session_id", r->id), F_STR("runtime", "process"),
-                 F_INT("run", r->number), F_INT("pid", r->state.pid), F_INT("port", r->state.port),
-                 F_STR("sandbox", r->state.sandbox));
+                 F_INT("run", r->number), F_INT("pid", r->a->state.pid), F_INT("port", r->a->state.port),
+                 F_STR("sandbox", r->a->state.sandbox));
     } else {
         run_ended(r, look);
     }
@@ -263,7 +280,7 @@ static void on_spawned(void *arg, const ShimReport *report, const Err *err)
         start_failed(r, &why);
         return;
     }
-    r->start_err = why;
+    r->a->start_err = why;
     move(r, RUN_CHECKING);
     job_look(r, on_looked_at_start);
 }
@@ -276,12 +293,12 @@ static void on_prepared(Run *r, const Err *err)
         start_failed(r, err);
         return;
     }
-    if (!r->spec.listen) { /* the port was only reserved while we prepared */
+    if (!r->a->spec.listen) { /* the port was only reserved while we prepared */
         closep(&r->listen_fd);
         r->listen_fd = -1;
     }
     move(r, RUN_SPAWNING);
-    if (spawn_start(p->loop, p->o.program, &r->spec, r->listen_fd, on_spawned, r, &r->spawn, &why) < 0)
+    if (spawn_start(p->loop, p->o.program, &r->a->spec, r->listen_fd, on_spawned, r, &r->spawn, &why) < 0)
         start_failed(r, &why);
 }
 
@@ -299,30 +316,30 @@ static char *random_text(void)
 static void fill_env(Run *r, const RtSpec *spec)
 {
     const ProcessOptions *o = &r->rt->o;
-    CLEANUP_FREE char *token_file = xasprintf("%s/" TOKEN_FILE, r->spec.dir);
-    CLEANUP_FREE char *prompt_file = xasprintf("%s/" PROMPT_FILE, r->spec.dir);
+    CLEANUP_FREE char *token_file = xasprintf("%s/" TOKEN_FILE, r->a->spec.dir);
+    CLEANUP_FREE char *prompt_file = xasprintf("%s/" PROMPT_FILE, r->a->spec.dir);
     const RunnerEnv e = {
         .config = o->config,
         .host = (const char *const *)environ,
         .session = spec->session,
         .run = spec->run,
-        .port = r->spec.port,
-        .cookie = r->spec.cookie,
-        .workspace = r->spec.workspace,
+        .port = r->a->spec.port,
+        .cookie = r->a->spec.cookie,
+        .workspace = r->a->spec.workspace,
         .token_file = token_file,
-        .agui_token = r->spec.agui_token,
+        .agui_token = r->a->spec.agui_token,
         .prompt = spec->initial_prompt,
         .prompt_file = spec->initial_prompt.len > PROMPT_ENV_MAX ? prompt_file : NULL,
         .token_url = r->rt->token_url,
         .token_key = r->rt->token_key,
     };
-    runner_env_build(&e, &r->spec.env);
+    runner_env_build(&e, &r->a->spec.env);
 }
 
 static void fill_spec(Run *r, const RtSpec *spec, int64_t port)
 {
     const Config *c = r->rt->o.config;
-    ShimSpec *s = &r->spec;
+    ShimSpec *s = &r->a->spec;
     s->session = xstrdup(r->id);
     s->run = spec->run;
     s->dir = dirs_session(&r->rt->dirs, r->id);
@@ -356,8 +373,8 @@ void run_start(Run *r, const RtSpec *spec)
     Err err = {0};
     r->number = spec->run;
     r->stop = RT_STOP_NONE;
-    r->start_err = (Err){0};
     move(r, RUN_PREPARING);
+    r->a->start_err = (Err){0};
     int rc =
         secret_is_empty(token) ? err_set(&err, ERR_UNAVAILABLE, "there is no token for the runner yet") : 0;
     if (rc == 0)

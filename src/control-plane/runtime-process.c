@@ -143,7 +143,7 @@ static void abandon(RtOp *op)
 /* From the process's own age: a step of the wall clock must not end a session. */
 static WallUsec started_at(const Run *r)
 {
-    return (WallUsec){clock_wall(&clock_system).us - (int64_t)proc_age(r->state.shim_ticks)};
+    return (WallUsec){clock_wall(&clock_system).us - (int64_t)proc_age(r->a->state.shim_ticks)};
 }
 
 static void observe(const Runtime *rt, Str id, RtObserved *ret)
@@ -156,10 +156,10 @@ static void observe(const Runtime *rt, Str id, RtObserved *ret)
     ret->stop = r->stop;
     if (r->phase == RUN_ENDED) {
         ret->state = RT_ENDED;
-        ret->end = r->ended.end;
-        ret->code = r->ended.code;
-        ret->started_at = r->state.started_at;
-        ret->ended_at = r->ended.ended_at;
+        ret->end = r->a->end;
+        ret->code = r->a->code;
+        ret->started_at = r->a->state.started_at;
+        ret->ended_at = r->a->ended_at;
         return;
     }
     bool going = r->phase == RUN_ENDING || r->escalate || r->stop != RT_STOP_NONE;
@@ -217,8 +217,8 @@ bool process_runtime_route(const ProcessRuntime *p, Str id, int64_t *ret_port, c
     const Run *r = map_get(p->runs, id);
     if (!r || r->phase != RUN_LIVE)
         return false;
-    *ret_port = r->state.port;
-    *ret_token = r->state.agui_token;
+    *ret_port = r->a->state.port;
+    *ret_token = r->a->state.agui_token;
     return true;
 }
 
@@ -239,7 +239,7 @@ static void found(void *arg, const char *id)
         run_live(r, &look);
         p->adopted++;
         log_info("runner adopted", F_STR("session_id", id), F_INT("run", r->number),
-                 F_INT("pid", r->state.pid));
+                 F_INT("pid", r->a->state.pid));
         if (look.stop != RT_STOP_NONE || !p->o.config->adopt)
             run_end_found(r);
     } else if (look.what == LOOK_ENDED) {
