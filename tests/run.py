@@ -113,6 +113,7 @@ def count_cases(folder, name):
                 print(f"FAILED {name}: {case.get('name')}: {(failures[0].text or failures[0].get('message')).strip()}")
             elif case.find("skipped") is not None:
                 result.skipped += 1
+                print(f"skipped {name}: {case.get('name')}")
             else:
                 result.passed += 1
     return result
@@ -235,6 +236,8 @@ def run_group(group, reports):
     result = count_pytest(report)
     if result.failed:
         complain(f"pytest {group}", log, 200)
+    with open(log, encoding="utf-8", errors="replace") as f:
+        print("".join(line.replace("SKIPPED", "skipped", 1) for line in f if line.startswith("SKIPPED")), end="")
     return result
 
 
