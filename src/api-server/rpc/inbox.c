@@ -8,16 +8,19 @@
 #include "base/mem.h"
 
 #define PAGE 100
+/* The event of a message that was created longer than this before the watch is behind the watch's cursor. */
+#define EVENT_LAG_MAX ((int64_t)(60 * USEC_PER_SEC))
 
 struct InboxWatch {
     char *agent, *project;
-    ObjList page;  /* stored messages being sent */
-    size_t next;   /* in page */
-    bool reading;  /* a page is being read */
-    bool replayed; /* all stored ones are sent */
-    bool fresh;    /* the last page had something new */
-    WallUsec last; /* created_at of the last stored one: the next page begins there */
-    Map *sent;     /* ids of stored ones; NULL once nothing can be met twice */
+    ObjList page;    /* stored messages being sent */
+    size_t next;     /* in page */
+    bool reading;    /* a page is being read */
+    bool replayed;   /* all stored ones are sent */
+    bool fresh;      /* the last page had something new */
+    WallUsec last;   /* created_at of the last stored one: the next page begins there */
+    WallUsec recent; /* stored ones created from here on can be met again as events */
+    Map *sent;       /* ids of stored ones; after the replay, of those whose event is still to come */
 };
 
 InboxWatch *inbox_watch_free(InboxWatch *w)
@@ -51,11 +54,20 @@ static const Obj *next_stored(InboxWatch *w)
         w->last = obj_time(o, FIELD_CREATED_AT);
         if (map_has(w->sent, obj_str(o, FIELD_ID)))
             continue;
-        map_put(w->sent, obj_str(o, FIELD_ID), w);
+        /* The value is a mark: &w->recent for one whose event may still come. */
+        map_put(w->sent, obj_str(o, FIELD_ID), w->last.us >= w->recent.us ? (void *)&w->recent : (void *)w);
         w->fresh = true;
         return o;
     }
     return NULL;
+}
+
+static void end_replay(InboxWatch *w)
+{
+    w->replayed = true;
+    MAP_FOREACH (w->sent, it)
+        if (it.value != &w->recent)
+            map_remove(w->sent, it.key);
 }
 
 static GrpcFrame *pull_stored(RpcCall *c)
@@ -67,7 +79,7 @@ static GrpcFrame *pull_stored(RpcCall *c)
     if (o)
         return frame_of(c, o);
     if (w->page.len < PAGE || !w->fresh) /* the last page, or nothing in it was new */
-        w->replayed = true;
+        end_replay(w);
     else
         read_page(c);
     return NULL;
@@ -113,6 +125,8 @@ static void read_page(RpcCall *c)
 
 /* ---- new messages ---- */
 
+/* A row can be read before the hub has heard of the commit, so a message that was sent from the store stays
+   in `sent` until its event comes, however late. */
 static GrpcFrame *pull_new(RpcCall *c)
 {
     InboxWatch *w = c->inbox;
@@ -120,10 +134,9 @@ static GrpcFrame *pull_new(RpcCall *c)
     while (event_cursor_next(c->events, &it)) {
         if (it.type != EVENT_CREATED || !it.obj) /* only new messages */
             continue;
-        if (!w->sent || !map_has(w->sent, it.id))
+        if (!map_remove(w->sent, it.id))
             return frame_of(c, it.obj);
     }
-    w->sent = map_free(w->sent); /* what happened while we read is behind us */
     return NULL;
 }
 
@@ -169,6 +182,7 @@ static void start(RpcCall *c, bool has_agent)
     event_cursor_only_parent(c->events, str_from(w->agent));
     w->replayed = !has_agent;
     w->sent = map_new();
+    w->recent.us = clock_wall(loop_clock(c->rpc->loop)).us - EVENT_LAG_MAX;
     if (has_agent)
         read_page(c);
     grpc_call_stream(c->grpc, pull);
