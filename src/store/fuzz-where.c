@@ -1,6 +1,6 @@
 /*
- * Whatever the search language accepts is a condition that the database accepts too: what may go wrong with it is the
- * caller's fault, never a syntax error, an unknown column or a crash.
+ * Whatever the search language accepts is a condition that the database accepts too: what may go wrong with
+ * it is the caller's fault, never a syntax error, an unknown column or a crash.
  */
 #include "store-internal.h"
 
@@ -10,7 +10,8 @@ static Db *open_rows(void)
 {
     Db *db = NULL;
     static const char rows[] =
-        "INSERT INTO sessions (id, created_at, updated_at, name, phase, timeout, llm_temperature, interactive)"
+        "INSERT INTO sessions (id, created_at, updated_at, name, phase, timeout, llm_temperature, "
+        "interactive)"
         " VALUES ('1', 0, 0, 'alpha', NULL, 1, 0.5, 1), ('2', 5, 5, 'a%b_c\\d', 'Running', -3, NULL, 0),"
         " ('3', 7, 7, '', 'Stopped', NULL, 1e300, NULL)";
     if (sqlite_backend.open(":memory:", DB_CREATE, &db, NULL) < 0 || migrate_run(db, NULL, NULL, NULL) < 0 ||
