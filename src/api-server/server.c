@@ -304,8 +304,7 @@ static void server_done(Server *s)
     timer_free(s->shutdown_limit);
     housekeeping_stop(s->housekeeping);
     observe_free(s->observe);
-    if (s->hub)
-        hub_shutdown(s->hub);
+    hub_forget_store(s->hub);
     if (s->service)
         service_stop(s->service);
     store_close(s->store);

@@ -30,6 +30,8 @@ static void on_commit(void *arg, const CommitNote *note)
 {
     Hub *h = arg;
     svc_note_commit(h->service, note);
+    if (h->down)
+        return;
     logs_committed(h, note);
     if (note->last_event > h->wanted)
         h->wanted = note->last_event;
@@ -75,9 +77,18 @@ void hub_shutdown(Hub *h)
         return;
     h->down = true;
     timer_cancel(h->poll);
-    store_set_listener(h->store, NULL, NULL);
     logs_shutdown(h);
     event_cursors_shutdown(h);
+}
+
+void hub_forget_store(Hub *h)
+{
+    if (!h)
+        return;
+    hub_shutdown(h);
+    if (h->store)
+        store_set_listener(h->store, NULL, NULL);
+    h->store = NULL;
 }
 
 /* What is still open loses its logs, and so everything it could ask for. */
@@ -92,7 +103,7 @@ Hub *hub_free(Hub *h)
 {
     if (!h)
         return NULL;
-    hub_shutdown(h);
+    hub_forget_store(h);
     h->poll = timer_free(h->poll);
     detach_all(h);
     hub_unref(h);

@@ -25,9 +25,10 @@ typedef struct HubOptions {
 Hub *hub_new(Loop *l, const HubOptions *o); /* becomes the store's listener */
 Hub *hub_free(
     Hub *h); /* NULL-safe. Cursors that are still open give nothing any more; they may be closed later. */
-/* Lets go of the store, which may be closed afterwards. Every watcher ends (on_end with ERR_UNAVAILABLE
- * "server is shutting down"); new ones are refused. */
+/* Every watcher ends (on_end with ERR_UNAVAILABLE "server is shutting down"); new ones are refused. Commits
+   are still heard of: what is asked meanwhile is answered as ever. */
 void hub_shutdown(Hub *h);
+void hub_forget_store(Hub *h); /* and shuts down: before the store is closed under a hub; NULL-safe */
 
 /* How a message looks on one transport. Frames of both encodings are made at most once per message. */
 typedef enum HubEncoding { HUB_GRPC, HUB_SSE, _HUB_ENCODING_MAX } HubEncoding;
