@@ -188,6 +188,8 @@ void shim_child_main(const ShimChild *c)
     die_with_parent(c);
     write_own_pid(c);
     reset_signals();
-    execvpe(c->argv[0], c->argv, c->env);
+    /* execvpe() would look the program up in this process's PATH, not in the runner's. */
+    environ = c->env;
+    execvp(c->argv[0], c->argv);
     fail(c, STAGE_EXEC, errno);
 }

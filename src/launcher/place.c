@@ -44,14 +44,24 @@ static char *dir_of(const char *path)
     return slash ? xstrndup(path, (size_t)(slash - path)) : NULL;
 }
 
-/* The folder of this program as it was called (a link's, not its target's), else as the kernel knows it. */
+/* The first folder of PATH with that program; NULL when there is none. */
+static char *folder_in_path(const char *program)
+{
+    Str rest = str_from(getenv("PATH"));
+    while (rest.ptr) {
+        CLEANUP_FREE char *dir = str_dup(str_cut(&rest, ':'));
+        CLEANUP_FREE char *path = path_join(*dir ? dir : ".", program);
+        if (access(path, X_OK) == 0)
+            return realpath(*dir ? dir : ".", NULL);
+    }
+    return NULL;
+}
+
+/* The folder of this program as it was called: a link's, not its target's. */
 static char *own_folder(const char *called_as)
 {
-    char self[4096];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-    self[n > 0 ? n : 0] = '\0';
-    CLEANUP_FREE char *dir = dir_of(strchr(called_as, '/') ? called_as : self);
-    return dir ? realpath(*dir ? dir : "/", NULL) : NULL;
+    CLEANUP_FREE char *dir = dir_of(called_as);
+    return dir ? realpath(*dir ? dir : "/", NULL) : folder_in_path(called_as);
 }
 
 int place_init(Place *p, const char *called_as, const char *dir, Err *err)

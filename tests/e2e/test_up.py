@@ -4,10 +4,11 @@ import os
 import signal
 import socket
 import stat
+import subprocess
 
 import pytest
 
-from platform_support import alive, processes_with, wait_until
+from platform_support import BIN, alive, processes_with, wait_until
 
 
 def test_first_session_runs_to_completed(platform):
@@ -162,6 +163,15 @@ def test_newer_schema_is_told(place):
     done = place.ambient("up", "--http=127.0.0.1:0", "--grpc=127.0.0.1:0", check=False)
     assert done.returncode != 0
     assert "newer" in done.stderr
+
+
+def test_programs_are_found_through_path(place):
+    """Called by name, and a runner that is named without its folder."""
+    place.env["PATH"] = BIN + ":" + place.env["PATH"]
+    place.env["LOCAL_RUNNER_COMMAND"] = "ambient-runner"
+    subprocess.run(["ambient", "up", "--http=127.0.0.1:0", "--grpc=127.0.0.1:0"], env=place.env, check=True, timeout=60)
+    sid = place.shell_session("echo found")
+    place.wait_phase(sid, "Completed")
 
 
 def test_unknown_command_and_flag(place):
