@@ -20,7 +20,8 @@ PYTHON = "/usr/bin/python3"
 RESULTS = os.path.join(ROOT, "build-asan", "results")
 JOBS = str(os.cpu_count() or 2)
 FUZZ_SECONDS = os.environ.get("FUZZ_SECONDS", "4")
-THREADED = ("base", "loop", "store", "service", "hub", "control-plane")  # rooms with threads of their own, or that feed them
+# Rooms with threads of their own, or that feed them.
+THREADED = ("base", "loop", "store", "service", "hub", "control-plane")
 SANITIZE = ["-Db_sanitize=address,undefined", "-Db_lundef=false"]
 RACES = ["-Db_sanitize=thread", "-Db_lundef=false"]
 ENVIRONMENT = {
