@@ -119,7 +119,7 @@ Phase obj_phase(const Obj *session)
 void obj_set_str(Obj *o, int field, Str s)
 {
     assert(is_text(o, field));
-    char *copy = xstrndup(s.ptr ? s.ptr : "", s.len); /* first: s may point into the old value */
+    char *copy = str_dup(s); /* first: s may point into the old value */
     value_drop(o, field);
     Value *v = value_at(o, field);
     v->state = V_SET;
