@@ -86,8 +86,11 @@ int cmd_session_send(App *app, const Args *a, Err *err)
     if (!opt_bool(a, "follow"))
         return 0;
     fflush(stdout);
-    FollowOptions o = {
-        .session = id, .after = (uint64_t)seq, .end = FOLLOW_UNTIL_RUN_ENDS, .json = opt_bool(a, "json")};
+    FollowOptions o = {.session = id,
+                       .after = (uint64_t)seq,
+                       .end = FOLLOW_UNTIL_RUN_ENDS,
+                       .message = (uint64_t)seq,
+                       .json = opt_bool(a, "json")};
     return follow_session(app, &o, err);
 }
 
@@ -100,7 +103,7 @@ typedef struct Events {
 
 static void on_event(void *arg, Str id, Str data)
 {
-    printf(STR_FMT "\n", STR_ARG(data));
+    print_json_line(data);
     fflush(stdout);
 }
 

@@ -82,6 +82,16 @@ static void say_reconnect(Follow *f, const char *what)
 
 /* ---- the stream of messages ---- */
 
+/* A runner's record of an end names the message that was answered. One that names none is taken for ours. */
+static bool is_our_end(const Follow *f, const json_t *message)
+{
+    CLEANUP_JSON json_t *record = NULL;
+    if (!f->o->message || json_parse(json_get_strv(message, "payload"), &record, NULL) < 0)
+        return true;
+    int64_t named = json_get_int(record, "seq", 0);
+    return named <= 0 || (uint64_t)named >= f->o->message;
+}
+
 static void on_message(void *arg, Str id, Str data)
 {
     Follow *f = arg;
@@ -94,7 +104,7 @@ static void on_message(void *arg, Str id, Str data)
     f->seq = seq;
     f->delay = RETRY_MIN;
     if (f->o->json)
-        printf(STR_FMT "\n", STR_ARG(data));
+        print_json_line(data);
     RenderEvent ev = render_live(f->render, m, !f->o->json);
     fflush(stdout);
     if (ev == RENDER_RUN_STARTED)
@@ -102,7 +112,7 @@ static void on_message(void *arg, Str id, Str data)
     if (ev == RENDER_RUN_FAILED)
         f->run_failed = true;
     bool ended = ev == RENDER_RUN_FINISHED || ev == RENDER_RUN_FAILED;
-    if (ended && f->o->end == FOLLOW_UNTIL_RUN_ENDS)
+    if (ended && f->o->end == FOLLOW_UNTIL_RUN_ENDS && is_our_end(f, m))
         finish(f);
     if (ended) {
         f->phase_delay = PHASE_POLL_BUSY;

@@ -13,7 +13,8 @@ typedef struct FollowOptions {
     const char *session; /* id */
     uint64_t after;
     FollowEnd end;
-    bool json; /* messages as JSON, one a line */
+    uint64_t message; /* with UNTIL_RUN_ENDS: the end of an earlier message is not meant; 0 = any is */
+    bool json;        /* messages as JSON, one a line */
 } FollowOptions;
 
 /* 0 the session or run ended well; ERR_INTERNAL "run failed"/"session failed" when not. SIGINT and SIGTERM

@@ -77,12 +77,36 @@ static int flush_text(const Buf *b)
     return 0;
 }
 
+/* JSON may hold DEL and the C1 controls, which act on a terminal, as they are: there they are escaped, which
+ * says the same. */
+static void put_json(Str text)
+{
+    bool terminal = stdout_is_terminal();
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.ptr[i];
+        unsigned char next = i + 1 < text.len ? (unsigned char)text.ptr[i + 1] : 0;
+        bool c1 = c == 0xc2 && next >= 0x80 && next < 0xa0;
+        if (terminal && (c1 || c == 0x7f))
+            printf("\\u00%02x", c1 ? next : c);
+        else
+            putchar(c);
+        i += terminal && c1;
+    }
+}
+
+void print_json_line(Str text)
+{
+    put_json(text);
+    putchar('\n');
+}
+
 int print_json(const json_t *v)
 {
     CLEANUP_JSON json_t *o = json_ordered(v);
     CLEANUP_BUF Buf b = BUF_INIT(SIZE_MAX / 2);
     json_write_pretty(&b, o, 2);
-    return flush_text(&b);
+    put_json(buf_str(&b));
+    return 0;
 }
 
 static int print_yaml(const json_t *v, Err *err)

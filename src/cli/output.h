@@ -22,6 +22,7 @@ DEFINE_CLEANUP(Table, table_free)
 int print_list(const Args *a, const json_t *list, const char *noun, const char *columns, const char *empty,
                Err *err);
 int print_object(const Args *a, const json_t *obj, const char *noun, const char *columns, Err *err);
+void print_json_line(Str json);        /* as it is; on a terminal its control characters are escaped */
 int print_json(const json_t *v);       /* members in the contract's order */
 json_t *json_ordered(const json_t *v); /* id, kind, href, created_at, updated_at first; new reference */
 

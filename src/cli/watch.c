@@ -41,7 +41,8 @@ static void print_change(Watch *w, const char *type, const json_t *obj)
     CLEANUP_BUF Buf b = BUF_INIT(16 * 1024 * 1024);
     buf_addf(&b, "{\"type\":\"%s\",\"object\":", type);
     json_write(&b, ordered);
-    printf("%s}\n", b.data);
+    buf_addc(&b, '}');
+    print_json_line(buf_str(&b));
     fflush(stdout);
 }
 
