@@ -36,9 +36,10 @@ int cmd_inbox_list(App *app, const Args *a, Err *err)
     CLEANUP_FREE char *path = NULL;
     CLEANUP_JSON json_t *list = NULL;
     int rc = inbox_path(app, a, &path, err);
-    if (rc == 0)
-        rc = app_list(app, path, opt_bool(a, "unread") ? "search=read+is+null+or+read+%3D+'false'" : NULL,
-                      opt_int(a, "limit"), &list, err);
+    if (rc < 0)
+        return rc;
+    rc = app_list(app, path, opt_bool(a, "unread") ? "search=read+is+null+or+read+%3D+'false'" : NULL,
+                  opt_int(a, "limit"), &list, err);
     if (rc < 0)
         return err_wrap(err, "list inbox");
     return print_list(a, list, "inbox-message",

@@ -33,10 +33,10 @@ static int prompt_token(Buf *out, Err *err)
     struct termios old, quiet;
     bool tty = isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &old) == 0;
     if (tty) {
-        fputs("Token (not shown): ", stderr);
         quiet = old;
         quiet.c_lflag &= ~(tcflag_t)ECHO;
-        tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+        tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet); /* first: what answers the prompt is not flushed away */
+        fputs("Token (not shown): ", stderr);
     }
     int rc = read_line(stdin, out, err);
     if (tty) {

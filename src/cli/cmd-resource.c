@@ -220,7 +220,10 @@ int cmd_create(App *app, const Args *a, Err *err)
 static int delete_one(App *app, const Args *a, const Resource *r, const char *name, Err *err)
 {
     CLEANUP_FREE char *path = NULL;
-    int rc = app_confirm(app, err, "Delete %s/%s", arg_at(a, 0), name);
+    CLEANUP_FREE char *kind = xstrdup(arg_at(a, 0));
+    for (char *p = kind; *p; p++)
+        *p = (char)(*p >= 'A' && *p <= 'Z' ? *p - 'A' + 'a' : *p);
+    int rc = app_confirm(app, err, "Delete %s/%s", kind, name);
     if (rc <= 0)
         return rc;
     rc = resource_resolve(app, r, name, &path, NULL, err);

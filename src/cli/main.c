@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cmd.h"
+#include "output.h"
 
 #define OUTPUT                                                                                               \
     {                                                                                                        \
@@ -231,9 +232,12 @@ const Command commands[] = {
     {0},
 };
 
+/* What a server or a file said is part of the message, so it is cleaned like any other text. */
 static int fail(const Err *err)
 {
-    fprintf(stderr, "Error: %s\n", err->msg);
+    CLEANUP_BUF Buf text = BUF_INIT(64 * 1024);
+    clean_text(&text, str_from(err->msg), true);
+    fprintf(stderr, "Error: " STR_FMT "\n", STR_ARG(buf_str(&text)));
     return err_info(err->code)->exit_code;
 }
 

@@ -125,7 +125,9 @@ static int by_name(App *app, const Resource *r, const char *path, const char *na
 int resource_get(App *app, const Resource *r, const char *name, json_t **ret, Err *err)
 {
     CLEANUP_FREE char *path = NULL;
-    int rc = resource_path(app, r, &path, err);
+    int rc = app_client(app, err); /* "not logged in" is told as it is, before anything else */
+    if (rc == 0)
+        rc = resource_path(app, r, &path, err);
     if (rc < 0)
         return rc;
     json_t *found = NULL;
