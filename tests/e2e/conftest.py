@@ -19,3 +19,12 @@ def place(tmp_path):
 def platform(place):
     place.up()
     return place
+
+
+@pytest.fixture(scope="module")
+def shared_platform(tmp_path_factory):
+    """One platform for all tests of a file that leave it as they would like to find it."""
+    p = Platform(str(tmp_path_factory.mktemp("shared")))
+    p.up()
+    yield p
+    p.ambient("down", check=False)
