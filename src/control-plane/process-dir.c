@@ -39,12 +39,13 @@ int dirs_open(Dirs *d, const char *root, int64_t uid, int64_t gid, Err *err)
 {
     *d = (Dirs){.root_fd = -1, .lock_fd = -1, .uid = uid, .gid = gid};
     /* Another user must be able to pass through to its workspace, and to nothing else. */
-    int rc = dir_make(root, uid >= 0 ? 0711 : 0700, err);
+    mode_t mode = uid >= 0 ? 0711 : 0700;
+    int rc = dir_make(root, mode, err);
     if (rc < 0)
         return err_wrap(err, "workspace root");
     d->root = realpath(root, NULL);
     d->root_fd = d->root ? open(d->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-    if (d->root_fd < 0)
+    if (d->root_fd < 0 || fchmod(d->root_fd, mode) < 0) /* whatever our umask made of it */
         return err_set_errno(err, errno, "workspace root %s", root);
     if (mkdirat(d->root_fd, TRASH, 0700) < 0 && errno != EEXIST)
         return err_set_errno(err, errno, "%s/" TRASH, d->root);

@@ -1,9 +1,15 @@
 """The control plane as a program, with the real API server and small runners."""
 import base64
+import http.server
 import json
 import os
+import pathlib
+import shutil
 import signal
 import subprocess
+import tempfile
+import threading
+import urllib.parse
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
@@ -262,7 +268,86 @@ def test_a_new_token_reaches_running_sessions(make_plane, tmp_path):
     wait_for(lambda: runners.read_text() == TOKEN, "the old token again")
 
 
+class IdentityProvider(http.server.BaseHTTPRequestHandler):
+    """Gives the platform's token to one client, after it has failed once."""
+    asked = []
+
+    def log_message(self, *args):
+        pass
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        self.asked.append((self.path, self.headers["Content-Type"], urllib.parse.parse_qs(body)))
+        answer = json.dumps({"access_token": TOKEN, "expires_in": 300}).encode()
+        self.send_response(503 if len(self.asked) == 1 else 200)
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+
+def test_a_token_from_an_identity_provider(make_plane):
+    IdentityProvider.asked = []
+    provider = http.server.ThreadingHTTPServer(("127.0.0.1", 0), IdentityProvider)
+    threading.Thread(target=provider.serve_forever, daemon=True).start()
+    try:
+        plane = make_plane("--after 100", AMBIENT_API_TOKEN="", OIDC_CLIENT_ID="the client",
+                           OIDC_CLIENT_SECRET="a&secret=x",
+                           OIDC_TOKEN_URL=f"http://127.0.0.1:{provider.server_port}/token")
+        plane.wait_phase(plane.session(), "Completed")
+        assert "a&secret=x" not in plane.cp.log() and TOKEN not in plane.cp.log()
+    finally:
+        provider.shutdown()
+        provider.server_close()
+    path, kind, form = IdentityProvider.asked[1]
+    assert (path, kind) == ("/token", "application/x-www-form-urlencoded")
+    assert form == {"grant_type": ["client_credentials"], "client_id": ["the client"],
+                    "client_secret": ["a&secret=x"]}
+
+
 # ---- what operators see ----
+
+
+def test_mode_test_only_watches(make_plane):
+    plane = make_plane(MODE="test")
+    sid = plane.session()
+    wait_for(lambda: 'ambient_cp_sessions{phase=""} 1' in
+             plane.cp.request("metrics", "GET", "/metrics").read().decode(), "the session to be seen")
+    assert "phase" not in plane.get(sid)
+    assert "proxy" not in plane.cp.ports
+
+
+def test_runners_that_are_not_to_be_adopted(make_plane):
+    plane = make_plane()
+    sid = plane.session()
+    plane.wait_phase(sid, "Running")
+    before = plane.cp.state(sid)
+    plane.cp.kill()
+    plane.cp.env["LOCAL_ADOPT"] = "false"
+    plane.cp.start()
+    plane.wait_phase(sid, "Failed")
+    assert plane.condition(sid, "Ready")["reason"] == "ControlPlaneStopped"
+    assert before["pid"] not in plane.cp.processes()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start runners as another user")
+def test_runners_of_another_user(make_plane, tmp_path):
+    # The way to the root must be open for that user; pytest's own directories are not.
+    root = pathlib.Path(tempfile.mkdtemp(prefix="cplane-uid-"))
+    root.chmod(0o711)
+    try:
+        plane = make_plane(LOCAL_RUNNER_COMMAND="/bin/sh -c 'id -u > who; cat $BOT_TOKEN_FILE > token; "
+                           "cat ../.runner.json > state; exit 0'",
+                           LOCAL_WORKSPACE_ROOT=str(root / "sessions"), LOCAL_RUNNER_UID="65534",
+                           LOCAL_RUNNER_GID="65534")
+        sid = plane.session()
+        plane.wait_phase(sid, "Completed")
+        workspace = root / "sessions" / sid / "workspace"
+        assert (workspace / "who").read_text() == "65534\n"
+        assert (workspace / "token").read_text() == TOKEN
+        assert (workspace / "state").read_text() == ""  # that file is ours alone
+        assert (workspace.stat().st_uid, workspace.stat().st_mode & 0o777) == (65534, 0o700)
+    finally:
+        shutil.rmtree(root)
 
 def test_health_readiness_and_metrics(make_plane):
     plane = make_plane("--after 50")
