@@ -37,7 +37,7 @@ def test_life_of_an_object(api, kind):
     assert made["href"].endswith("/" + made["id"]) and made["href"].startswith(V1)
     changed = api.ok("PATCH", item, {field: "other"})
     assert changed[field] == "other" and changed["created_at"] == made["created_at"]
-    assert changed["updated_at"] > made["updated_at"]
+    assert changed["updated_at"][:-1] > made["updated_at"][:-1]  # as text; zeros at the end of a fraction are left out
     assert api.ok("GET", item) == changed
     answer = api.delete(item)
     assert answer.status == 204 and answer.body == b"" and "Content-Type" not in answer.headers
