@@ -603,7 +603,7 @@ def test_follow_of_a_run_that_fails(cli, name):
 
 
 def test_send_and_follow(cli, talking):
-    assert re.fullmatch(r"sent \(seq=\d+\)\n", cli.out("session", "send", talking, "echo quiet"))
+    assert re.fullmatch(r"sent \(seq=\d+\)\n", cli.out("session", "send", talking, "sleep 0.2; echo quiet"))
     out = cli.out("session", "send", talking, "echo loud", "-f")
     assert re.match(r"sent \(seq=\d+\)\n", out) and "loud" in out and "(RUN_FINISHED)" in out
     done = cli.run("session", "send", talking, "exit 9", "-f", code=1)
