@@ -93,10 +93,21 @@ def build(directory, options, compiler="gcc", targets=()):
     return True
 
 
-def introspect_tests(directory):
-    listed = subprocess.run(["meson", "introspect", "--tests", directory], cwd=ROOT, stdin=subprocess.DEVNULL,
+def introspect(what, directory):
+    listed = subprocess.run(["meson", "introspect", what, directory], cwd=ROOT, stdin=subprocess.DEVNULL,
                             capture_output=True, text=True, check=True).stdout
-    return [t for t in json.loads(listed) if not any(s.endswith("lint") for s in t["suite"])]
+    return json.loads(listed)
+
+
+def introspect_tests(directory):
+    return [t for t in introspect("--tests", directory) if not any(s.endswith("lint") for s in t["suite"])]
+
+
+def programs_of(tests, directory):
+    """What ninja must build for these tests: their programs, and the programs that those start."""
+    files = {t["id"]: t["filename"] for t in introspect("--targets", directory)}
+    needed = {path for t in tests for target in t["depends"] for path in files[target]}
+    return sorted(os.path.relpath(path, os.path.join(ROOT, directory)) for path in needed)
 
 
 def count_cases(folder, name):
@@ -185,8 +196,7 @@ def suite_tsan():
     if not build("build-tsan", RACES, targets=["build.ninja"]):
         return Result(failed=1)
     tests = [t for t in introspect_tests("build-tsan") if t["name"] in THREADED]
-    programs = [os.path.relpath(t["cmd"][0], os.path.join(ROOT, "build-tsan")) for t in tests]
-    if not build("build-tsan", RACES, targets=programs):
+    if not build("build-tsan", RACES, targets=programs_of(tests, "build-tsan")):
         return Result(failed=1)
     return run_units(tests, "tsan")
 
