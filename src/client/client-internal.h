@@ -9,7 +9,8 @@
 
 struct Client {
     Loop *loop;
-    HttpClient *http;
+    HttpClient *http;             /* NULL = gRPC only */
+    void (*rest_done)(Client *c); /* ends REST; set by rest.c, so that nobody else needs the HTTP client */
     GrpcChannel *channel;
     TlsContext *tls;    /* NULL = plaintext */
     char *base;         /* "http://host:8000/api/ambient/v1"; NULL = gRPC only */
@@ -19,6 +20,7 @@ struct Client {
     List calls, pushes, lists, watches;
 };
 
+void client_stop_all(List *list, void (*stop)(ListLink *));
 /* Each stops what it is linked into; called by client_free() for everything that still runs. */
 void client_list_stop(ListLink *link);
 void client_call_stop(ListLink *link);

@@ -1,30 +1,8 @@
 #include "client-internal.h"
 
-#include "http/url.h"
 #include "pb/pb.h"
 
-#define API_PATH "/api/ambient/v1"
 #define DEFAULT_TIMEOUT (30 * USEC_PER_SEC)
-
-static int rest_init(Client *c, const ClientOptions *o, Err *err)
-{
-    HttpClientOptions http = {
-        .ca_file = o->ca_file,
-        .insecure_skip_verify = o->insecure_skip_verify,
-        .user_agent = o->user_agent,
-    };
-    Str url = str_from(o->api_url);
-    Url parsed;
-
-    if (!o->api_url)
-        return 0;
-    if (url_parse(url, &parsed, err) < 0)
-        return err_wrap(err, "API address");
-    while (str_ends(url, STR("/")))
-        url.len--;
-    c->base = xasprintf(STR_FMT API_PATH, STR_ARG(url));
-    return http_client_new(c->loop, &http, &c->http, err);
-}
 
 static int channel_init(Client *c, const ClientOptions *o, Err *err)
 {
@@ -46,10 +24,9 @@ static int channel_init(Client *c, const ClientOptions *o, Err *err)
     return grpc_channel_new(c->loop, address ? address : derived, c->tls, &c->channel, err);
 }
 
-int client_new(Loop *l, const ClientOptions *o, Client **ret, Err *err)
+int client_new_grpc(Loop *l, const ClientOptions *o, Client **ret, Err *err)
 {
     CLEANUP(client_freep) Client *c = xnew(Client);
-    int r;
 
     c->loop = l;
     c->token = o->token;
@@ -59,13 +36,14 @@ int client_new(Loop *l, const ClientOptions *o, Client **ret, Err *err)
     list_init(&c->pushes);
     list_init(&c->lists);
     list_init(&c->watches);
-    if ((r = rest_init(c, o, err)) < 0 || (r = channel_init(c, o, err)) < 0)
+    int r = channel_init(c, o, err);
+    if (r < 0)
         return r;
     *ret = TAKE(c);
     return 0;
 }
 
-static void stop_all(List *list, void (*stop)(ListLink *))
+void client_stop_all(List *list, void (*stop)(ListLink *))
 {
     ListLink *link;
 
@@ -77,12 +55,11 @@ Client *client_free(Client *c)
 {
     if (!c)
         return NULL;
-    stop_all(&c->lists, client_list_stop); /* before the calls: each list has one */
-    stop_all(&c->calls, client_call_stop);
-    stop_all(&c->pushes, client_push_stop);
-    stop_all(&c->watches, client_watch_detach);
+    if (c->rest_done)
+        c->rest_done(c);
+    client_stop_all(&c->pushes, client_push_stop);
+    client_stop_all(&c->watches, client_watch_detach);
     grpc_channel_free(c->channel);
-    http_client_free(c->http);
     tls_free(c->tls);
     free(c->base);
     free(c->project);

@@ -1,7 +1,9 @@
 #include "client-internal.h"
 
 #include <assert.h>
+#include "http/url.h"
 
+#define API_PATH "/api/ambient/v1"
 #define HEADERS_MAX 4
 #define EVENT_MAX ((size_t)32 << 20)
 #define LINE_SHOWN 200
@@ -189,4 +191,45 @@ ClientCall *client_request(Client *c, const ClientRequest *r, ClientDone done, v
     };
     call->http = http_send(c->http, &req, on_done, call);
     return call;
+}
+
+/* ---- the REST part of a client ---- */
+
+static void rest_done(Client *c)
+{
+    client_stop_all(&c->lists, client_list_stop); /* before the calls: each list has one */
+    client_stop_all(&c->calls, client_call_stop);
+    http_client_free(c->http);
+}
+
+static int rest_init(Client *c, const ClientOptions *o, Err *err)
+{
+    HttpClientOptions http = {
+        .ca_file = o->ca_file,
+        .insecure_skip_verify = o->insecure_skip_verify,
+        .user_agent = o->user_agent,
+    };
+    Str url = str_from(o->api_url);
+    Url parsed;
+
+    if (url_parse(url, &parsed, err) < 0)
+        return err_wrap(err, "API address");
+    while (str_ends(url, STR("/")))
+        url.len--;
+    c->base = xasprintf(STR_FMT API_PATH, STR_ARG(url));
+    c->rest_done = rest_done;
+    return http_client_new(c->loop, &http, &c->http, err);
+}
+
+int client_new(Loop *l, const ClientOptions *o, Client **ret, Err *err)
+{
+    CLEANUP(client_freep) Client *c = NULL;
+    int r = client_new_grpc(l, o, &c, err);
+
+    if (r == 0 && o->api_url)
+        r = rest_init(c, o, err);
+    if (r < 0)
+        return r;
+    *ret = TAKE(c);
+    return 0;
 }

@@ -53,6 +53,8 @@ static const Flag table[] = {
     ENV("TIMEOUT", FLAG_STRING, timeout_text, NULL, "longest life of the session: 2h, or seconds"),
     ENV("IS_RESUME", FLAG_STRING, resume_text, NULL, "true: the session ran before"),
     ENV("RESUME_AFTER_SEQ", FLAG_INT, resume_after_seq, "0", "messages up to this seq are not run"),
+    ENV("REPOS_JSON", FLAG_STRING, repos, NULL,
+        "repositories of the session; not cloned yet, the session is told"),
     ENV("LLM_MODEL", FLAG_STRING, model, NULL, "model of the agent"),
     ENV("LLM_TEMPERATURE", FLAG_STRING, temperature, NULL, "sampling temperature, where the agent has one"),
     ENV("LLM_MAX_TOKENS", FLAG_INT, max_tokens, "0", "output limit of the model; 0 = the agent's own"),

@@ -24,6 +24,7 @@ typedef struct RunnerConfig {
     char *interactive_text, *run_once_text, *idle_text, *inactivity_text, *timeout_text;
     int64_t resume_after_seq;
     char *resume_text;
+    char *repos;
     char *model, *temperature, *preamble, *mcp_config, *mcp_config_file;
     int64_t max_tokens;
     int64_t events_wait;

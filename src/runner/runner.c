@@ -242,7 +242,7 @@ static int connect_session(Runner *r, Err *err)
         .user_agent = "ambient-runner/" AMBIENT_VERSION,
         .ca_file = c->grpc_ca_file,
     };
-    int rc = client_new(r->loop, &o, &r->client, err);
+    int rc = client_new_grpc(r->loop, &o, &r->client, err);
     if (rc < 0)
         return rc;
     OutboxPush push = {push_start, push_cancel, r->client};
@@ -303,6 +303,19 @@ static void tell_temperature(Runner *r)
     if (r->bridge_ops != &bridge_claude || !t || !*t || str_eqz(STR(API_TEMPERATURE), t))
         return;
     emit_notice(r->emitter, "llm_temperature is not supported by this agent and has no effect.");
+}
+
+/* Better than an agent that wonders about an empty workspace. */
+static void tell_repos(Runner *r)
+{
+    CLEANUP_JSON json_t *repos = NULL;
+    Str text = str_trim(str_from(r->config->repos));
+
+    if (text.len == 0 || json_parse(text, &repos, NULL) < 0 || json_array_size(repos) == 0)
+        return;
+    emit_notice(r->emitter,
+                "The session's repositories are not in the workspace: this runner does not clone them "
+                "yet. The agent can, with git.");
 }
 
 /* Without an agent the session says so and fails. */
@@ -393,6 +406,7 @@ static int start(Runner *r, Err *err)
         return 0;
     }
     tell_temperature(r);
+    tell_repos(r);
     if (r->config->timeout != USEC_NEVER)
         timer_arm(r->life, r->config->timeout);
     if (!r->config->grpc)

@@ -25,13 +25,19 @@ class ScriptedModel(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.requests, self.limited, self.lock = [], 0, threading.Lock()
+        self.go = threading.Event()  # what a slow answer waits for
+        self.answer_result_slowly = False
         threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def handle_error(self, request, client_address):
+        pass  # agents are killed in the middle of an answer
 
     @property
     def url(self):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def stop(self):
+        self.go.set()
         self.shutdown()
         self.server_close()
 
@@ -41,12 +47,34 @@ class ScriptedModel(ThreadingHTTPServer):
         said = "\n".join(b["text"] for b in blocks if b["type"] == "text")
         results = [b for b in blocks if b["type"] == "tool_result"]
         if results:
+            if self.answer_result_slowly:
+                self.go.wait(30)
             return 200, {}, [{"type": "text", "text": "The tool said: " + json.dumps(results[0]["content"])[:200]}]
         if "MAKE-FILE" in said:
             return 200, {}, [{"type": "text", "text": "I make the file."},
                              {"type": "tool_use", "id": "toolu_01", "name": "Bash",
                               "input": {"command": "echo written-by-the-agent > made.txt && cat made.txt",
                                         "description": "make a file"}}]
+        if "ASK-ME" in said:
+            question = {"question": "Which colour?", "header": "Colour", "multiSelect": False,
+                        "options": [{"label": "red", "description": "r"}, {"label": "blue", "description": "b"}]}
+            return 200, {}, [{"type": "tool_use", "id": "toolu_02", "name": "AskUserQuestion",
+                              "input": {"questions": [question]}}]
+        if "FETCH" in said:
+            return 200, {}, [{"type": "tool_use", "id": "toolu_03", "name": "WebFetch",
+                              "input": {"url": "http://127.0.0.1:1/", "prompt": "look"}}]
+        if "USE-MCP" in said:
+            return 200, {}, [{"type": "tool_use", "id": "toolu_05", "name": "mcp__loud__shout", "input": {}}]
+        if "DELEGATE" in said:
+            return 200, {}, [{"type": "tool_use", "id": "toolu_04", "name": "Agent",
+                              "input": {"description": "helper", "prompt": "SUB-TASK do it",
+                                        "subagent_type": "general-purpose",
+                                        "run_in_background": "BACKGROUND" in said}}]
+        if "SUB-TASK" in said:
+            self.go.wait(30)
+            return 200, {}, [{"type": "text", "text": "The sub-task is done."}]
+        if "SLOWLY" in said:
+            return 200, {}, [{"type": "text", "text": "It takes a while."}]
         if "BREAK" in said:
             return 400, {}, {"type": "invalid_request_error", "message": "the script says no"}
         with self.lock:
@@ -90,6 +118,8 @@ class Handler(BaseHTTPRequestHandler):
             self.event("content_block_start", index=index, content_block={"type": "text", "text": ""})
             for word in re.findall(r" ?[^ ]+", block["text"]):
                 self.event("content_block_delta", index=index, delta={"type": "text_delta", "text": word})
+                if block["text"].startswith("It takes"):
+                    self.server.go.wait(30)
         else:
             self.event("content_block_start", index=index, content_block={**block, "input": {}})
             text = json.dumps(block["input"])

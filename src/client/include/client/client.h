@@ -40,6 +40,9 @@ int client_grpc_address(const char *api_url, const char *pattern, char **ret, bo
 
 typedef struct Client Client;
 int client_new(Loop *l, const ClientOptions *o, Client **ret, Err *err);
+/* The same without REST. A program that makes no other client does not carry the HTTP client and its
+ * libraries. */
+int client_new_grpc(Loop *l, const ClientOptions *o, Client **ret, Err *err);
 /* Cancels calls, pushes and lists (their handles are gone); watches fall silent and are still their owner's
    to free. NULL-safe, safe inside callbacks. */
 Client *client_free(Client *c);
