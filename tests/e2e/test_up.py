@@ -25,6 +25,15 @@ def test_first_session_runs_to_completed(platform):
     assert kinds[0] == "user" and "assistant" in kinds
 
 
+def test_agent_without_a_prompt_ends_with_its_task(platform):
+    a = platform.acpctl
+    a("create", "project", "--name", "demo")
+    a("agent", "create", "--name", "bare", "--env", "RUNNER_TYPE=shell")
+    session = json.loads(a("agent", "start", "bare", "--prompt", "echo the task", "-o", "json").stdout)
+    platform.wait_phase(session["id"], "Completed")
+    assert [m["payload"] for m in platform.messages(session["id"]) if m["event_type"] == "assistant"] == ["the task"]
+
+
 def test_failing_command_ends_failed_with_a_reason(platform):
     sid = platform.shell_session("echo before; exit 3")
     platform.wait_phase(sid, "Failed")

@@ -279,6 +279,8 @@ static int insert_started_session(Op *op, Tx *tx, Obj **ret, Err *err)
     obj_set_str(session, SESSION_AGENT_ID, obj_str(op->agent, FIELD_ID));
     obj_set_str(session, SESSION_START_GUARD, obj_str(op->agent, FIELD_ID));
     obj_set_str(session, SESSION_PHASE, str_from(phase_name(PHASE_PENDING)));
+    /* It has its first message, whatever its own prompt is: it ends when that is done. */
+    obj_set_bool(session, SESSION_INTERACTIVE, false);
     session_new_run(session, tx_now(tx));
     if (*op->caller->username)
         obj_set_str(session, SESSION_CREATED_BY_USER_ID, str_from(op->caller->username));
