@@ -207,6 +207,7 @@ def fuzz_one(target):
     seeds = os.path.join(ROOT, "tests", "fuzz", "corpus", name)
     os.makedirs(found, exist_ok=True)
     return one(f"fuzz-{name}", [target, f"-max_total_time={FUZZ_SECONDS}", "-timeout=20", "-rss_limit_mb=2048",
+                                "-error_exitcode=1",
                                 f"-artifact_prefix={RESULTS}/fuzz-{name}-", found] +
                ([seeds] if os.path.isdir(seeds) else []), 120 + int(FUZZ_SECONDS))
 

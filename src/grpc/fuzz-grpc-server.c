@@ -135,10 +135,13 @@ static void step(App *a, Str bytes, bool time_passes)
         a->woken = false;
         srv_session_flush(a->session);
     }
-    if (a->held && a->held->state == CALL_ADMITTING)
-        grpc_call_proceed(a->held);
-    else if (a->held && bytes.len % 2)
+    GrpcCall *c = a->held;
+    if (c && c->state == CALL_ADMITTING) {
+        let_go(a); /* once admitted it is its method's */
+        grpc_call_proceed(c);
+    } else if (a->held && bytes.len % 2) {
         grpc_call_finish(a->held, GRPC_NOT_FOUND, "late");
+    }
     if (time_passes) {
         fake_clock_advance(&a->clock, USEC_PER_SEC);
         srv_session_tick(a->session);

@@ -537,9 +537,8 @@ def test_all_agents_of_a_project(cli, name):
 
 def test_start_by_name_of_an_agent(cli, name):
     cli.run("agent", "create", "--name", name, *SHELL)
-    out = cli.out("start", name, "--prompt", "echo hello")
+    out = cli.out("start", name, "--prompt", "sleep 1000")
     sid = re.fullmatch(rf"session/({KSUID}) started \(phase: \w+\)\n", out).group(1)
-    assert "hello" in cli.out("session", "messages", sid, "-f", "--after", "1")
     assert cli.json("start", name)["id"] == sid  # it goes on
     assert re.fullmatch(rf"agent/{name} session/{sid} stopped \(phase: Stopping\)\n", cli.out("agent", "stop", name))
 
