@@ -476,11 +476,16 @@ static void log_start(const App *a)
         log_warn("runners are not sandboxed: what an agent does, it does as this user");
 }
 
-static void start(App *a)
+/* Before anything tells others that we are here: from then on a signal must end us in order. */
+static void watch_signals(App *a)
 {
     a->end_timer = timer_new(a->loop, on_end_timer, a);
     a->sigterm = signal_watch_new(a->loop, SIGTERM, on_sigterm, a);
     a->sigint = signal_watch_new(a->loop, SIGINT, on_sigint, a);
+}
+
+static void start(App *a)
+{
     a->token_timer = timer_new(a->loop, on_token_timer, a);
     timer_arm(a->token_timer, 0);
     a->progress_at = clock_now(loop_clock(a->loop));
@@ -520,8 +525,10 @@ int app_run(const Config *c, Err *err)
 {
     CLEANUP(app_done) App a = {.c = c, .token_key_pem = BUF_INIT(64 * 1024)};
     int rc = loop_new(&a.loop, err);
-    if (rc == 0)
-        rc = make_parts(&a, err);
+    if (rc < 0)
+        return rc;
+    watch_signals(&a);
+    rc = make_parts(&a, err);
     if (rc < 0)
         return rc;
     start(&a);
