@@ -149,6 +149,7 @@ static void list_complete(Informer *i)
 static void on_list_done(void *arg, const Err *err)
 {
     Informer *i = arg;
+    assert(i->list);
     i->list = NULL;
     if (err)
         list_failed(i, err);

@@ -1,5 +1,6 @@
 #include "oidc.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include "base/log.h"
 #include "base/mem.h"
@@ -74,6 +75,7 @@ static void add_field(Buf *b, const char *name, Str value)
 static void ask(void *arg)
 {
     Oidc *c = arg;
+    assert(!c->call);
     CLEANUP_BUF Buf body = BUF_INIT(16 * 1024);
     add_field(&body, "grant_type", STR("client_credentials"));
     add_field(&body, "client_id", str_from(c->o.client_id));

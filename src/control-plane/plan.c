@@ -74,6 +74,7 @@ static void describe_stop(const PlanSession *s, const RtObserved *o, Plan *p)
 /* A runner of this run has ended and the session does not know yet. */
 static void plan_ended(const PlanSession *s, const RtObserved *o, WallUsec now, Plan *p)
 {
+    assert(o->state == RT_ENDED && o->end != RT_END_NONE);
     bool clean = o->end == RT_END_EXIT && o->code == 0 && o->stop == RT_STOP_NONE;
     status(s, p, clean ? PHASE_COMPLETED : PHASE_FAILED, clean ? "Completed" : NULL);
     if (!clean)
@@ -109,6 +110,7 @@ static void plan_time_limit(const PlanSession *s, const RtObserved *o, WallUsec 
 
 static void plan_alive(const PlanSession *s, const RtObserved *o, WallUsec now, Plan *p)
 {
+    assert(o->run == s->run);
     Phase want = o->state == RT_READY ? PHASE_RUNNING : PHASE_CREATING;
     if (o->unhealthy && s->phase != PHASE_RUNNING) {
         stop(p, RT_STOP_UNHEALTHY);

@@ -1,5 +1,6 @@
 #include "process-health.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include "base/mem.h"
@@ -60,6 +61,7 @@ static void on_answer(void *arg, const HttpResponse *r, const Err *err)
 static void ask(void *arg)
 {
     Health *h = arg;
+    assert(!h->call && h->done);
     Usec time = left(h);
     const HttpRequest req = {
         .method = "GET", .url = h->url, .timeout = time > 0 ? time : USEC_PER_MSEC, .body_max = 64 * 1024};

@@ -50,6 +50,7 @@ static void on_loop(void *arg)
 {
     Job *j = arg;
     Run *r = j->run;
+    assert(j->rt->jobs > 0 && r->jobs > 0);
     j->rt->jobs--;
     if (j->rt->closing)
         closep(&j->look.pidfd);
@@ -79,6 +80,7 @@ static Job *job_new(Run *r, void (*work)(Job *j), JobDone done)
 
 static void submit(Job *j)
 {
+    assert(!j->rt->closing && !j->run->gone);
     j->rt->jobs++;
     j->run->jobs++;
     pool_submit(j->rt->pool, on_worker, on_loop, j);

@@ -41,6 +41,7 @@ static void active_free(Run *r)
 /* The only place that writes the phase. */
 static void move(Run *r, RunPhase to)
 {
+    assert(loop_is_current(r->rt->loop));
     assert(next_phases[r->phase] & 1u << to);
     r->phase = to;
     if (to == RUN_IDLE) {
@@ -130,6 +131,7 @@ void run_finish_op(Run *r, const Err *err)
 static void on_health(void *arg, bool healthy)
 {
     Run *r = arg;
+    assert(r->phase == RUN_LIVE);
     r->ready = healthy;
     r->unhealthy = !healthy;
     r->health = health_free(r->health);
@@ -143,6 +145,7 @@ static void on_looked_at_end(Run *r, const Look *look);
 static void on_shim_end(void *arg, unsigned ready)
 {
     Run *r = arg;
+    assert(r->phase == RUN_LIVE);
     stop_watching(r);
     /* Where we are process 1, orphans are ours to wait for. */
     waitpid(r->a->state.shim_pid, NULL, WNOHANG);
@@ -152,6 +155,7 @@ static void on_shim_end(void *arg, unsigned ready)
 
 void run_live(Run *r, const Look *look)
 {
+    assert(look->what == LOOK_LIVE && look->pidfd >= 0);
     const Config *c = r->rt->o.config;
     move(r, RUN_LIVE);
     free(TAKE(r->cgroup)); /* from here on the state has it */
@@ -177,6 +181,7 @@ static void check_all_ended(ProcessRuntime *p)
 
 void run_ended(Run *r, const Look *look)
 {
+    assert(look->what == LOOK_ENDED && look->end != RT_END_NONE);
     move(r, RUN_ENDED);
     r->a->state = look->state;
     r->number = look->state.run;
@@ -194,6 +199,7 @@ void run_ended(Run *r, const Look *look)
 
 static void on_looked_at_end(Run *r, const Look *look)
 {
+    assert(r->phase == RUN_ENDING && !r->watch);
     Look l = *look;
     if (l.what == LOOK_NONE) /* its files are gone: somebody cleaned up */
         l = (Look){.what = LOOK_ENDED,
@@ -250,6 +256,7 @@ static void start_unknown(Run *r, const Look *look)
 /* What the files say counts, whatever the shim has answered. */
 static void on_looked_at_start(Run *r, const Look *look)
 {
+    assert(r->phase == RUN_CHECKING && !r->spawn);
     if (look->what == LOOK_NONE || look->state.run != r->number) {
         start_unknown(r, look);
         return;
@@ -287,6 +294,7 @@ static void on_spawned(void *arg, const ShimReport *report, const Err *err)
 
 static void on_prepared(Run *r, const Err *err)
 {
+    assert(r->phase == RUN_PREPARING && r->listen_fd >= 0);
     ProcessRuntime *p = r->rt;
     Err why = {0};
     if (err) {
@@ -392,6 +400,7 @@ void run_start(Run *r, const RtSpec *spec)
 static void on_escalate(void *arg)
 {
     Run *r = arg;
+    assert(r->phase == RUN_LIVE && r->pidfd >= 0);
     log_warn("runner does not end; killing its shim", F_STR("session_id", r->id), F_INT("run", r->number));
     proc_signal(r->pidfd, SIGKILL); /* the runner dies with it, and what is left is looked for */
 }
@@ -442,6 +451,7 @@ static void on_cleared(Run *r, const Err *err)
 
 void run_retire(Run *r)
 {
+    assert(r->phase == RUN_ENDED && r->op);
     move(r, RUN_CLEARING);
     job_clear(r, true, on_cleared);
 }

@@ -44,6 +44,7 @@ Spawn *spawn_free(Spawn *s)
 
 static void finish(Spawn *s, const Err *err)
 {
+    assert(loop_is_current(s->loop));
     SpawnDone done = s->done;
     void *arg = s->arg;
     ShimReport r = {0};
@@ -70,6 +71,7 @@ static void stop_writing(Spawn *s)
 static void on_writable(void *arg, unsigned ready)
 {
     Spawn *s = arg;
+    assert(s->written < s->spec.len);
     Str rest = str_slice(buf_str(&s->spec), s->written, s->spec.len);
     ssize_t n = write(s->in_fd, rest.ptr, rest.len);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))

@@ -79,6 +79,7 @@ static void on_headers(void *arg, const HttpResponse *r)
     Pass *p = arg;
     if (r->status < 200 || r->status > 299)
         return; /* comes as a whole, at the end */
+    assert(p->req && !p->stream);
     HttpReq *req = TAKE(p->req);
     http_req_set_user(req, NULL, NULL);
     copy_headers(req, r);
@@ -118,6 +119,7 @@ static void on_done(void *arg, const HttpResponse *r, const Err *err)
 static void on_request_gone(void *arg)
 {
     Pass *p = arg;
+    assert(!p->stream);
     p->req = NULL;
     pass_free(p);
 }

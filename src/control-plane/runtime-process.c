@@ -18,6 +18,7 @@ static ProcessRuntime *self(const Runtime *rt)
 static void op_end(void *arg)
 {
     RtOp *op = arg;
+    assert(op->rt->jobs > 0);
     op->rt->jobs--;
     if (!op->abandoned && !op->rt->closing)
         op->done(op->arg, op->err.code == ERR_OK ? NULL : &op->err);
@@ -78,6 +79,7 @@ static RtOp *start(ProcessRuntime *p, Run *r, const RtSpec *spec, RtOp *op)
 static RtOp *ensure(Runtime *rt, const RtSpec *spec, RtDone done, void *arg)
 {
     ProcessRuntime *p = self(rt);
+    assert(loop_is_current(p->loop) && spec->run >= 0);
     Str id = obj_str(spec->session, FIELD_ID);
     RtOp *op = op_new(p, OP_ENSURE, done, arg);
     if (!dirs_id_ok(id))
@@ -326,6 +328,7 @@ static void on_shutdown_stop(void *arg, const Err *err)
 void process_runtime_stop_all(ProcessRuntime *p, LoopFn done, void *arg)
 {
     size_t n = 0;
+    assert(!p->all_ended);
     p->stopping = true;
     MAP_FOREACH (p->runs, it) {
         n += run_takes_place(it.value);

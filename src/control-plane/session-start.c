@@ -49,6 +49,7 @@ static void fail_session(Pass *p, const Err *err)
 static void on_ensured(void *arg, const Err *err)
 {
     Pass *p = arg;
+    assert(p->fresh && !p->call);
     p->op = NULL;
     if (!err) {
         pass_next(p);
@@ -65,6 +66,7 @@ static void on_ensured(void *arg, const Err *err)
 
 static void ensure_runner(Pass *p)
 {
+    assert(p->fresh && !p->call && !p->op);
     PlanSession ps;
     Plan plan;
     /* The calls took time: what was planned may not be wanted any more. */

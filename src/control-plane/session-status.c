@@ -81,6 +81,7 @@ static void log_phase(const Pass *p)
 static void on_written(void *arg, Obj *o, const Err *err)
 {
     Pass *p = arg;
+    assert(!o == !!err);
     p->call = NULL;
     if (!err) {
         log_phase(p);
@@ -106,6 +107,7 @@ static ApiCall *patch(const Pass *p, Phase if_phase, const Buf *b, ApiDone done,
 void pass_write_status(Pass *p, const Plan *plan)
 {
     const Obj *session = cache_get(p->s->o.cache, str_from(p->id));
+    assert(session && !p->call && !p->op);
     CLEANUP_BUF Buf b = BUF_INIT(STATUS_MAX);
     write_body(p, plan, session, &b);
     p->plan = *plan;

@@ -89,6 +89,7 @@ static void pass_stop(Pass *p, RtStop why)
 
 static void pass_step(Pass *p, const Obj *session)
 {
+    assert(!cache_is_doubtful(p->s->o.cache, str_from(p->id)));
     PlanSession ps;
     Plan plan;
     pass_plan(p, session, &ps, &plan);
@@ -198,6 +199,7 @@ void pass_absent(Pass *p)
 static void on_got(void *arg, Obj *o, const Err *err)
 {
     Pass *p = arg;
+    assert(!o == !!err);
     p->call = NULL;
     if (err && err->code == ERR_NOT_FOUND) {
         pass_absent(p);
@@ -237,6 +239,7 @@ static void queue_run(void *arg, const char *key, WqRun *run)
 static void queue_cancel(void *arg, const char *key, WqRun *run)
 {
     Pass *p = wq_run_data(run);
+    assert(p && p->run == run && !(p->call && p->op));
     log_warn("reconcile abandoned", F_STR("session_id", key), F_UINT("steps", p->steps));
     api_cancel(p->s->o.api, p->call);
     runtime_abandon(p->s->o.runtime, p->op);

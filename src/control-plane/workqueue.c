@@ -198,6 +198,7 @@ void wq_add_after(WorkQueue *q, Str key, Usec after)
 {
     assert(key.len > 0);
     Item *it = get_item(q, key);
+    assert(it->queue == q && heap_linked(&it->node) == (it->state >= ITEM_DELAYED));
     Usec due = usec_add(clock_now(q->o.clock), after);
     /* A client that keeps editing an object must not turn backoff into a busy loop. */
     if (it->failures > 0 && due < usec_add(it->failed_at, WQ_FRESH_HOLD))
@@ -363,6 +364,7 @@ static Item *pick(WorkQueue *q)
 
 static void start(WorkQueue *q, Item *it, Usec now)
 {
+    assert(it->state == ITEM_READY && list_linked(&it->link));
     it->due = usec_add(now, q->o.run_deadline);
     it->dirty = false;
     it->data = NULL;

@@ -136,6 +136,19 @@ def test_stop_on_exit(make_plane):
         assert plane.condition(sid, "Ready")["reason"] == "ControlPlaneStopped"
 
 
+def test_a_second_signal_ends_at_once(make_plane):
+    plane = make_plane("--stubborn --deaf", LOCAL_STOP_ON_EXIT="true", LOCAL_STOP_GRACE="60s",
+                       LOCAL_HEALTH_TIMEOUT="60s")
+    sid = plane.session()
+    plane.wait_phase(sid, "Creating")
+    plane.cp.process.send_signal(signal.SIGTERM)
+    wait_for(lambda: '"ending"' in plane.cp.log(), "the first signal to be seen")
+    plane.cp.process.send_signal(signal.SIGINT)
+    assert plane.cp.process.wait(10) == 128 + signal.SIGINT
+    plane.cp.env["LOCAL_STOP_ON_EXIT"] = "false"
+    plane.cp.start()
+
+
 def test_a_second_control_plane_on_the_same_root(make_plane):
     plane = make_plane()
     done = subprocess.run([control_plane()], env={**clean_environ(), **plane.cp.env}, capture_output=True, text=True,
