@@ -10,16 +10,10 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "bridge.h"
-#include "claude-cli.h"
-#include "claude-events.h"
-#include "line-reader.h"
-#include "proc.h"
+#include "claude-internal.h"
 #include "state.h"
-#include "stderr-ring.h"
 #include "uuid.h"
 
-#define LINE_MAX_BYTES ((size_t)64 << 20)
 #define START_LIMIT (60 * USEC_PER_SEC)
 #define INTERRUPT_LIMIT (10 * USEC_PER_SEC)
 #define STOP_INTERRUPT (1500 * USEC_PER_MSEC) /* for the result of an interrupted turn */
@@ -27,36 +21,12 @@
 #define STOP_TERM (2 * USEC_PER_SEC)
 #define INSTRUCTIONS_MAX ((size_t)100 << 10) /* an argument has at most 128 KiB */
 
-typedef enum CliState { CLI_NONE, CLI_STARTING, CLI_IDLE, CLI_TURN, CLI_SELF, CLI_ASKING, _CLI_MAX } CliState;
-
-typedef struct Claude {
-    Bridge base;
-    CliState state;
-    Proc *proc; /* NULL in CLI_NONE */
-    LineReader out;
-    StderrRing errors;
-    ClaudeEvents events;
-    char *path;
-    char *conversation; /* the CLI's id; NULL = none yet */
-    bool resumed;       /* this process was told to go on with it */
-    char *text;         /* of the turn, as the agent gets it */
-    bool heard;         /* the process said something about the turn */
-    bool retried;       /* the turn was given to a second process */
-    bool interrupted, stopping, held;
-    unsigned requests; /* counter of our control requests */
-    char *question;    /* ASKING: request to answer */
-    char *question_tool;
-    json_t *question_input;
-    Timer *timer; /* start limit, interrupt limit or the next step of stopping */
-    int stop_step;
-} Claude;
-
 static void start_process(Claude *c);
 static void on_timer(void *arg);
 
 static const char *const state_names[] = {"none", "starting", "idle", "turn", "self", "asking"};
 
-static void move(Claude *c, CliState to)
+void claude_move(Claude *c, CliState to)
 {
     static const unsigned allowed[_CLI_MAX] = {
         [CLI_NONE] = 1U << CLI_STARTING,
@@ -88,38 +58,21 @@ static void request(Claude *c, const char *subtype)
     proc_write(c->proc, buf_str(&line));
 }
 
-static void answer(Claude *c, const char *request_id, const json_t *response)
-{
-    CLEANUP_BUF Buf line = BUF_INIT(LINE_MAX_BYTES);
-
-    claude_write_answer(&line, request_id, response);
-    proc_write(c->proc, buf_str(&line));
-}
-
 static void send_user_line(Claude *c)
 {
-    CLEANUP_BUF Buf line = BUF_INIT(LINE_MAX_BYTES);
+    CLEANUP_BUF Buf line = BUF_INIT(CLAUDE_LINE_MAX);
     char uuid[UUID_LEN + 1];
 
     uuid_new(uuid);
     claude_write_user(&line, c->text, uuid);
     c->heard = false;
-    move(c, CLI_TURN);
+    claude_move(c, CLI_TURN);
     proc_write(c->proc, buf_str(&line));
 }
 
 /* ---- turn ---- */
 
-static void drop_question(Claude *c)
-{
-    free(c->question);
-    free(c->question_tool);
-    json_decref(c->question_input);
-    c->question = c->question_tool = NULL;
-    c->question_input = NULL;
-}
-
-static void end_turn(Claude *c, const TurnEnd *end)
+void claude_end_turn(Claude *c, const TurnEnd *end)
 {
     if (c->stopping)
         timer_arm(c->timer, 0); /* the next step */
@@ -134,7 +87,7 @@ static void end_interrupted(Claude *c)
 {
     CLEANUP_JSON json_t *result = turn_result_interrupted();
 
-    end_turn(c, &(TurnEnd){.result = result});
+    claude_end_turn(c, &(TurnEnd){.result = result});
 }
 
 /* With what the CLI said on standard error below the text. */
@@ -144,7 +97,7 @@ static void end_failed(Claude *c, const char *text, const char *code)
 
     buf_addz(&message, text);
     stderr_ring_append(&c->errors, &message);
-    end_turn(c, &(TurnEnd){.error = message.data, .code = code});
+    claude_end_turn(c, &(TurnEnd){.error = message.data, .code = code});
 }
 
 /* ---- the CLI's session id ---- */
@@ -205,95 +158,15 @@ static void on_result(Claude *c, const ClaudeLine *l)
         return; /* of a turn that the agent put in between; ours goes on */
     bool failed =
         json_get_bool(l->json, "is_error", false) && !claude_result_is_aborted(l) && !c->interrupted;
-    move(c, CLI_IDLE);
+    claude_move(c, CLI_IDLE);
     if (!failed) {
-        end_turn(c, &(TurnEnd){.result = result});
+        claude_end_turn(c, &(TurnEnd){.result = result});
         return;
     }
     CLEANUP_BUF Buf text = BUF_INIT(1 << 20);
     CLEANUP_FREE char *code = result_code(l);
     result_error_text(l, &text);
     end_failed(c, buf_str(&text).ptr, code);
-}
-
-/* ---- control requests of the CLI ---- */
-
-static void deny(Claude *c, const char *request_id, const char *message)
-{
-    CLEANUP_JSON json_t *r = json_object();
-
-    json_object_set_new(r, "behavior", json_string("deny"));
-    json_object_set_new(r, "message", json_string(message));
-    answer(c, request_id, r);
-}
-
-static void allow(Claude *c, const char *request_id, json_t *input)
-{
-    CLEANUP_JSON json_t *r = json_object();
-
-    json_object_set_new(r, "behavior", json_string("allow"));
-    json_object_set(r, "updatedInput", input);
-    answer(c, request_id, r);
-}
-
-/* The question waits for the user's next message; until then the run is over. */
-static void ask_user(Claude *c, const char *request_id, const json_t *r)
-{
-    CLEANUP_JSON json_t *result = json_object();
-    Str tool = json_get_strv(r, "tool_use_id");
-
-    drop_question(c);
-    c->question = xstrdup(request_id);
-    c->question_tool = str_dup(tool);
-    c->question_input = json_incref(json_object_get(r, "input"));
-    json_t *action = json_object();
-    json_object_set_new(action, "tool_call_id", json_strv(tool));
-    json_object_set_new(action, "tool", json_string("AskUserQuestion"));
-    json_object_set(action, "input", c->question_input);
-    json_object_set_new(result, "requires_action", action);
-    move(c, CLI_ASKING);
-    emit_tool_halt(c->base.host.emitter, tool);
-    end_turn(c, &(TurnEnd){.result = result});
-}
-
-static void on_can_use_tool(Claude *c, const char *request_id, const json_t *r)
-{
-    const BridgeHost *h = &c->base.host;
-    Str tool = json_get_strv(r, "tool_name");
-    json_t *input = json_object_get(r, "input");
-    CLEANUP_FREE char *notice = NULL;
-
-    if (str_eqz(tool, "AskUserQuestion")) {
-        if ((c->state == CLI_TURN || c->state == CLI_SELF) && h->interactive(h->arg))
-            ask_user(c, request_id, r);
-        else
-            deny(c, request_id, "No user is there to answer. Decide by yourself and say what you assumed.");
-        return;
-    }
-    bool mcp = str_starts(tool, STR("mcp__")); /* only servers that the platform configured are there */
-    if (mcp || str_eqz(tool, "ExitPlanMode") || str_eqz(tool, "EnterPlanMode")) {
-        allow(c, request_id, input);
-        return;
-    }
-    notice = xasprintf("The agent asked to use " STR_FMT " and was not permitted to.", STR_ARG(tool));
-    emit_notice(h->emitter, notice);
-    deny(c, request_id, "This is not permitted in this session.");
-}
-
-static void on_control_request(Claude *c, const ClaudeLine *l)
-{
-    const char *id = json_get_str(l->json, "request_id");
-    const json_t *r = json_get_obj(l->json, "request");
-    CLEANUP_BUF Buf line = BUF_INIT(4096);
-
-    if (!id)
-        return;
-    if (str_eqz(json_get_strv(r, "subtype"), "can_use_tool")) {
-        on_can_use_tool(c, id, r);
-        return;
-    }
-    claude_write_refusal(&line, id, "not supported by this runner");
-    proc_write(c->proc, buf_str(&line));
 }
 
 static void on_control_response(Claude *c, const ClaudeLine *l)
@@ -310,17 +183,8 @@ static void on_control_response(Claude *c, const ClaudeLine *l)
     CLEANUP_FREE char *text =
         xasprintf("the agent could not be initialized: " STR_FMT, STR_ARG(json_get_strv(r, "error")));
     c->proc = proc_free(c->proc);
-    move(c, CLI_NONE);
+    claude_move(c, CLI_NONE);
     end_failed(c, text, "start_failed");
-}
-
-static void on_control_cancel(Claude *c, const ClaudeLine *l)
-{
-    if (!c->question || !str_eqz(json_get_strv(l->json, "request_id"), c->question))
-        return;
-    drop_question(c);
-    if (c->state == CLI_ASKING)
-        move(c, CLI_IDLE); /* what comes now is a turn of its own */
 }
 
 /* ---- lines from the CLI ---- */
@@ -332,7 +196,7 @@ static void begin_self_turn(Claude *c, const ClaudeLine *l)
 
     if (c->state != CLI_IDLE || !work || l->parent)
         return;
-    move(c, CLI_SELF);
+    claude_move(c, CLI_SELF);
     c->base.host.on_self_turn(c->base.host.arg);
 }
 
@@ -355,13 +219,13 @@ static void on_line(void *arg, Str text)
         on_result(c, &l);
         break;
     case CLAUDE_CONTROL_REQUEST:
-        on_control_request(c, &l);
+        claude_on_request(c, &l);
         break;
     case CLAUDE_CONTROL_RESPONSE:
         on_control_response(c, &l);
         break;
     case CLAUDE_CONTROL_CANCEL:
-        on_control_cancel(c, &l);
+        claude_on_cancel(c, &l);
         break;
     default:
         claude_events_line(&c->events, &l);
@@ -432,10 +296,10 @@ static void on_exit_status(void *arg, int status)
     c->proc = proc_free(c->proc);
     timer_cancel(c->timer);
     claude_events_reset(&c->events);
-    drop_question(c);
+    claude_drop_question(c);
     bool again = turn && !c->stopping && !c->interrupted && (start_anew(c) || try_again(c));
     CliState was = c->state;
-    move(c, CLI_NONE);
+    claude_move(c, CLI_NONE);
     if (again && was != CLI_SELF)
         start_process(c);
     else if (turn && (c->stopping || c->interrupted))
@@ -504,13 +368,13 @@ static void start_process(Claude *c)
     Err err = {0};
 
     line_reader_done(&c->out);
-    line_reader_init(&c->out, LINE_MAX_BYTES);
+    line_reader_init(&c->out, CLAUDE_LINE_MAX);
     stderr_ring_clear(&c->errors);
     c->resumed = c->conversation != NULL;
     prepend_transcript(c);
-    move(c, CLI_STARTING);
+    claude_move(c, CLI_STARTING);
     if (spawn(c, &err) < 0) {
-        move(c, CLI_NONE);
+        claude_move(c, CLI_NONE);
         end_failed(c, err.msg, "start_failed");
         return;
     }
@@ -521,41 +385,16 @@ static void start_process(Claude *c)
 
 /* ---- the bridge's operations ---- */
 
-/* Answers an open question with the user's words, whichever of its choices they are. */
-static void answer_question(Claude *c)
-{
-    CLEANUP_JSON json_t *input = json_deep_copy(c->question_input);
-    json_t *answers = json_object();
-    const json_t *q;
-    size_t i;
-
-    json_array_foreach(json_get_arr(input, "questions"), i, q)
-    {
-        const char *question = json_get_str(q, "question");
-        if (question)
-            json_object_set_new(answers, question, json_string(c->text));
-    }
-    if (json_is_object(input))
-        json_object_set(input, "answers", answers);
-    json_decref(answers);
-    emit_tool_result(c->base.host.emitter, str_from(c->question_tool), str_from(c->text), false);
-    free(c->events.answered);
-    c->events.answered = xstrdup(c->question_tool);
-    move(c, CLI_TURN);
-    c->heard = true;
-    allow(c, c->question, input);
-    drop_question(c);
-}
-
 static void claude_send(Bridge *b, const char *text)
 {
     Claude *c = CONTAINER_OF(b, Claude, base);
 
+    assert(!in_turn(c)); /* one turn at a time */
     free(c->text);
     c->text = xstrdup(text);
     c->retried = c->interrupted = false;
     if (c->state == CLI_ASKING)
-        answer_question(c);
+        claude_answer_question(c);
     else if (c->state == CLI_IDLE)
         send_user_line(c);
     else if (c->state == CLI_NONE)
@@ -647,7 +486,7 @@ static void claude_destroy(Bridge *b)
     line_reader_done(&c->out);
     stderr_ring_done(&c->errors);
     claude_events_done(&c->events);
-    drop_question(c);
+    claude_drop_question(c);
     free(c->path);
     free(c->conversation);
     free(c->text);
@@ -665,7 +504,7 @@ static int claude_create(const BridgeHost *host, Bridge **ret, Err *err)
     c->path = path;
     c->conversation = state_load_conversation(host->state_dir, host->config->session_id);
     c->timer = timer_new(host->loop, on_timer, c);
-    line_reader_init(&c->out, LINE_MAX_BYTES);
+    line_reader_init(&c->out, CLAUDE_LINE_MAX);
     stderr_ring_init(&c->errors);
     claude_events_init(&c->events, host->emitter);
     *ret = &c->base;

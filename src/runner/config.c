@@ -18,8 +18,6 @@
 
 static const Flag table[] = {
     ENV("SESSION_ID", FLAG_STRING, session_id, NULL, "the session; also the thread id of its runs"),
-    ENV("AGENTIC_SESSION_NAME", FLAG_STRING, session_name, NULL, "its name"),
-    ENV("PROJECT_NAME", FLAG_STRING, project, NULL, "its project"),
     ENV("WORKSPACE_PATH", FLAG_STRING, workspace, "/workspace", "where the agent works; made when missing"),
     ENV("RUNNER_STATE_DIR", FLAG_STRING, state_dir_name, NULL,
         "directory of state that must survive, below the workspace unless absolute; default .claude or "
@@ -36,7 +34,6 @@ static const Flag table[] = {
     ENV("LISTEN_FDS", FLAG_INT, listen_fds, "0", "1: descriptor 3 is the HTTP listener"),
     ENV("LOG_LEVEL", FLAG_STRING, log_level, "info", "debug, info, warn, error, off"),
     ENV("LOG_FORMAT", FLAG_STRING, log_format, "logfmt", "logfmt or json"),
-    ENV("BACKEND_API_URL", FLAG_STRING, api_url, NULL, "the API server (REST)"),
     ENV("AMBIENT_GRPC_URL", FLAG_STRING, grpc_url, "ambient-api-server:9000", "the API server (gRPC)"),
     ENV("AMBIENT_GRPC_ENABLED", FLAG_STRING, grpc_enabled_text, NULL, "true: follow the session's messages"),
     ENV("AMBIENT_GRPC_USE_TLS", FLAG_STRING, grpc_tls_text, NULL, "true, 1 or yes"),

@@ -9,7 +9,7 @@
 typedef enum RunMode { MODE_AUTO, MODE_INTERACTIVE, MODE_ONE_SHOT } RunMode;
 
 typedef struct RunnerConfig {
-    char *session_id, *session_name, *project;
+    char *session_id;
     char *workspace, *state_dir_name;
     char *runner_type, *claude_path;
     char *host;
@@ -18,7 +18,7 @@ typedef struct RunnerConfig {
     char *open_text;
     int64_t listen_fds;
     char *log_level, *log_format;
-    char *api_url, *grpc_url, *grpc_enabled_text, *grpc_tls_text, *grpc_ca_file;
+    char *grpc_url, *grpc_enabled_text, *grpc_tls_text, *grpc_ca_file;
     char *bot_token_file;
     char *initial_prompt, *initial_prompt_file;
     char *interactive_text, *run_once_text, *idle_text, *inactivity_text, *timeout_text;

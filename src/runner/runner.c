@@ -377,7 +377,7 @@ static Runner *alloc(Loop *l, RunnerConfig *c)
     r->redact = redact_set_new();
     add_secrets(r->redact, c);
     r->emitter = emitter_new(&ops, r, loop_clock(l), r->redact);
-    r->tap = tap_new(l, TAP_RING_BYTES);
+    r->tap = tap_new(l, TAP_RING_BYTES, TAP_HEARTBEAT);
     r->kick = timer_new(l, turns_kick, r);
     r->idle = timer_new(l, on_idle, r);
     r->life = timer_new(l, on_life, r);

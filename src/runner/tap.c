@@ -32,6 +32,7 @@ struct Tap {
     char *run_id;
     Keys orphans; /* keys whose OPEN left the ring while the rest of them did not */
     Timer *heartbeat;
+    Usec beat;
 };
 
 struct TapReader {
@@ -50,7 +51,7 @@ struct TapReader {
 
 static void on_heartbeat(void *arg);
 
-Tap *tap_new(Loop *l, size_t ring_bytes)
+Tap *tap_new(Loop *l, size_t ring_bytes, Usec heartbeat)
 {
     Tap *t = xnew(Tap);
 
@@ -60,7 +61,8 @@ Tap *tap_new(Loop *l, size_t ring_bytes)
     list_init(&t->ring);
     list_init(&t->readers);
     t->heartbeat = timer_new(l, on_heartbeat, t);
-    timer_arm(t->heartbeat, TAP_HEARTBEAT / 2);
+    t->beat = heartbeat;
+    timer_arm(t->heartbeat, t->beat);
     return t;
 }
 
@@ -242,10 +244,10 @@ static void on_heartbeat(void *arg)
     Tap *t = arg;
     Usec now = loop_now(t->loop);
 
-    timer_arm(t->heartbeat, TAP_HEARTBEAT / 2);
+    timer_arm(t->heartbeat, t->beat);
     LIST_FOREACH_SAFE (&t->readers, l) {
         TapReader *r = LIST_ENTRY(l, TapReader, link);
-        if (now - r->written_at < TAP_HEARTBEAT || !r->sink.writable(r->arg))
+        if (now - r->written_at < t->beat || !r->sink.writable(r->arg))
             continue;
         r->written_at = now;
         r->sink.write(r->arg, STR(": heartbeat\n\n"));

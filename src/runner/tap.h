@@ -30,9 +30,11 @@ typedef struct TapOptions {
 } TapOptions;
 
 #define TAP_RING_BYTES ((size_t)8 << 20)
-#define TAP_HEARTBEAT (30 * USEC_PER_SEC)
+#define TAP_HEARTBEAT (15 * USEC_PER_SEC)
 
-Tap *tap_new(Loop *l, size_t ring_bytes);
+/* A reader that got nothing for `heartbeat` (to twice that) gets a comment, so that proxies keep the stream.
+ */
+Tap *tap_new(Loop *l, size_t ring_bytes, Usec heartbeat);
 Tap *tap_free(Tap *t); /* ends every reader; NULL-safe */
 void tap_event(Tap *t, const AguiEvent *ev, const char *run_id);
 bool tap_running(const Tap *t); /* a run is active */

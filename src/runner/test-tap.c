@@ -46,7 +46,7 @@ static Tap *tap;
 static int setup(void **state)
 {
     assert_int_equal(loop_new(&loop, NULL), 0);
-    tap = tap_new(loop, TAP_RING_BYTES);
+    tap = tap_new(loop, TAP_RING_BYTES, TAP_HEARTBEAT);
     return 0;
 }
 
@@ -229,7 +229,7 @@ static void test_tap__full_ring_ends_laggards_and_stays_consistent_for_the_rest(
     Sink lag, live, late;
 
     tap_free(tap);
-    tap = tap_new(loop, 4096);
+    tap = tap_new(loop, 4096, TAP_HEARTBEAT);
     buf_addf(&json, "{\"x\":\"%0200d\"}", 0);
     attach(&lag, (TapOptions){0});
     lag.room = 2;
@@ -252,6 +252,22 @@ static void test_tap__full_ring_ends_laggards_and_stays_consistent_for_the_rest(
     buf_done(&lag.got);
     buf_done(&live.got);
     buf_done(&late.got);
+}
+
+static void test_tap__silence_is_filled_with_comments(void **state)
+{
+    Sink s, full;
+
+    tap_free(tap);
+    tap = tap_new(loop, TAP_RING_BYTES, 2 * USEC_PER_MSEC);
+    attach(&s, (TapOptions){0});
+    attach(&full, (TapOptions){0});
+    full.room = 0;
+    PUMP_UNTIL(loop, s.got.len >= 2);
+    assert_got(&s, "::");
+    assert_got(&full, "");
+    buf_done(&s.got);
+    buf_done(&full.got);
 }
 
 static void test_tap__ends_its_readers(void **state)
@@ -279,6 +295,7 @@ int run_tap_tests(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(test_tap__full_ring_ends_laggards_and_stays_consistent_for_the_rest,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(test_tap__silence_is_filled_with_comments, setup, teardown),
         cmocka_unit_test_setup_teardown(test_tap__ends_its_readers, setup, teardown),
     };
     return cmocka_run_group_tests_name("tap", tests, NULL, NULL);

@@ -125,3 +125,13 @@ def test_killed_again_and_again_each_command_runs_at_most_once(api, runners):
     assert len(set(ended())) == n
     said = [int(p.split()[1]) for p in api.payloads(sid, "assistant")]
     assert said == sorted(set(said))
+
+
+def test_message_that_cannot_be_marked_as_begun_is_not_run(api, runners):
+    sid = api.session("echo x > ran")
+    r = runners(api, sid)
+    os.makedirs(os.path.join(r.workspace, ".ambient/runner_state.json/in-the-way"))
+    assert r.start().wait() == 10
+    error = json.loads(api.payloads(sid, "error")[0])
+    assert error["code"] == "state_not_saved"
+    assert not os.path.exists(os.path.join(r.workspace, "ran"))
