@@ -51,8 +51,7 @@ void handle_openapi_html(Request *q)
                  "<style>body{font:14px sans-serif;margin:2em}code{font-weight:bold}td{padding:2px 1em 2px 0;"
                  "vertical-align:top}</style>\n<h1>Ambient API</h1>\n<p>The machine-readable document is at "
                  "<a href=\"openapi\">openapi</a>.</p>\n<table>\n");
-    for (size_t i = 0; i < n_routes; i++) {
-        const Route *rt = &routes[i];
+    FOREACH_ROUTE (rt) {
         (void)buf_addf(&q->out, "<tr><td>%s<td><code>%s%s</code><td>%s<td>%s\n", rt->r.method,
                        rt->flags & R_ROOT ? "" : API_PREFIX, rt->r.pattern, rt->doc,
                        rt->r.permission ? rt->r.permission : "public");

@@ -36,13 +36,13 @@ void rest_metrics(const Rest *r, Buf *out)
 {
     (void)buf_addz(out, "# HELP api_inbound_request_count Answered requests.\n"
                         "# TYPE api_inbound_request_count counter\n");
-    for (size_t i = 0; i < n_routes; i++)
-        write_counts(&routes[i], &r->stats[i], out);
+    FOREACH_ROUTE (rt)
+        write_counts(rt, &r->stats[route_index(rt)], out);
     (void)buf_addz(out, "# HELP api_inbound_request_duration Time to the answer, in seconds.\n"
                         "# TYPE api_inbound_request_duration histogram\n");
-    for (size_t i = 0; i < n_routes; i++)
-        if (r->stats[i].n)
-            write_durations(&routes[i], &r->stats[i], out);
+    FOREACH_ROUTE (rt)
+        if (r->stats[route_index(rt)].n)
+            write_durations(rt, &r->stats[route_index(rt)], out);
     (void)buf_addf(
         out,
         "# HELP api_event_streams Open message streams over REST.\n# TYPE api_event_streams gauge\n"

@@ -226,23 +226,24 @@ static bool same_path(const Route *a, const Route *b)
     return (a->flags & R_ROOT) == (b->flags & R_ROOT) && strcmp(a->r.pattern, b->r.pattern) == 0;
 }
 
-static bool path_seen(size_t i)
+/* The first row of each path writes all of its methods. */
+static bool path_seen(const Route *rt)
 {
-    for (size_t k = 0; k < i; k++)
-        if (same_path(&routes[k], &routes[i]))
-            return true;
+    FOREACH_ROUTE (other)
+        if (same_path(other, rt))
+            return other != rt;
     return false;
 }
 
-static void add_path(Buf *out, size_t i)
+static void add_path(Buf *out, const Route *rt)
 {
     const char *sep = "";
-    (void)buf_addf(out, "\"%s%s\":{", routes[i].flags & R_ROOT ? "" : API_PREFIX, routes[i].r.pattern);
-    for (size_t k = i; k < n_routes; k++) {
-        if (!same_path(&routes[k], &routes[i]))
+    (void)buf_addf(out, "\"%s%s\":{", rt->flags & R_ROOT ? "" : API_PREFIX, rt->r.pattern);
+    FOREACH_ROUTE (method) {
+        if (!same_path(method, rt))
             continue;
         (void)buf_addz(out, sep);
-        add_operation(out, &routes[k]);
+        add_operation(out, method);
         sep = ",";
     }
     (void)buf_addc(out, '}');
@@ -256,11 +257,11 @@ void openapi_write(Buf *out)
         "{\"openapi\":\"3.0.0\",\"info\":{\"title\":\"Ambient API Server\",\"version\":\"" AMBIENT_VERSION
         "\",\"license\":{\"name\":\"Apache 2.0\","
         "\"url\":\"https://www.apache.org/licenses/LICENSE-2.0\"}},\"paths\":{");
-    for (size_t i = 0; i < n_routes; i++) {
-        if (path_seen(i))
+    FOREACH_ROUTE (rt) {
+        if (path_seen(rt))
             continue;
         (void)buf_addz(out, sep);
-        add_path(out, i);
+        add_path(out, rt);
         sep = ",";
     }
     (void)buf_addz(out, "},");

@@ -94,7 +94,7 @@ void request_count(Request *q, int status)
 {
     if (!q->route)
         return;
-    RouteStats *st = &q->rest->stats[q->route - routes];
+    RouteStats *st = &q->rest->stats[route_index(q->route)];
     Usec took = usec_sub(loop_now(q->rest->loop), q->started);
     size_t b = 0, i = 0;
     while (b < ARRAY_LEN(bucket_bounds) && took > bucket_bounds[b])

@@ -33,8 +33,17 @@ struct Route {
     const char *answer;      /* OpenAPI: name of the answer's schema; NULL = none */
     int status;              /* OpenAPI: of the good answer */
 };
-extern const Route routes[];
-extern const size_t n_routes;
+/* routes.c: all rows, area by area. */
+typedef struct RouteTable {
+    const Route *ptr;
+    size_t n;
+} RouteTable;
+extern const RouteTable *const route_tables[];
+extern const size_t n_route_tables;
+#define FOREACH_ROUTE(rt)                                                                                    \
+    for (size_t t_ = 0; t_ < n_route_tables; t_++)                                                           \
+        for (const Route *rt = route_tables[t_]->ptr; rt < route_tables[t_]->ptr + route_tables[t_]->n; rt++)
+size_t route_index(const Route *rt); /* 0 .. rest_route_count() - 1 */
 
 /* What the path's variables were. Views into the request's path. */
 typedef struct Vars {

@@ -17,7 +17,7 @@ Rest *rest_new(Loop *l, const RestOptions *o)
         r->o.message_max = MESSAGE_BODY_MAX;
     if (!r->o.ping_interval)
         r->o.ping_interval = 30 * USEC_PER_SEC;
-    r->stats = xcalloc(n_routes, sizeof(*r->stats));
+    r->stats = xcalloc(rest_route_count(), sizeof(*r->stats));
     list_init(&r->requests);
     list_init(&r->streams);
     list_init(&r->proxies);

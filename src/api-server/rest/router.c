@@ -1,4 +1,4 @@
-/* Paths to routes. rest-core.md 1.4. The table is short: it is walked. */
+/* Paths to routes. rest-core.md 1.4. The tables are short: they are walked. */
 #include "rest-internal.h"
 
 #include "http/url.h"
@@ -73,21 +73,27 @@ static bool match(Str pattern, Str path, Vars *v)
     return !pattern.ptr && !path.ptr;
 }
 
+static bool route_has_path(const Route *rt, Str path, Str tail, Vars *ret)
+{
+    Str subject = rt->flags & R_ROOT ? path : tail;
+    return subject.len && match(str_from(rt->r.pattern), subject, ret);
+}
+
 const Route *route_match(Str method, Str path, Vars *ret, Buf *ret_allow)
 {
     bool below = str_starts(path, STR(API_PREFIX "/"));
     Str tail = below ? str_slice(path, sizeof(API_PREFIX) - 1, path.len) : STR_NULL;
-    for (size_t i = 0; i < n_routes; i++) {
-        const Route *rt = &routes[i];
+    FOREACH_ROUTE (rt) {
         Vars v = {0};
-        Str subject = rt->flags & R_ROOT ? path : tail;
-        if (!subject.len || !match(str_from(rt->r.pattern), subject, &v))
+        if (!str_eqz(method, rt->r.method) || !route_has_path(rt, path, tail, &v))
             continue;
-        if (str_eqz(method, rt->r.method)) {
-            *ret = v;
-            return rt;
-        }
-        (void)buf_addf(ret_allow, "%s%s", ret_allow->len ? ", " : "", rt->r.method);
+        *ret = v;
+        return rt;
+    }
+    FOREACH_ROUTE (rt) {
+        Vars v = {0};
+        if (route_has_path(rt, path, tail, &v))
+            (void)buf_addf(ret_allow, "%s%s", ret_allow->len ? ", " : "", rt->r.method);
     }
     return NULL;
 }

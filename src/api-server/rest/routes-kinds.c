@@ -1,0 +1,10 @@
+/* Kinds that stand by themselves: their five routes. */
+#include "routes-internal.h"
+
+static const Route rows[] = {
+    ALL_OF("/users", "/users/{id}", "user", &kind_user, "User"),
+    ALL_OF("/projects", "/projects/{id}", "project", &kind_project, "Project"),
+    ALL_OF("/project_settings", "/project_settings/{id}", "project_settings", &kind_project_settings,
+           "ProjectSettings"),
+};
+ROUTE_TABLE(routes_kinds, rows);

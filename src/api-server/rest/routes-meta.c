@@ -1,0 +1,38 @@
+/* Routes that say what this server is. Public. */
+#include "routes-internal.h"
+
+static const Route rows[] = {
+    {.r = {"GET", "/api/ambient", NULL},
+     .handle = handle_metadata,
+     .flags = R_PUBLIC | R_ROOT,
+     .status = 200,
+     .doc = "About this server"},
+    {.r = {"GET", "/version", NULL},
+     .handle = handle_version,
+     .flags = R_PUBLIC,
+     .status = 200,
+     .doc = "Version of this server"},
+    {.r = {"GET", "/openapi", NULL},
+     .handle = handle_openapi,
+     .flags = R_PUBLIC,
+     .status = 200,
+     .doc = "This document"},
+    {.r = {"GET", "/openapi.html", NULL},
+     .handle = handle_openapi_html,
+     .flags = R_PUBLIC,
+     .status = 200,
+     .doc = "This document, for people"},
+    {.r = {"GET", "/errors", NULL},
+     .handle = handle_errors,
+     .flags = R_PUBLIC,
+     .status = 200,
+     .answer = "ErrorList",
+     .doc = "Every error that this API answers"},
+    {.r = {"GET", "/errors/{id}", NULL},
+     .handle = handle_error_one,
+     .flags = R_PUBLIC,
+     .status = 200,
+     .answer = "Error",
+     .doc = "One error of the catalogue"},
+};
+ROUTE_TABLE(routes_meta, rows);

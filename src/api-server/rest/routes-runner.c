@@ -1,0 +1,35 @@
+/* The way to a session's runner. rest-core.md 11.4. */
+#include "routes-internal.h"
+
+static const Route rows[] = {
+    {.r = {"GET", "/sessions/{id}/events", "session:read"},
+     .handle = handle_runner_events,
+     .runner_path = "/events/{id}",
+     .status = 200,
+     .doc = "The runner's event stream"},
+    {.r = {"GET", "/sessions/{id}/agui/events", "session:read"},
+     .handle = handle_runner_agui_events,
+     .runner_path = "/events/{id}",
+     .flags = R_ERROR_KEY,
+     .status = 200,
+     .doc = "The runner's event stream"},
+    {.r = {"POST", "/sessions/{id}/agui/run", "session:update"},
+     .handle = handle_runner_post,
+     .runner_path = "/",
+     .flags = R_ERROR_KEY,
+     .status = 200,
+     .doc = "Run the agent, AG-UI"},
+    {.r = {"POST", "/sessions/{id}/agui/interrupt", "session:update"},
+     .handle = handle_runner_post,
+     .runner_path = "/interrupt",
+     .flags = R_ERROR_KEY,
+     .status = 200,
+     .doc = "Interrupt the agent's run"},
+    {.r = {"POST", "/sessions/{id}/interrupt", "session:update"},
+     .handle = handle_runner_post,
+     .runner_path = "/interrupt",
+     .flags = R_ERROR_KEY,
+     .status = 200,
+     .doc = "Interrupt the agent's run"},
+};
+ROUTE_TABLE(routes_runner, rows);
