@@ -64,7 +64,7 @@ def test_units_are_understood(unit, tmp_path):
              if not line.startswith("Documentation=")]
     path = tmp_path / unit
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    out = subprocess.run(["systemd-analyze", "verify", "--man=no", str(path)], capture_output=True, text=True, timeout=60,
-                         check=False)
+    out = subprocess.run(["systemd-analyze", "verify", "--man=no", str(path)], capture_output=True, text=True,
+                         timeout=60, check=False)
     complaints = [line for line in out.stderr.splitlines() if unit in line]
     assert not complaints, complaints

@@ -11,16 +11,19 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 OVERLAYS = ("base", "overlays/sqlite", "overlays/kind", "overlays/postgres", "overlays/production")
 
 
+def run(*arguments):
+    return subprocess.run(["kubectl", *arguments], capture_output=True, text=True, timeout=60, check=False)
+
+
 def kustomize(overlay):
     """The overlay's objects. Skips where there is no kubectl that knows today's kustomizations."""
     if not shutil.which("kubectl"):
         pytest.skip("kubectl is not installed")
-    version = subprocess.run(["kubectl", "version", "--client"], capture_output=True, text=True, timeout=60, check=False)
+    version = run("version", "--client")
     minor = re.search(r'v1\.(\d+)|Minor:"(\d+)', version.stdout)
     if not minor or int(minor[1] or minor[2]) < 27:
         pytest.skip("kubectl is older than 1.27, its kustomize does not know `labels` and `patches`")
-    out = subprocess.run(["kubectl", "kustomize", os.path.join(ROOT, "deploy", overlay)], capture_output=True, text=True,
-                         timeout=60, check=False)
+    out = run("kustomize", os.path.join(ROOT, "deploy", overlay))
     assert out.returncode == 0, out.stderr
     assert not out.stderr, "a kustomization uses something that is deprecated: " + out.stderr
     return [o for o in yaml.safe_load_all(out.stdout) if o]
@@ -78,7 +81,8 @@ def test_volumes_and_references_exist(overlay):
     accounts = {o["metadata"]["name"] for o in objects if o["kind"] == "ServiceAccount"} | {"default"}
     for name, spec, c in containers(objects):
         volumes = {v["name"] for v in spec.get("volumes", [])}
-        volumes |= {v["metadata"]["name"] for o in objects if o["kind"] == "StatefulSet" and o["metadata"]["name"] == name
+        volumes |= {v["metadata"]["name"] for o in objects
+                    if o["kind"] == "StatefulSet" and o["metadata"]["name"] == name
                     for v in o["spec"].get("volumeClaimTemplates", [])}
         assert {m["name"] for m in c.get("volumeMounts", [])} <= volumes, name
         assert {v["persistentVolumeClaim"]["claimName"] for v in spec.get("volumes", [])
