@@ -10,6 +10,7 @@
 /* A refusal is passed on as a whole; what a runner answers well is streamed and has no limit. */
 #define REFUSAL_MAX (1024 * 1024)
 #define URL_MAX (64 * 1024)
+#define BODY_MAX (16UL << 20) /* a file of 8 MiB, written as base64 */
 
 struct Proxy {
     ProxyOptions o;
@@ -47,6 +48,13 @@ static void reply_error(HttpReq *r, int status, const char *message)
     buf_addz(&b, "}");
     http_reply_header(r, "Content-Type", STR("application/json"));
     http_reply_buf(r, status, &b);
+}
+
+/* A header, since a runner's own answer may have the same status. */
+static void reply_no_runner(HttpReq *r, int status, const char *message)
+{
+    http_reply_header(r, "X-Ambient-Runner", STR("unavailable"));
+    reply_error(r, status, message);
 }
 
 /* ---- the answer ---- */
@@ -109,7 +117,7 @@ static void on_done(void *arg, const HttpResponse *r, const Err *err)
         return;
     http_req_set_user(req, NULL, NULL);
     if (err) {
-        reply_error(req, err->code == ERR_DEADLINE ? 504 : 502, "runner not reachable");
+        reply_no_runner(req, err->code == ERR_DEADLINE ? 504 : 502, "runner not reachable");
         return;
     }
     copy_headers(req, r);
@@ -212,7 +220,7 @@ static void handle_session(Proxy *x, HttpReq *r, Str rest)
     else if (slash < 0 || !runner_target(str_slice(rest, (size_t)slash, rest.len), id, &target))
         reply_error(r, 404, "not found");
     else if (!x->o.route(x->o.arg, id, &port, &secret))
-        reply_error(r, 404, "session has no runner here");
+        reply_no_runner(r, 404, "session has no runner here");
     else
         send(x, r, port, secret, buf_str(&target));
 }
@@ -237,6 +245,7 @@ int proxy_new(Loop *l, const ProxyOptions *o, Proxy **ret, Err *err)
     Proxy *x = xnew(Proxy);
     HttpLimits limits = http_limits_default;
     limits.conns_per_peer = limits.conns_max; /* its one caller is the API server */
+    limits.body_max = BODY_MAX;
     x->o = *o;
     list_init(&x->passing);
     int rc = http_server_new(l, o->address, NULL, &limits, handle, NULL, x, &x->server, err);

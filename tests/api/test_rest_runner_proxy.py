@@ -117,7 +117,8 @@ def test_posts(proxied, running_session, path, target):
     assert Runner.seen[-1][:2] == ("POST", f"/sessions/{running_session}/runner{target}")
     assert json.loads(Runner.seen[-1][3]) == {"a": 1}
     refused = client.post(f"/sessions/{running_session}{path}", {"refuse": 1})
-    assert (refused.status, refused.json()) == (409, {"detail": "no run"})
+    body = expect_error(refused, 409, 6, "no run")
+    assert body["detail"] == "no run" and body["error"] == "no run"
 
 
 def test_a_slow_reader_stops_the_runner_not_the_server(proxied, running_session):

@@ -1,14 +1,19 @@
 /*
- * The way to a session's runner: the request goes on with what the runner needs and nothing of the caller's
- * credentials; the answer comes back as it is, streams piece by piece. rest-core.md 11.4.
+ * A request of ours that its session's runner answers. What the route's RunnerWay says becomes a request
+ * there; the answer comes back as it is, piece by piece, or in the shape that clients of this API know.
+ * Without a runner some reads have an answer of their own (a stub, marked by a header), everything else is an
+ * error. rest-core.md 11.4.
  */
 #include "rest-internal.h"
 
 #include "http/url.h"
 
 #define CONNECT_TIMEOUT (5 * USEC_PER_SEC)
-#define HEADERS_TIMEOUT (60 * USEC_PER_SEC)
-#define PROCESS_RUNTIME "local" /* kube_namespace of sessions that run as processes beside us */
+#define QUICK_TIMEOUT (5 * USEC_PER_SEC) /* for the runner's headers: what it knows by heart */
+#define SLOW_TIMEOUT (60 * USEC_PER_SEC) /* and what it has to do first */
+#define WHOLE_MAX ((size_t)4 << 20)      /* of an answer that is not passed on in pieces */
+#define URL_MAX ((size_t)64 << 10)
+#define BODY_MAX ((size_t)256 << 20) /* far beyond what the listener takes */
 
 typedef struct Proxy {
     ListLink link;
@@ -35,49 +40,17 @@ static Request *proxy_take_request(Proxy *p)
     return q && request_release(q) ? q : NULL;
 }
 
-/* ---- where the runner is ---- */
-
-static void expand_template(const char *template, Str id, Buf *out)
+static const RunnerWay *way_of(const Request *q)
 {
-    Str rest = str_from(template);
-    for (ptrdiff_t at; (at = str_find(rest, STR("{id}"))) >= 0;) {
-        (void)buf_adds(out, str_slice(rest, 0, (size_t)at));
-        url_escape_segment(out, id);
-        rest = str_slice(rest, (size_t)at + 4, rest.len);
-    }
-    (void)buf_adds(out, rest);
+    return q->route->runner;
 }
 
-static void add_lower(Buf *out, Str s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        (void)buf_addc(out, s.ptr[i] >= 'A' && s.ptr[i] <= 'Z' ? (char)(s.ptr[i] + ('a' - 'A')) : s.ptr[i]);
-}
+/* ---- without a runner ---- */
 
-static bool runs_as_process(const Obj *session)
+static void mark_unavailable(Request *q)
 {
-    return str_eqz(obj_str(session, SESSION_KUBE_NAMESPACE), PROCESS_RUNTIME);
+    http_reply_header(q->http, "X-Ambient-Runner", STR("unavailable"));
 }
-
-/* Both parts of the host name are the server's own: the id, and a namespace that was checked to be a DNS
- * label. */
-static bool runner_url(const Rest *r, const Obj *session, const char *path, Buf *out)
-{
-    Str name = obj_str(session, SESSION_KUBE_CR_NAME), ns = obj_str(session, SESSION_KUBE_NAMESPACE);
-    if (!name.len || !ns.len)
-        return false;
-    if (runs_as_process(session)) {
-        expand_template(r->o.runner_url, name, out);
-    } else {
-        (void)buf_addz(out, "http://session-");
-        add_lower(out, name);
-        (void)buf_addf(out, "." STR_FMT ".svc.cluster.local:8001", STR_ARG(ns));
-    }
-    expand_template(path, name, out);
-    return !out->failed;
-}
-
-/* ---- the answer ---- */
 
 static void stream_headers(Request *q, Str type)
 {
@@ -86,6 +59,60 @@ static void stream_headers(Request *q, Str type)
     http_reply_header(q->http, "Cache-Control", STR("no-cache"));
     http_reply_header(q->http, "X-Accel-Buffering", STR("no"));
 }
+
+/* A stream of nothing: what clients of agui/events expect while there is no runner. */
+static void reply_empty_stream(Request *q)
+{
+    stream_headers(q, STR("text/event-stream"));
+    request_count(q, 200);
+    http_reply(q->http, 200, STR_NULL);
+}
+
+static void reply_stub(Request *q)
+{
+    mark_unavailable(q);
+    if (way_of(q)->flags & W_EMPTY_STREAM) {
+        reply_empty_stream(q);
+        return;
+    }
+    (void)buf_addz(&q->out, way_of(q)->stub);
+    rest_reply_json(q, 200, &q->out);
+}
+
+static bool has_stub(const Request *q)
+{
+    return way_of(q)->stub || (way_of(q)->flags & W_EMPTY_STREAM);
+}
+
+static void reply_unreachable(Request *q, const char *why)
+{
+    Err err = {ERR_BAD_GATEWAY, {0}};
+    (void)snprintf(err.msg, sizeof(err.msg), "%s", why);
+    mark_unavailable(q);
+    rest_reply_error(q, &err);
+}
+
+static void runner_lost(Request *q)
+{
+    if (has_stub(q))
+        reply_stub(q);
+    else
+        reply_unreachable(q, "runner not reachable");
+}
+
+static void no_runner(Request *q)
+{
+    if (has_stub(q))
+        reply_stub(q);
+    else if (way_of(q)->flags & W_EVENTS)
+        reply_unreachable(q, "session has no associated runner pod");
+    else {
+        mark_unavailable(q);
+        rest_reply_error(q, &(Err){ERR_UNAVAILABLE, "session runner not available"});
+    }
+}
+
+/* ---- the answer ---- */
 
 static void client_drained(void *arg)
 {
@@ -116,6 +143,8 @@ static void runner_headers(void *arg, const HttpResponse *r)
     Str type = r->content_type.len ? r->content_type : STR("application/octet-stream");
     p->event_stream = str_istarts(type, STR("text/event-stream"));
     stream_headers(q, type);
+    /* What an agent wrote is never to be run by a browser that shows it. */
+    http_reply_header(q->http, "X-Content-Type-Options", STR("nosniff"));
     request_count(q, r->status);
     p->stream = http_stream_start(request_detach(q), r->status, &stream_ops, p);
 }
@@ -129,38 +158,68 @@ static void runner_piece(void *arg, Str bytes)
         http_pause(p->call, true);
 }
 
-static void reply_unreachable(Request *q, const char *why)
+static ErrCode refusal_code(int status)
 {
-    Err err = {ERR_BAD_GATEWAY, {0}};
-    (void)snprintf(err.msg, sizeof(err.msg), "%s", why);
-    http_reply_header(q->http, "X-Ambient-Runner", STR("unavailable"));
-    rest_reply_error(q, &err);
+    static const struct {
+        int status;
+        ErrCode code;
+    } codes[] = {
+        {400, ERR_INVALID},  {403, ERR_FORBIDDEN},     {404, ERR_NOT_FOUND},  {405, ERR_METHOD_NOT_ALLOWED},
+        {409, ERR_CONFLICT}, {413, ERR_TOO_LARGE},     {422, ERR_INVALID},    {429, ERR_RATE_LIMITED},
+        {500, ERR_INTERNAL}, {501, ERR_UNIMPLEMENTED}, {503, ERR_UNAVAILABLE}};
+    for (size_t i = 0; i < ARRAY_LEN(codes); i++)
+        if (codes[i].status == status)
+            return codes[i].code;
+    return ERR_BAD_GATEWAY;
 }
 
-/* A stream of nothing: what clients of agui/events expect while there is no runner. */
-static void reply_empty_stream(Request *q)
-{
-    stream_headers(q, STR("text/event-stream"));
-    http_reply_header(q->http, "X-Ambient-Runner", STR("unavailable"));
-    request_count(q, 200);
-    http_reply(q->http, 200, STR_NULL);
-}
-
-static bool wants_empty_stream(const Request *q)
-{
-    return q->route->handle == handle_runner_agui_events;
-}
-
-/* No good status: events say so in our words, for the rest the runner's own answer goes through. */
+/* Our error object with the runner's status and words; its own `detail` stays beside them. A refused token is
+   between us and the runner: the caller's own was good. */
 static void reply_refused(Request *q, const HttpResponse *r)
 {
-    if (str_eqz(str_from(q->route->r.method), "GET")) {
+    CLEANUP_JSON json_t *body = NULL;
+    bool ours = r->status >= 400 && r->status != 401 && !(way_of(q)->flags & W_EVENTS);
+    if (!ours) {
         reply_unreachable(q, "runner returned non-OK status");
         return;
     }
-    (void)buf_adds(&q->out, r->body);
-    CLEANUP_FREE char *type = str_dup(r->content_type.len ? r->content_type : STR("text/plain"));
-    rest_reply_body(q, r->status, &q->out, type);
+    Err err = {refusal_code(r->status), {0}};
+    if (json_parse(r->body, &body, NULL) < 0 || !json_is_object(body))
+        body = NULL;
+    const char *detail = json_get_str(body, "detail");
+    (void)snprintf(err.msg, sizeof(err.msg), "%s", detail ? detail : "the runner refused the request");
+    rest_reply_error_with(q, r->status, &err, "detail", json_object_get(body, "detail"));
+}
+
+static void reply_whole(Request *q, const HttpResponse *r)
+{
+    CLEANUP_JSON json_t *body = NULL;
+    Err err = {0};
+    if (json_parse(r->body, &body, &err) < 0) {
+        reply_unreachable(q, "the runner's answer is not JSON");
+        return;
+    }
+    way_of(q)->shape(body, &q->out);
+    rest_reply_json(q, 200, &q->out);
+}
+
+static void reply_missing(Request *q)
+{
+    (void)buf_addz(&q->out, way_of(q)->stub);
+    rest_reply_json(q, 200, &q->out);
+}
+
+/* The platform's proxy says by a header that there is no runner behind it. */
+static void reply_answer(Request *q, const HttpResponse *r)
+{
+    if (r->status / 100 == 2)
+        reply_whole(q, r);
+    else if (r->header(r, "X-Ambient-Runner").ptr)
+        runner_lost(q);
+    else if (r->status == 404 && (way_of(q)->flags & W_MISSING_IS_STUB))
+        reply_missing(q);
+    else
+        reply_refused(q, r);
 }
 
 static void runner_done(void *arg, const HttpResponse *r, const Err *err)
@@ -172,12 +231,10 @@ static void runner_done(void *arg, const HttpResponse *r, const Err *err)
     proxy_free(p);
     if (stream)
         http_stream_end(stream);
-    else if (q && err && wants_empty_stream(q))
-        reply_empty_stream(q);
     else if (q && err)
-        reply_unreachable(q, "runner not reachable");
+        runner_lost(q);
     else if (q)
-        reply_refused(q, r);
+        reply_answer(q, r);
 }
 
 static void runner_silent(void *arg)
@@ -186,7 +243,7 @@ static void runner_silent(void *arg)
     Request *q = proxy_take_request(p);
     proxy_free(p);
     if (q)
-        reply_unreachable(q, "runner not reachable");
+        runner_lost(q);
 }
 
 /* ---- the request ---- */
@@ -199,98 +256,85 @@ static void add_query(Request *q, Buf *url)
         (void)buf_adds(url, str_slice(target, (size_t)at, target.len));
 }
 
-/* The platform's token goes to the platform's proxy only, never to a runner. */
-static size_t add_credential(const Rest *r, bool process, HttpHeader *to)
+/* Ours is what the way makes of the path; without one it is what the caller sent. */
+static int make_request(Request *q, Buf *url, Buf *body, Err *err)
 {
-    const Secret *s = process ? r->o.proxy_token : r->o.runner_token;
-    if (secret_is_empty(s))
+    const RunnerWay *w = way_of(q);
+    if (!w->request) {
+        add_query(q, url);
         return 0;
-    *to = (HttpHeader){process ? "X-Ambient-Proxy-Token" : "X-Ambient-Session-Token", secret_reveal(s)};
-    return 1;
+    }
+    int rc = w->request(q, url, body, err);
+    return rc < 0 ? rc : buf_check(body, err);
 }
 
-static void proxy_send(Proxy *p, Request *q, const char *url, bool process)
+static void proxy_send(Proxy *p, Request *q, const char *url, Str body, const Obj *session)
 {
     static const char *const passed[] = {"Accept", "Content-Type", "Last-Event-ID"};
+    const RunnerWay *w = way_of(q);
     HttpHeader headers[ARRAY_LEN(passed) + 1];
     HttpRequest req = {
-        .method = q->route->r.method,
+        .method = w->method ? w->method : q->route->r.method,
         .url = url,
         .headers = headers,
-        .body = http_req_body(q->http).len ? http_req_body(q->http) : STR_NULL,
-        .timeout = USEC_NEVER,
+        .body = body.len ? body : STR_NULL,
+        .timeout = w->shape ? SLOW_TIMEOUT : USEC_NEVER,
         .connect_timeout = CONNECT_TIMEOUT,
-        .body_max = (size_t)1 << 20,
-        .on_piece = runner_piece,
-        .on_headers = runner_headers,
+        .body_max = WHOLE_MAX,
+        .on_piece = w->shape ? NULL : runner_piece,
+        .on_headers = w->shape ? NULL : runner_headers,
     };
     for (size_t i = 0; i < ARRAY_LEN(passed); i++) {
         Str value = http_req_header(q->http, passed[i]);
+        if (w->request && i == 1)
+            value = STR("application/json");
         if (value.ptr)
             headers[req.n_headers++] = (HttpHeader){passed[i], value};
     }
-    req.n_headers += add_credential(q->rest, process, &headers[req.n_headers]);
+    req.n_headers += runner_credential(q->rest, session, &headers[req.n_headers]);
     p->call = http_send(q->rest->o.client, &req, runner_done, p);
 }
 
-static void no_runner(Request *q)
+static void proxy_start(Request *q, const char *url, Str body, const Obj *session)
 {
-    if (wants_empty_stream(q)) {
-        reply_empty_stream(q);
-        return;
-    }
-    bool read = str_eqz(str_from(q->route->r.method), "GET");
-    if (read)
-        reply_unreachable(q, "session has no associated runner pod");
-    else
-        rest_reply_error(q, &(Err){ERR_UNAVAILABLE, "session runner not available"});
+    Proxy *p = xnew(Proxy);
+    p->rest = q->rest;
+    p->request = q;
+    p->deadline = timer_new(q->rest->loop, runner_silent, p);
+    timer_arm(p->deadline, way_of(q)->flags & W_QUICK ? QUICK_TIMEOUT : SLOW_TIMEOUT);
+    list_push_back(&q->rest->proxies, &p->link);
+    request_hold(q);
+    proxy_send(p, q, url, body, session);
 }
 
 static void runner_reached(void *arg, SvcAnswer *a)
 {
     Request *q = arg;
-    CLEANUP_BUF Buf url = BUF_INIT(65536);
+    CLEANUP_BUF Buf url = BUF_INIT(URL_MAX);
+    CLEANUP_BUF Buf made = BUF_INIT(BODY_MAX);
+    Err err = {0};
     if (!request_release(q))
         return;
     if (a->err) {
         rest_reply_error(q, a->err);
         return;
     }
-    if (q->rest->ending || !runner_url(q->rest, a->obj, q->route->runner_path, &url)) {
+    if (q->rest->ending || !runner_url(q->rest, a->obj, way_of(q)->path, q->vars.sub, &url)) {
         no_runner(q);
         return;
     }
-    add_query(q, &url);
-    Proxy *p = xnew(Proxy);
-    p->rest = q->rest;
-    p->request = q;
-    p->deadline = timer_new(q->rest->loop, runner_silent, p);
-    timer_arm(p->deadline, HEADERS_TIMEOUT);
-    list_push_back(&q->rest->proxies, &p->link);
-    request_hold(q);
-    proxy_send(p, q, url.data, runs_as_process(a->obj));
+    if (make_request(q, &url, &made, &err) < 0 || buf_check(&url, &err) < 0)
+        rest_reply_error(q, &err);
+    else
+        proxy_start(q, url.data, way_of(q)->request ? buf_str(&made) : http_req_body(q->http), a->obj);
 }
 
-static void reach(Request *q, bool write)
+void handle_runner(Request *q)
 {
     SvcCtx x = request_ctx(q);
+    bool write = !str_eqz(str_from(q->route->r.method), "GET");
     request_hold(q);
     svc_session_reach(q->rest->o.service, &x, q->vars.id, write, runner_reached, q);
-}
-
-void handle_runner_events(Request *q)
-{
-    reach(q, false);
-}
-
-void handle_runner_agui_events(Request *q)
-{
-    reach(q, false);
-}
-
-void handle_runner_post(Request *q)
-{
-    reach(q, true);
 }
 
 void proxy_end_all(Rest *r)

@@ -97,12 +97,24 @@ static void reply_error_body(Request *q, int status, const Err *err, Buf *body)
     http_reply_buf(q->http, status, body);
 }
 
-void rest_reply_error_as(Request *q, int status, const Err *err)
+void rest_reply_error_with(Request *q, int status, const Err *err, const char *key, const json_t *value)
 {
-    CLEANUP_BUF Buf body = BUF_INIT(16384);
+    CLEANUP_BUF Buf body = BUF_INIT((size_t)2 << 20);
     bool error_key = q->route && (q->route->flags & R_ERROR_KEY);
     error_object(err->code, svc_public_reason(err), str_from(q->operation_id), error_key, &body);
+    if (value) {
+        bool first = false;
+        buf_truncate(&body, body.len - 1);
+        json_key(&body, &first, key);
+        json_write(&body, value);
+        (void)buf_addc(&body, '}');
+    }
     reply_error_body(q, status, err, &body);
+}
+
+void rest_reply_error_as(Request *q, int status, const Err *err)
+{
+    rest_reply_error_with(q, status, err, NULL, NULL);
 }
 
 void rest_reply_error(Request *q, const Err *err)

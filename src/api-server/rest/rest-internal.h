@@ -22,13 +22,32 @@ typedef enum RouteFlag {
     R_ERROR_KEY = 1 << 3 /* errors also say "error", which a client of these routes reads */
 } RouteFlag;
 
+typedef enum WayFlag {
+    W_QUICK = 1 << 0,          /* the runner knows the answer by heart: 5 s instead of 60 s */
+    W_EVENTS = 1 << 1,         /* an event stream */
+    W_EMPTY_STREAM = 1 << 2,   /* without a runner: a stream of nothing */
+    W_MISSING_IS_STUB = 1 << 3 /* the runner's 404 is the stub, too */
+} WayFlag;
+
+/* How a route's request becomes one to the session's runner. */
+typedef struct RunnerWay {
+    const char *method; /* NULL = the route's */
+    const char *path;   /* there: {id} is the session, any other variable the route's last one */
+    const char *stub;   /* JSON that a read answers without a runner; NULL = an error */
+    unsigned flags;
+    /* Adds the query to the URL and makes the body; NULL: both go on as they came. */
+    int (*request)(Request *q, Buf *url, Buf *body, Err *err);
+    /* Our shape of a good answer, which is read whole then; NULL: it is passed on in pieces. */
+    void (*shape)(json_t *answer, Buf *out);
+} RunnerWay;
+
 struct Route {
     RestRoute r;
     Handler handle;
     const Kind *kind;
     unsigned flags;
     const char *doc;
-    const char *runner_path; /* runner proxies: the path there */
+    const RunnerWay *runner; /* handle_runner: what is asked of the runner */
     const char *body;        /* OpenAPI: name of the request's schema; NULL = none */
     const char *answer;      /* OpenAPI: name of the answer's schema; NULL = none */
     int status;              /* OpenAPI: of the good answer */
@@ -45,9 +64,10 @@ extern const size_t n_route_tables;
         for (const Route *rt = route_tables[t_]->ptr; rt < route_tables[t_]->ptr + route_tables[t_]->n; rt++)
 size_t route_index(const Route *rt); /* 0 .. rest_route_count() - 1 */
 
-/* What the path's variables were. Views into the request's path. */
+/* What the path's variables were. Views into the request's path. `sub` is a variable behind the object's own.
+ */
 typedef struct Vars {
-    Str project, agent, id;
+    Str project, agent, id, sub;
 } Vars;
 
 /* A known path, at least one of whose routes has the method: the route. Otherwise *ret_allow lists the
@@ -130,6 +150,8 @@ void rest_reply_json(Request *q, int status, Buf *body);
 void rest_reply_empty(Request *q, int status);
 void rest_reply_error(Request *q, const Err *err);
 void rest_reply_error_as(Request *q, int status, const Err *err);
+/* With a member of its own beside ours; value NULL = without. */
+void rest_reply_error_with(Request *q, int status, const Err *err, const char *key, const json_t *value);
 void rest_reply_not_found_path(Request *q, Str path);
 void rest_reply_method_not_allowed(Request *q, Str allow);
 void rest_reply_redirect(Request *q, Str location);
@@ -199,8 +221,12 @@ void sse_open(Request *q, Str session_id);
 void sse_end_all(Rest *r);
 void sse_ping(void *rest);
 
+/* runner-link.c */
+/* False: the session has no runner. `sub` is the value of the path's variable that is not {id}. */
+bool runner_url(const Rest *r, const Obj *session, const char *path, Str sub, Buf *out);
+/* The header that proves us to the runner's side: how many were written, 0 or 1. */
+size_t runner_credential(const Rest *r, const Obj *session, HttpHeader *to);
+
 /* proxy.c */
-void handle_runner_events(Request *q);
-void handle_runner_agui_events(Request *q);
-void handle_runner_post(Request *q);
+void handle_runner(Request *q);
 void proxy_end_all(Rest *r);

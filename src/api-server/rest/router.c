@@ -53,11 +53,13 @@ static void set_var(Vars *v, Str name, Str value)
         v->project = value;
     else if (str_eq(name, STR("agent_id")))
         v->agent = value;
-    else
+    else if (!v->id.ptr)
         v->id = value;
+    else
+        v->sub = value;
 }
 
-/* "{name}" takes one non-empty segment, everything else is itself. */
+/* "{name}" takes one non-empty segment, "{path}" all that are left, everything else is itself. */
 static bool match(Str pattern, Str path, Vars *v)
 {
     while (pattern.ptr && path.ptr) {
@@ -65,6 +67,10 @@ static bool match(Str pattern, Str path, Vars *v)
         if (want.len && want.ptr[0] == '{') {
             if (!have.len)
                 return false;
+            if (str_eq(want, STR("{path}")))
+                have = (Str){have.ptr, have.len + (path.ptr ? path.len + 1 : 0)};
+            if (str_eq(want, STR("{path}")))
+                path = STR_NULL;
             set_var(v, str_slice(want, 1, want.len - 1), have);
         } else if (!str_eq(want, have)) {
             return false;
