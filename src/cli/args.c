@@ -144,7 +144,8 @@ static bool words_match(const Command *c, Str path, Str last)
 
 static const Command *find_child(const Command *parent, Str word)
 {
-    for (const Command *c = commands; c->words; c++) {
+    COMMAND_FOREACH(c)
+    {
         if (words_match(c, parent ? str_from(parent->words) : STR_NULL, word))
             return c;
     }
@@ -154,7 +155,8 @@ static const Command *find_child(const Command *parent, Str word)
 static bool has_children(const Command *parent)
 {
     Str p = str_from(parent->words);
-    for (const Command *c = commands; c->words; c++) {
+    COMMAND_FOREACH(c)
+    {
         Str w = str_from(c->words);
         if (w.len > p.len && str_starts(w, p) && w.ptr[p.len] == ' ')
             return true;
@@ -164,7 +166,8 @@ static bool has_children(const Command *parent)
 
 const Command *command_find(const char *words)
 {
-    for (const Command *c = commands; c->words; c++) {
+    COMMAND_FOREACH(c)
+    {
         if (strcmp(c->words, words) == 0)
             return c;
     }
@@ -200,7 +203,8 @@ static int unknown_command(const Command *parent, const char *word, Err *err)
     Str p = parent ? str_from(parent->words) : STR_NULL;
     buf_addf(&b, "unknown command \"%.60s\" for \"acpctl%s" STR_FMT "\"", word, p.len ? " " : "", STR_ARG(p));
     bool any = false;
-    for (const Command *c = commands; c->words; c++) {
+    COMMAND_FOREACH(c)
+    {
         Str w = str_from(c->words);
         if (p.len && (!str_starts(w, p) || w.len <= p.len + 1))
             continue;

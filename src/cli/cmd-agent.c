@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/mem.h"
+#include "options.h"
 #include "output.h"
 #include "resource.h"
 
@@ -16,7 +17,7 @@ static int resolve(App *app, const char *name, char **ret_path, json_t **ret, Er
     return resource_resolve(app, agents(), name, ret_path, ret, err);
 }
 
-int cmd_agent_list(App *app, const Args *a, Err *err)
+static int cmd_agent_list(App *app, const Args *a, Err *err)
 {
     CLEANUP_FREE char *path = NULL;
     CLEANUP_JSON json_t *list = NULL;
@@ -29,7 +30,7 @@ int cmd_agent_list(App *app, const Args *a, Err *err)
     return print_list(a, list, "agent", kind_agent.columns, empty, err);
 }
 
-int cmd_agent_get(App *app, const Args *a, Err *err)
+static int cmd_agent_get(App *app, const Args *a, Err *err)
 {
     CLEANUP_JSON json_t *obj = NULL;
     int rc = resource_get(app, agents(), arg_at(a, 0), &obj, err);
@@ -53,7 +54,7 @@ static int agent_body(const Args *a, json_t *body, Err *err)
     return body_env(body, a, err);
 }
 
-int cmd_agent_create(App *app, const Args *a, Err *err)
+static int cmd_agent_create(App *app, const Args *a, Err *err)
 {
     CLEANUP_JSON json_t *body = json_object();
     CLEANUP_JSON json_t *obj = NULL;
@@ -78,7 +79,7 @@ int cmd_agent_create(App *app, const Args *a, Err *err)
     return 0;
 }
 
-int cmd_agent_update(App *app, const Args *a, Err *err)
+static int cmd_agent_update(App *app, const Args *a, Err *err)
 {
     CLEANUP_JSON json_t *body = json_object();
     CLEANUP_JSON json_t *obj = NULL;
@@ -94,7 +95,7 @@ int cmd_agent_update(App *app, const Args *a, Err *err)
     return 0;
 }
 
-int cmd_agent_delete(App *app, const Args *a, Err *err)
+static int cmd_agent_delete(App *app, const Args *a, Err *err)
 {
     if (!opt_bool(a, "yes"))
         return err_set(err, ERR_USAGE, "add --confirm to delete agent/%s", arg_at(a, 0));
@@ -243,7 +244,7 @@ int cmd_agent_start(App *app, const Args *a, Err *err)
     return 0;
 }
 
-int cmd_agent_stop(App *app, const Args *a, Err *err)
+static int cmd_agent_stop(App *app, const Args *a, Err *err)
 {
     Each e = {.stop = true};
     if (opt_bool(a, "all"))
@@ -258,7 +259,7 @@ int cmd_agent_stop(App *app, const Args *a, Err *err)
     return rc < 0 ? err_wrap(err, "stop agent \"%s\"", name) : 0;
 }
 
-int cmd_agent_preview(App *app, const Args *a, Err *err)
+static int cmd_agent_preview(App *app, const Args *a, Err *err)
 {
     CLEANUP_FREE char *path = NULL;
     CLEANUP_JSON json_t *answer = NULL;
@@ -273,7 +274,7 @@ int cmd_agent_preview(App *app, const Args *a, Err *err)
     return 0;
 }
 
-int cmd_agent_sessions(App *app, const Args *a, Err *err)
+static int cmd_agent_sessions(App *app, const Args *a, Err *err)
 {
     CLEANUP_FREE char *path = NULL;
     CLEANUP_JSON json_t *list = NULL;
@@ -287,3 +288,102 @@ int cmd_agent_sessions(App *app, const Args *a, Err *err)
     return print_list(a, list, "session", "ID:id:27 NAME:name:32 PHASE:phase:12 AGE:created_at:10",
                       "No sessions found.", err);
 }
+
+static const Opt opts_list[] = {OPTS_OUTPUT, OPTS_NO_HEADERS, OPTS_LIMIT, OPTS_PROJECT, {0}};
+static const Opt opts_body[] = {
+    OPTS_OUTPUT,
+    OPTS_PROJECT,
+    OPTS_ENV,
+    OPT("name", STR, "name"),
+    OPT("prompt", STR, "standing instructions"),
+    OPT("description", STR, "what it is for"),
+    OPT("display-name", STR, "display name"),
+    OPT("repo-url", STR, "git repository"),
+    OPT("model", STR, "model"),
+    OPT("labels", STR, "labels as JSON"),
+    OPT("annotations", STR, "annotations as JSON"),
+    {0},
+};
+static const Opt opts_confirm[] = {OPTS_YES, OPTS_PROJECT, {0}};
+static const Opt opts_start[] = {
+    OPTS_OUTPUT,
+    OPTS_PROJECT,
+    OPT("prompt", STR, "task for this run"),
+    OPT("all", BOOL, "all agents of the project", .letter = 'A'),
+    {0},
+};
+static const Opt opts_scope[] = {OPTS_PROJECT, {0}};
+
+const Command commands_agent[] = {
+    {.words = "agent", .aliases = "agents", .usage = "", .help = "Agents: what can be started"},
+    {.words = "agent list",
+     .aliases = "ls",
+     .usage = "",
+     .help = "List agents",
+     .opts = opts_list,
+     .run = cmd_agent_list,
+     .examples = "agent list"},
+    {.words = "agent get",
+     .usage = "AGENT",
+     .min = 1,
+     .max = 1,
+     .help = "Show an agent",
+     .opts = opts_list,
+     .run = cmd_agent_get,
+     .examples = "agent get reviewer -o yaml"},
+    {.words = "agent create",
+     .usage = "",
+     .help = "Create an agent",
+     .opts = opts_body,
+     .run = cmd_agent_create,
+     .examples = "agent create --name reviewer --prompt \"You review patches.\""},
+    {.words = "agent update",
+     .usage = "AGENT",
+     .min = 1,
+     .max = 1,
+     .help = "Change an agent",
+     .opts = opts_body,
+     .run = cmd_agent_update,
+     .examples = "agent update reviewer --model claude-sonnet-4-6"},
+    {.words = "agent delete",
+     .usage = "AGENT",
+     .min = 1,
+     .max = 1,
+     .help = "Delete an agent",
+     .opts = opts_confirm,
+     .run = cmd_agent_delete,
+     .examples = "agent delete reviewer --confirm"},
+    {.words = "agent start",
+     .usage = "[AGENT]",
+     .min = 0,
+     .max = 1,
+     .help = "Start an agent",
+     .opts = opts_start,
+     .run = cmd_agent_start,
+     .examples = "agent start reviewer --prompt \"review change 12\"\nagent start --all"},
+    {.words = "agent stop",
+     .usage = "[AGENT]",
+     .min = 0,
+     .max = 1,
+     .help = "Stop an agent's session",
+     .opts = opts_start,
+     .run = cmd_agent_stop,
+     .examples = "agent stop reviewer"},
+    {.words = "agent start-preview",
+     .usage = "AGENT",
+     .min = 1,
+     .max = 1,
+     .help = "Show the prompt of a start",
+     .opts = opts_scope,
+     .run = cmd_agent_preview,
+     .examples = "agent start-preview reviewer"},
+    {.words = "agent sessions",
+     .usage = "AGENT",
+     .min = 1,
+     .max = 1,
+     .help = "List an agent's sessions",
+     .opts = opts_list,
+     .run = cmd_agent_sessions,
+     .examples = "agent sessions reviewer"},
+    {0},
+};

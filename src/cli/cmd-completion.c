@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include "options.h"
 
 static const struct {
     const char *shell, *script;
@@ -23,7 +24,7 @@ static const struct {
              "2>/dev/null)'\n"},
 };
 
-int cmd_completion(App *app, const Args *a, Err *err)
+static int cmd_completion(App *app, const Args *a, Err *err)
 {
     for (size_t i = 0; i < ARRAY_LEN(scripts); i++) {
         if (strcmp(scripts[i].shell, arg_at(a, 0)) == 0) {
@@ -33,3 +34,15 @@ int cmd_completion(App *app, const Args *a, Err *err)
     }
     return err_set(err, ERR_USAGE, "no completion for shell \"%s\": there are bash, zsh, fish", arg_at(a, 0));
 }
+
+const Command commands_completion[] = {
+    {.words = "completion",
+     .usage = "SHELL",
+     .min = 1,
+     .max = 1,
+     .help = "Print a completion script (bash, zsh, fish)",
+     .run = cmd_completion,
+     .examples = "# in ~/.bashrc\n"
+                 "completion bash > ~/.local/share/bash-completion/completions/acpctl"},
+    {0},
+};

@@ -4,6 +4,7 @@
 #include <string.h>
 #include "base/mem.h"
 #include "http/url.h"
+#include "options.h"
 #include "output.h"
 
 static int check_key(const char *key, Err *err)
@@ -16,7 +17,7 @@ static int check_key(const char *key, Err *err)
     return err_set(err, ERR_USAGE, "unknown config key: %s (valid keys: %s)", key, b.data);
 }
 
-int cmd_config_get(App *app, const Args *a, Err *err)
+static int cmd_config_get(App *app, const Args *a, Err *err)
 {
     const char *key = arg_at(a, 0);
     int rc = check_key(key, err);
@@ -50,7 +51,7 @@ static int check_value(const char *key, const char *value, Err *err)
     return 0;
 }
 
-int cmd_config_set(App *app, const Args *a, Err *err)
+static int cmd_config_set(App *app, const Args *a, Err *err)
 {
     const char *key = arg_at(a, 0), *value = arg_at(a, 1);
     int rc = check_key(key, err);
@@ -65,7 +66,7 @@ int cmd_config_set(App *app, const Args *a, Err *err)
     return rc;
 }
 
-int cmd_config_unset(App *app, const Args *a, Err *err)
+static int cmd_config_unset(App *app, const Args *a, Err *err)
 {
     int rc = check_key(arg_at(a, 0), err);
     if (rc < 0)
@@ -77,7 +78,7 @@ int cmd_config_unset(App *app, const Args *a, Err *err)
     return rc;
 }
 
-int cmd_config_view(App *app, const Args *a, Err *err)
+static int cmd_config_view(App *app, const Args *a, Err *err)
 {
     for (const char *const *k = config_keys; *k; k++) {
         ConfigSource source;
@@ -89,7 +90,7 @@ int cmd_config_view(App *app, const Args *a, Err *err)
     return 0;
 }
 
-int cmd_config_contexts(App *app, const Args *a, Err *err)
+static int cmd_config_contexts(App *app, const Args *a, Err *err)
 {
     CLEANUP(table_freep) Table *t = table_new("CURRENT:c:7 NAME:n:24 SERVER:s:48 PROJECT:p:24", false, true);
     const char *name;
@@ -104,7 +105,7 @@ int cmd_config_contexts(App *app, const Args *a, Err *err)
     return 0;
 }
 
-int cmd_config_use(App *app, const Args *a, Err *err)
+static int cmd_config_use(App *app, const Args *a, Err *err)
 {
     int rc = config_use_context(app->cfg, arg_at(a, 0), false, err);
     if (rc == 0)
@@ -114,7 +115,7 @@ int cmd_config_use(App *app, const Args *a, Err *err)
     return rc;
 }
 
-int cmd_config_rename(App *app, const Args *a, Err *err)
+static int cmd_config_rename(App *app, const Args *a, Err *err)
 {
     int rc = config_rename_context(app->cfg, arg_at(a, 0), arg_at(a, 1), err);
     if (rc == 0)
@@ -124,7 +125,7 @@ int cmd_config_rename(App *app, const Args *a, Err *err)
     return rc;
 }
 
-int cmd_config_delete(App *app, const Args *a, Err *err)
+static int cmd_config_delete(App *app, const Args *a, Err *err)
 {
     int rc = config_delete_context(app->cfg, arg_at(a, 0), err);
     if (rc == 0)
@@ -133,3 +134,60 @@ int cmd_config_delete(App *app, const Args *a, Err *err)
         printf("Deleted context \"%s\"\n", arg_at(a, 0));
     return rc;
 }
+
+const Command commands_config[] = {
+    {.words = "config", .usage = "", .help = "Settings and contexts"},
+    {.words = "config get",
+     .usage = "KEY",
+     .min = 1,
+     .max = 1,
+     .help = "Print a setting",
+     .run = cmd_config_get,
+     .examples = "config get api_url"},
+    {.words = "config set",
+     .usage = "KEY VALUE",
+     .min = 2,
+     .max = 2,
+     .help = "Change a setting",
+     .run = cmd_config_set,
+     .examples = "config set project demo"},
+    {.words = "config unset",
+     .usage = "KEY",
+     .min = 1,
+     .max = 1,
+     .help = "Remove a setting",
+     .run = cmd_config_unset,
+     .examples = "config unset project"},
+    {.words = "config view",
+     .usage = "",
+     .help = "Print all settings",
+     .run = cmd_config_view,
+     .examples = "config view"},
+    {.words = "config get-contexts",
+     .usage = "",
+     .help = "List contexts",
+     .run = cmd_config_contexts,
+     .examples = "config get-contexts"},
+    {.words = "config use-context",
+     .usage = "CONTEXT",
+     .min = 1,
+     .max = 1,
+     .help = "Switch to a context",
+     .run = cmd_config_use,
+     .examples = "config use-context staging"},
+    {.words = "config rename-context",
+     .usage = "CONTEXT NEW",
+     .min = 2,
+     .max = 2,
+     .help = "Rename a context",
+     .run = cmd_config_rename,
+     .examples = "config rename-context local laptop"},
+    {.words = "config delete-context",
+     .usage = "CONTEXT",
+     .min = 1,
+     .max = 1,
+     .help = "Delete a context",
+     .run = cmd_config_delete,
+     .examples = "config delete-context staging"},
+    {0},
+};

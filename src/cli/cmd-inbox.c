@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "base/mem.h"
+#include "options.h"
 #include "output.h"
 #include "resource.h"
 
@@ -31,7 +32,7 @@ static int message_path(App *app, const Args *a, char **ret, Err *err)
     return 0;
 }
 
-int cmd_inbox_list(App *app, const Args *a, Err *err)
+static int cmd_inbox_list(App *app, const Args *a, Err *err)
 {
     CLEANUP_FREE char *path = NULL;
     CLEANUP_JSON json_t *list = NULL;
@@ -59,7 +60,7 @@ static int read_body(const char *arg, Buf *out, Err *err)
     return buf_check(out, err);
 }
 
-int cmd_inbox_send(App *app, const Args *a, Err *err)
+static int cmd_inbox_send(App *app, const Args *a, Err *err)
 {
     CLEANUP_FREE char *path = NULL;
     CLEANUP_BUF Buf text = BUF_INIT(1024 * 1024);
@@ -85,7 +86,7 @@ int cmd_inbox_send(App *app, const Args *a, Err *err)
     return 0;
 }
 
-int cmd_inbox_mark_read(App *app, const Args *a, Err *err)
+static int cmd_inbox_mark_read(App *app, const Args *a, Err *err)
 {
     CLEANUP_FREE char *path = NULL;
     CLEANUP_JSON json_t *body = json_pack("{s:b}", "read", 1);
@@ -97,7 +98,7 @@ int cmd_inbox_mark_read(App *app, const Args *a, Err *err)
     return rc;
 }
 
-int cmd_inbox_delete(App *app, const Args *a, Err *err)
+static int cmd_inbox_delete(App *app, const Args *a, Err *err)
 {
     CLEANUP_FREE char *path = NULL;
     int rc = message_path(app, a, &path, err);
@@ -107,3 +108,48 @@ int cmd_inbox_delete(App *app, const Args *a, Err *err)
         printf("inbox-message/%s deleted\n", opt_str(a, "msg-id"));
     return rc;
 }
+
+#define INBOX                                                                                                \
+    OPTS_PROJECT, OPT("pa-id", STR, "agent, by name or id", .values = "AGENT"), OPT_ALIAS("agent", "pa-id")
+
+static const Opt opts_list[] = {
+    OPTS_OUTPUT, OPTS_NO_HEADERS, OPTS_LIMIT, INBOX, OPT("unread", BOOL, "only unread ones"), {0}};
+static const Opt opts_send[] = {
+    OPTS_OUTPUT,
+    INBOX,
+    OPT("body", STR, "text, or - for standard input"),
+    OPT("from-name", STR, "sender's name"),
+    OPT("from-pa-id", STR, "sending agent", .values = "AGENT"),
+    {0},
+};
+static const Opt opts_one[] = {INBOX, OPT("msg-id", STR, "message"), {0}};
+
+const Command commands_inbox[] = {
+    {.words = "inbox", .usage = "", .help = "Messages for agents"},
+    {.words = "inbox list",
+     .aliases = "ls",
+     .usage = "",
+     .help = "List an agent's messages",
+     .opts = opts_list,
+     .run = cmd_inbox_list,
+     .examples = "inbox list --agent reviewer --unread"},
+    {.words = "inbox send",
+     .usage = "",
+     .help = "Send a message to an agent",
+     .opts = opts_send,
+     .run = cmd_inbox_send,
+     .examples = "inbox send --agent reviewer --body \"look at change 12\" --from-name lead"},
+    {.words = "inbox mark-read",
+     .usage = "",
+     .help = "Mark a message as read",
+     .opts = opts_one,
+     .run = cmd_inbox_mark_read,
+     .examples = "inbox mark-read --agent reviewer --msg-id ID"},
+    {.words = "inbox delete",
+     .usage = "",
+     .help = "Delete a message",
+     .opts = opts_one,
+     .run = cmd_inbox_delete,
+     .examples = "inbox delete --agent reviewer --msg-id ID"},
+    {0},
+};

@@ -11,6 +11,7 @@
 #include "http/client.h"
 #include "http/url.h"
 #include "jwt.h"
+#include "options.h"
 #include "output.h"
 
 /* ---- reading a token without showing it ---- */
@@ -110,7 +111,7 @@ static int pick_context(App *app, const Args *a, const char *url, Err *err)
     return config_use_context(app->cfg, fresh, true, err);
 }
 
-int cmd_login(App *app, const Args *a, Err *err)
+static int cmd_login(App *app, const Args *a, Err *err)
 {
     CLEANUP_BUF Buf text = BUF_INIT(64 * 1024);
     const char *url = arg_at(a, 0) ? arg_at(a, 0) : opt_str(a, "url");
@@ -143,7 +144,7 @@ int cmd_login(App *app, const Args *a, Err *err)
     return rc;
 }
 
-int cmd_logout(App *app, const Args *a, Err *err)
+static int cmd_logout(App *app, const Args *a, Err *err)
 {
     static const char *const gone[] = {"access_token", "refresh_token"};
     for (size_t i = 0; i < ARRAY_LEN(gone); i++)
@@ -202,7 +203,7 @@ static int whoami_json(App *app, const Jwt *jwt)
     return 0;
 }
 
-int cmd_whoami(App *app, const Args *a, Err *err)
+static int cmd_whoami(App *app, const Args *a, Err *err)
 {
     const char *token = config_get(app->cfg, "access_token", NULL);
     if (!token)
@@ -275,7 +276,7 @@ static void ask_server(App *app, ServerVersion *v)
     http_client_free(c);
 }
 
-int cmd_version(App *app, const Args *a, Err *err)
+static int cmd_version(App *app, const Args *a, Err *err)
 {
     Format f = FORMAT_TABLE;
     int rc = format_of(a, &f, err);
@@ -299,3 +300,47 @@ int cmd_version(App *app, const Args *a, Err *err)
         printf("Server: unavailable (%s)\n", v.why);
     return 0;
 }
+
+static const Opt opts_login[] = {
+    OPT("token", STR, "token; - reads it from standard input"),
+    OPT("token-file", STR, "file with the token; - is standard input", .values = "FILE"),
+    OPT("url", STR, "server"),
+    OPT("project", STR, "current project"),
+    OPT("name", STR, "name of the context (default: from the host)"),
+    {0},
+};
+static const Opt opts_whoami[] = {
+    OPT("show-token", BOOL, "print the token and nothing else", .letter = 't'),
+    OPT("output", STR, "output format: json", .letter = 'o', .values = "json"),
+    {0},
+};
+static const Opt opts_version[] = {
+    OPT("client", BOOL, "do not ask the server"),
+    OPT("output", STR, "output format: json", .letter = 'o', .values = "json"),
+    {0},
+};
+
+const Command commands_login[] = {
+    {.words = "login",
+     .usage = "[SERVER_URL]",
+     .min = 0,
+     .max = 1,
+     .help = "Log in with a token",
+     .opts = opts_login,
+     .run = cmd_login,
+     .examples = "login https://ambient.corp.net --token-file token"},
+    {.words = "logout", .usage = "", .help = "Forget the token", .run = cmd_logout, .examples = "logout"},
+    {.words = "whoami",
+     .usage = "",
+     .help = "Show who is logged in",
+     .opts = opts_whoami,
+     .run = cmd_whoami,
+     .examples = "whoami"},
+    {.words = "version",
+     .usage = "",
+     .help = "Print versions",
+     .opts = opts_version,
+     .run = cmd_version,
+     .examples = "version --client"},
+    {0},
+};

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/mem.h"
+#include "options.h"
 #include "output.h"
 #include "resource.h"
 
@@ -19,7 +20,7 @@ static int check_name(const char *name, Err *err)
                         name);
 }
 
-int cmd_project_current(App *app, const Args *a, Err *err)
+static int cmd_project_current(App *app, const Args *a, Err *err)
 {
     ConfigSource source;
     const char *p = config_get(app->cfg, "project", &source);
@@ -34,7 +35,7 @@ int cmd_project_current(App *app, const Args *a, Err *err)
     return 0;
 }
 
-int cmd_project(App *app, const Args *a, Err *err)
+static int cmd_project(App *app, const Args *a, Err *err)
 {
     const char *name = arg_at(a, 0);
     if (!name)
@@ -56,7 +57,7 @@ int cmd_project(App *app, const Args *a, Err *err)
     return rc;
 }
 
-int cmd_project_list(App *app, const Args *a, Err *err)
+static int cmd_project_list(App *app, const Args *a, Err *err)
 {
     CLEANUP_JSON json_t *list = NULL;
     int rc = app_list(app, "/projects", NULL, opt_int(a, "limit"), &list, err);
@@ -70,7 +71,7 @@ int cmd_project_list(App *app, const Args *a, Err *err)
                       err);
 }
 
-int cmd_project_update(App *app, const Args *a, Err *err)
+static int cmd_project_update(App *app, const Args *a, Err *err)
 {
     CLEANUP_JSON json_t *body = json_object();
     CLEANUP_JSON json_t *obj = NULL;
@@ -86,3 +87,51 @@ int cmd_project_update(App *app, const Args *a, Err *err)
     printf("project/%s updated\n", json_get_str(obj, "name"));
     return 0;
 }
+
+static const Opt opts_list[] = {OPTS_OUTPUT, OPTS_NO_HEADERS, OPTS_LIMIT, {0}};
+static const Opt opts_update[] = {
+    OPT("name", STR, "name"),
+    OPT("description", STR, "description"),
+    OPT("prompt", STR, "context of every agent in the project"),
+    OPT("labels", STR, "labels as JSON"),
+    OPT("annotations", STR, "annotations as JSON"),
+    {0},
+};
+
+const Command commands_project[] = {
+    {.words = "project",
+     .usage = "[PROJECT]",
+     .min = 0,
+     .max = 1,
+     .help = "Show or set the current project",
+     .run = cmd_project,
+     .examples = "project\nproject demo"},
+    {.words = "project current",
+     .usage = "",
+     .help = "Show the current project",
+     .run = cmd_project_current,
+     .examples = "project current"},
+    {.words = "project set",
+     .usage = "PROJECT",
+     .min = 1,
+     .max = 1,
+     .help = "Set the current project",
+     .run = cmd_project,
+     .examples = "project set demo"},
+    {.words = "project list",
+     .aliases = "ls",
+     .usage = "",
+     .help = "List projects",
+     .opts = opts_list,
+     .run = cmd_project_list,
+     .examples = "project list"},
+    {.words = "project update",
+     .usage = "PROJECT",
+     .min = 1,
+     .max = 1,
+     .help = "Change a project",
+     .opts = opts_update,
+     .run = cmd_project_update,
+     .examples = "project update demo --description \"for trying things\""},
+    {0},
+};

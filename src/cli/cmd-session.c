@@ -5,6 +5,7 @@
 #include "base/ksuid.h"
 #include "base/mem.h"
 #include "follow.h"
+#include "options.h"
 #include "output.h"
 #include "render.h"
 #include "resource.h"
@@ -41,7 +42,7 @@ static int print_messages(App *app, const Args *a, const char *id, Err *err)
     return 0;
 }
 
-int cmd_session_messages(App *app, const Args *a, Err *err)
+static int cmd_session_messages(App *app, const Args *a, Err *err)
 {
     CLEANUP_FREE char *id = NULL;
     bool follow = opt_bool(a, "follow"), forever = opt_bool(a, "follow-reconnect");
@@ -67,7 +68,7 @@ int cmd_session_messages(App *app, const Args *a, Err *err)
     return rc;
 }
 
-int cmd_session_send(App *app, const Args *a, Err *err)
+static int cmd_session_send(App *app, const Args *a, Err *err)
 {
     CLEANUP_FREE char *id = NULL;
     CLEANUP_JSON json_t *answer = NULL;
@@ -115,7 +116,7 @@ static void on_events_end(void *arg, const ClientAnswer *a, const Err *err)
         e->err = *err;
 }
 
-int cmd_session_events(App *app, const Args *a, Err *err)
+static int cmd_session_events(App *app, const Args *a, Err *err)
 {
     CLEANUP_FREE char *id = NULL;
     int rc = app_client(app, err);
@@ -142,3 +143,54 @@ int cmd_session_events(App *app, const Args *a, Err *err)
     interrupt_free(interrupt);
     return e.err.code ? err_set(err, e.err.code, "%s", e.err.msg) : 0;
 }
+
+static const Opt opts_messages[] = {
+    OPTS_OUTPUT,
+    OPTS_NO_HEADERS,
+    OPTS_PROJECT,
+    OPT("after", INT, "only messages behind this seq; with -f: until the next run ends", .dflt = "0"),
+    OPT("follow", BOOL, "go on until the session is done", .letter = 'f'),
+    OPT("follow-reconnect", BOOL, "the same, and tell about lost connections", .letter = 'F'),
+    OPT("json", BOOL, "with -f: one JSON object a line"),
+    {0},
+};
+static const Opt opts_send[] = {
+    OPTS_PROJECT,
+    OPT("follow", BOOL, "show the answer; the exit status is the run's", .letter = 'f'),
+    OPT("json", BOOL, "with -f: one JSON object a line"),
+    {0},
+};
+static const Opt opts_events[] = {OPTS_PROJECT, {0}};
+
+const Command commands_session[] = {
+    {.words = "session", .aliases = "sessions", .usage = "", .help = "Sessions: messages and events"},
+    {.words = "session messages",
+     .usage = "SESSION",
+     .min = 1,
+     .max = 1,
+     .help = "Show or follow messages",
+     .opts = opts_messages,
+     .run = cmd_session_messages,
+     .examples = "session messages nightly\n"
+                 "# from the beginning until the run has ended\n"
+                 "session messages nightly -f --after 0",
+     .exits = "1 with -f: the run or the session failed"},
+    {.words = "session send",
+     .usage = "SESSION TEXT",
+     .min = 2,
+     .max = 2,
+     .help = "Send a message to the agent",
+     .opts = opts_send,
+     .run = cmd_session_send,
+     .examples = "session send nightly \"and now the slow tests\" -f",
+     .exits = "1 with -f: the run failed"},
+    {.words = "session events",
+     .usage = "SESSION",
+     .min = 1,
+     .max = 1,
+     .help = "Stream the runner's events",
+     .opts = opts_events,
+     .run = cmd_session_events,
+     .examples = "session events nightly"},
+    {0},
+};

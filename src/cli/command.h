@@ -1,8 +1,9 @@
 /*
- * Commands are data: a row says the words, the arguments, the options, what it does in one line, and the
- * function. Parsing, help, did-you-mean and completion read the rows. Options follow GNU's habits: long and
- * short, --f=v,
- * --f v, -ov, bundled short switches, options and arguments in any order, -- ends options.
+ * Commands are data: a row says the words, the arguments, the options, what it does, examples, exit statuses
+ * and the function. Parsing, help, did-you-mean, completion, manual pages and the reference in Markdown read
+ * the rows. A cmd-*.c file exports its rows as one array; commands.c lists the arrays. Options follow GNU's
+ * habits: long and short, --f=v, --f v, -ov, bundled short switches, options and arguments in any order, --
+ * ends options.
  */
 #pragma once
 
@@ -27,6 +28,9 @@ typedef struct Opt {
     const char *dflt;
     const char *help;     /* NULL = hidden */
     const char *alias_of; /* another name for that option */
+    /* What completion offers as its value: words, or one of the names in capitals that usages have (PROJECT,
+       AGENT, FILE ...). NULL = nothing is known. */
+    const char *values;
 } Opt;
 
 typedef struct App App;
@@ -35,17 +39,35 @@ typedef struct Args Args;
 typedef struct Command {
     const char *words;   /* "agent start" */
     const char *aliases; /* of the last word, blank separated; NULL = none */
-    const char *usage;   /* "[NAME]" */
-    unsigned min, max;   /* number of arguments; COMMAND_MANY = any */
-    const char *help;    /* one line; NULL = hidden */
-    const Opt *opts;     /* ended by {0}; NULL = none. The root options come with every command */
+    /* The arguments: "[NAME]". A word in capitals also says what completion offers: RESOURCE, NAME (of that
+       RESOURCE), SESSION, AGENT, PROJECT, CONTEXT, FILE, DIR ... (complete.c). */
+    const char *usage;
+    unsigned min, max; /* number of arguments; COMMAND_MANY = any */
+    const char *help;  /* one line; NULL = hidden */
+    const Opt *opts;   /* ended by {0}; NULL = none. The root options come with every command */
     int (*run)(App *app, const Args *args, Err *err); /* NULL = a group: prints its help */
+    const char *text;     /* further paragraphs for --help and the manual; NULL = none */
+    const char *examples; /* command lines without "acpctl ", one a line, "# ..." before one says why */
+    const char *exits;    /* statuses with a meaning of their own, one a line: "1 they differ"; NULL = none */
 } Command;
 #define COMMAND_MANY 1000u
 
-/* The table of the program, ended by {0}: groups first, then their commands, in the order of the help. */
-extern const Command commands[];
+/* The tables of the program, ended by NULL, each ended by {0}: a group before its commands, in the order of
+   the help. */
+extern const Command *const command_tables[];
 extern const Opt root_opts[];
+
+/* Every command. `break` ends the commands of one table only: leave by return. */
+#define COMMAND_FOREACH(c)                                                                                   \
+    for (const Command *const *table_ = command_tables; *table_; table_++)                                   \
+        for (const Command *c = *table_; c->words; c++)
+
+/* Exit statuses that every command may have, for help and manuals; ended by text NULL. */
+typedef struct ExitStatus {
+    int status;
+    const char *text;
+} ExitStatus;
+extern const ExitStatus exit_statuses[];
 
 /* Finds the command for argv[1..] and parses what is behind it. Prints help when asked to (then *ret_cmd
  * NULL). */

@@ -31,16 +31,41 @@ static void opts_help(const Opt *table, FILE *out)
     }
 }
 
+/* Lines of `text`, indented; those that are no comment with `before` in front. */
+static void lines_help(const char *title, const char *text, const char *before, FILE *out)
+{
+    fprintf(out, "\n%s:\n", title);
+    Str rest = str_from(text);
+    while (rest.ptr) {
+        Str line = str_cut(&rest, '\n');
+        fprintf(out, "  %s" STR_FMT "\n", str_starts(line, STR("#")) ? "" : before, STR_ARG(line));
+    }
+}
+
+static void exits_help(const Command *c, FILE *out)
+{
+    if (c && c->exits)
+        lines_help("Exit status", c->exits, "", out);
+    if (c)
+        return;
+    fputs("\nExit status:\n", out);
+    for (const ExitStatus *e = exit_statuses; e->text; e++)
+        fprintf(out, "  %-5d %s\n", e->status, e->text);
+}
+
 void command_help(const Command *c, FILE *out)
 {
     if (!c)
         fputs("acpctl runs and follows agent sessions on an Ambient platform.\n\n", out);
     else if (c->help)
         fprintf(out, "%s\n\n", c->help);
+    if (c && c->text)
+        fprintf(out, "%s\n\n", c->text);
     fprintf(out, "Usage: acpctl %s%s%s%s[flags]\n", c ? c->words : "COMMAND", c ? " " : " ",
             c && c->usage ? c->usage : "", c && c->usage && *c->usage ? " " : "");
     bool any = false;
-    for (const Command *k = commands; k->words; k++) {
+    COMMAND_FOREACH(k)
+    {
         if (!k->help || !is_child(k, c))
             continue;
         fputs(any ? "" : "\nCommands:\n", out);
@@ -53,11 +78,15 @@ void command_help(const Command *c, FILE *out)
     }
     fputs("\nGlobal flags:\n", out);
     opts_help(root_opts, out);
+    if (c && c->examples)
+        lines_help("Examples", c->examples, "acpctl ", out);
+    exits_help(c, out);
 }
 
 static void complete_words(const Command *parent, const char *prefix, FILE *out)
 {
-    for (const Command *k = commands; k->words; k++) {
+    COMMAND_FOREACH(k)
+    {
         if (k->help && is_child(k, parent) && strncmp(last_word(k), prefix, strlen(prefix)) == 0)
             fprintf(out, "%s\n", last_word(k));
     }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <string.h>
+#include "options.h"
 
 static int run_nothing(App *app, const Args *a, Err *err)
 {
@@ -14,28 +15,47 @@ static int run_nothing(App *app, const Args *a, Err *err)
 }
 
 static const Opt opts[] = {
-    {"output", 'o', OPT_STR, NULL, "format", NULL},
-    {"all", 'A', OPT_BOOL, NULL, "all", NULL},
-    {"yes", 'y', OPT_BOOL, NULL, "yes", NULL},
-    {"limit", 0, OPT_INT, "7", "limit", NULL},
-    {"wait", 0, OPT_DURATION, "30m", "wait", NULL},
-    {"env", 0, OPT_LIST, NULL, "env", NULL},
-    {"project-id", 0, OPT_STR, NULL, "project", NULL},
-    {"project", 0, OPT_STR, NULL, NULL, "project-id"},
+    OPT("output", STR, "format", .letter = 'o'),
+    OPT("all", BOOL, "all", .letter = 'A'),
+    OPT("yes", BOOL, "yes", .letter = 'y'),
+    OPT("limit", INT, "limit", .dflt = "7"),
+    OPT("wait", DURATION, "wait", .dflt = "30m"),
+    OPT("env", LIST, "env"),
+    OPT("project-id", STR, "project"),
+    OPT_ALIAS("project", "project-id"),
     {0},
 };
-const Opt root_opts[] = {
-    {"api-url", 0, OPT_STR, NULL, "address", NULL}, {"version", 'v', OPT_BOOL, NULL, NULL, NULL}, {0}};
-const Command commands[] = {
-    {"get", NULL, "KIND [NAME]", 1, 2, "get", opts, run_nothing},
-    {"agent", "agents", "", 0, 0, "agents", NULL, NULL},
-    {"agent list", "ls", "", 0, 0, "list", opts, run_nothing},
-    {"agent start", NULL, "[NAME]", 0, 1, "start", opts, run_nothing},
-    {"project", NULL, "[NAME]", 0, 1, "project", NULL, run_nothing},
-    {"project set", NULL, "NAME", 1, 1, "set", NULL, run_nothing},
-    {"run", NULL, "A B...", 2, COMMAND_MANY, "run", opts, run_nothing},
+const Opt root_opts[] = {OPT("api-url", STR, "address"), OPT("version", BOOL, NULL, .letter = 'v'), {0}};
+static const Command verbs[] = {
+    {.words = "get",
+     .usage = "KIND [NAME]",
+     .min = 1,
+     .max = 2,
+     .help = "get",
+     .opts = opts,
+     .run = run_nothing},
+    {.words = "agent", .aliases = "agents", .usage = "", .help = "agents"},
+    {.words = "agent list", .aliases = "ls", .usage = "", .help = "list", .opts = opts, .run = run_nothing},
+    {.words = "agent start", .usage = "[NAME]", .max = 1, .help = "start", .opts = opts, .run = run_nothing},
     {0},
 };
+static const Command others[] = {
+    {.words = "project", .usage = "[NAME]", .max = 1, .help = "project", .run = run_nothing},
+    {.words = "project set", .usage = "NAME", .min = 1, .max = 1, .help = "set", .run = run_nothing},
+    {.words = "run",
+     .usage = "A B...",
+     .min = 2,
+     .max = COMMAND_MANY,
+     .help = "run",
+     .opts = opts,
+     .run = run_nothing,
+     .text = "More words.",
+     .examples = "# why\nrun x y",
+     .exits = "9 nine"},
+    {0},
+};
+const Command *const command_tables[] = {verbs, others, NULL};
+const ExitStatus exit_statuses[] = {{0, "done"}, {2, "wrong usage"}, {0}};
 
 #define ARGV_MAX 12
 typedef struct Case {
@@ -174,6 +194,23 @@ static void test_complete__commands_and_options(void **state)
     assert_string_equal(out, "--limit\n");
 }
 
+static void test_help__has_all_parts(void **state)
+{
+    char out[2048] = "";
+    FILE *f = fmemopen(out, sizeof(out), "w");
+    command_help(command_find("run"), f);
+    fclose(f);
+    static const char *const parts[] = {"run\n\nMore words.\n\nUsage: acpctl run A B... [flags]\n",
+                                        "Flags:\n", "Global flags:\n",
+                                        "Examples:\n  # why\n  acpctl run x y\n", "Exit status:\n  9 nine\n"};
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        assert_non_null(strstr(out, parts[i]));
+    f = fmemopen(out, sizeof(out), "w");
+    command_help(NULL, f);
+    fclose(f);
+    assert_non_null(strstr(out, "Exit status:\n  0     done\n  2     wrong usage\n"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -181,6 +218,7 @@ int main(void)
         cmocka_unit_test(test_args__values_and_defaults),
         cmocka_unit_test(test_args__a_switch_can_be_put_off),
         cmocka_unit_test(test_complete__commands_and_options),
+        cmocka_unit_test(test_help__has_all_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -167,9 +167,6 @@ static void test_render__a_run_ends_once_in_either_spelling(void **state)
     render_free(r);
 }
 
-const Opt root_opts[] = {{0}};
-const Command commands[] = {{0}};
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {

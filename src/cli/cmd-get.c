@@ -1,0 +1,133 @@
+/* get, describe: one function each over the resource table. */
+#include "cmd.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "base/mem.h"
+#include "options.h"
+#include "output.h"
+#include "resource.h"
+
+static int list_query(const Args *a, Buf *out, Err *err)
+{
+    static const struct {
+        const char *opt, *param;
+    } map[] = {{"search", "search"}, {"sort-by", "orderBy"}};
+    for (size_t i = 0; i < ARRAY_LEN(map); i++) {
+        if (!opt_given(a, map[i].opt))
+            continue;
+        CLEANUP_FREE char *value = path_segment(opt_str(a, map[i].opt));
+        buf_addf(out, "%s%s=%s", out->len ? "&" : "", map[i].param, value);
+    }
+    return buf_check(out, err);
+}
+
+static int get_list(App *app, const Args *a, const Resource *r, const char *path, Err *err)
+{
+    CLEANUP_BUF Buf query = BUF_INIT(32768);
+    CLEANUP_JSON json_t *list = NULL;
+    int rc = list_query(a, &query, err);
+    if (rc == 0)
+        rc = app_list(app, path, query.data, opt_int(a, "limit"), &list, err);
+    if (rc < 0)
+        return err_wrap(err, "list %s", r->plural);
+    const char *project = app_project_or_null(app);
+    CLEANUP_FREE char *empty = r->scoped && project
+                                   ? xasprintf("No %s found in project \"%s\".", r->plural, project)
+                                   : xasprintf("No %s found.", r->plural);
+    return print_list(a, list, r->noun, resource_columns(r), empty, err);
+}
+
+/* get sessions --project-agent NAME: that agent's sessions. */
+static int get_agent_sessions(App *app, const Args *a, const Resource *r, Err *err)
+{
+    CLEANUP_FREE char *agent = NULL;
+    int rc = resource_resolve(app, resource_find("agent"), opt_str(a, "project-agent"), &agent, NULL, err);
+    if (rc < 0)
+        return rc;
+    CLEANUP_FREE char *path = xasprintf("%s/sessions", agent);
+    return get_list(app, a, r, path, err);
+}
+
+static int check_watch(const Args *a, const Resource *r, Err *err)
+{
+    if (strcmp(r->noun, "session") != 0)
+        return err_set(err, ERR_USAGE, "--watch is only supported for sessions, not %s", r->plural);
+    if (args_len(a) > 1)
+        return err_set(err, ERR_USAGE, "watch cannot be used with a specific resource name");
+    return 0;
+}
+
+static int cmd_get(App *app, const Args *a, Err *err)
+{
+    const Resource *r = NULL;
+    int rc = resource_need(arg_at(a, 0), &r, err);
+    if (rc == 0 && opt_bool(a, "watch"))
+        rc = check_watch(a, r, err);
+    if (rc == 0)
+        rc = app_client(app, err);
+    if (rc < 0)
+        return rc;
+    if (opt_bool(a, "watch"))
+        return watch_sessions(app, a, err);
+    if (opt_given(a, "project-agent") && strcmp(r->noun, "session") == 0)
+        return get_agent_sessions(app, a, r, err);
+    if (args_len(a) > 1) {
+        CLEANUP_JSON json_t *obj = NULL;
+        rc = resource_get(app, r, arg_at(a, 1), &obj, err);
+        return rc < 0 ? rc : print_object(a, obj, r->noun, resource_columns(r), err);
+    }
+    CLEANUP_FREE char *path = NULL;
+    rc = resource_path(app, r, &path, err);
+    return rc < 0 ? rc : get_list(app, a, r, path, err);
+}
+
+static int cmd_describe(App *app, const Args *a, Err *err)
+{
+    const Resource *r = NULL;
+    CLEANUP_JSON json_t *obj = NULL;
+    int rc = resource_need(arg_at(a, 0), &r, err);
+    if (rc == 0)
+        rc = resource_get(app, r, arg_at(a, 1), &obj, err);
+    if (rc < 0)
+        return rc;
+    return opt_given(a, "output") ? print_object(a, obj, r->noun, resource_columns(r), err) : print_json(obj);
+}
+
+static const Opt opts_get[] = {
+    OPTS_OUTPUT,
+    OPTS_NO_HEADERS,
+    OPTS_LIMIT,
+    OPTS_PROJECT,
+    OPT("watch", BOOL, "list, then follow changes (sessions)", .letter = 'w'),
+    OPT("watch-timeout", DURATION, "end the watch after", .dflt = "30m"),
+    OPT("all-projects", BOOL, "watch all projects"),
+    OPT("project-agent", STR, "only this agent's sessions", .values = "AGENT"),
+    OPT("search", STR, "search expression, e.g. \"phase = 'Running'\""),
+    OPT("sort-by", STR, "order, e.g. \"created_at desc\""),
+    {0},
+};
+static const Opt opts_describe[] = {OPTS_OUTPUT, OPTS_PROJECT, {0}};
+
+const Command commands_get[] = {
+    {.words = "get",
+     .usage = "RESOURCE [NAME]",
+     .min = 1,
+     .max = 2,
+     .help = "List resources or show one",
+     .opts = opts_get,
+     .run = cmd_get,
+     .examples = "get sessions\n"
+                 "get session nightly -o yaml\n"
+                 "# what runs now, and what changes\n"
+                 "get sessions --search \"phase = 'Running'\" -w"},
+    {.words = "describe",
+     .usage = "RESOURCE NAME",
+     .min = 2,
+     .max = 2,
+     .help = "Show everything about one resource",
+     .opts = opts_describe,
+     .run = cmd_describe,
+     .examples = "describe agent reviewer"},
+    {0},
+};
