@@ -1,4 +1,5 @@
 /* Rules of single fields, named in the kind tables. */
+#include "json/json.h"
 #include "kinds/kind.h"
 #include "table-internal.h"
 
@@ -49,4 +50,44 @@ int check_dns_label(Str s, Err *err)
     if (s.len > 0 && s.len <= 63 && is_lower_or_digit(s.ptr[0]) && is_label_tail(s))
         return 0;
     return err_set(err, ERR_INVALID, "kube_namespace must be a DNS-1123 label");
+}
+
+static bool is_word(Str s, const char *beside)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (!is_lower_or_digit(s.ptr[i]) && !strchr(beside, s.ptr[i]))
+            return false;
+    return s.len > 0;
+}
+
+int check_role_name(Str s, Err *err)
+{
+    if (!s.len || is_word(s, ":_.-"))
+        return 0;
+    return err_set(
+        err, ERR_INVALID,
+        "role name may hold lowercase letters, digits and the characters \":\", \"-\", \"_\" and \".\"");
+}
+
+/* "session:read", "agent:*", "*:*" */
+static bool is_permission(Str s)
+{
+    Str resource = str_cut(&s, ':');
+    return s.ptr && (str_eq(resource, STR("*")) || is_word(resource, "_")) &&
+           (str_eq(s, STR("*")) || is_word(s, "_"));
+}
+
+int check_permissions(Str s, Err *err)
+{
+    CLEANUP_JSON json_t *list = NULL;
+    if (json_parse(s, &list, NULL) < 0 || !json_is_array(list))
+        return err_set(err, ERR_INVALID, "permissions must be a JSON array of strings");
+    size_t i;
+    json_t *it;
+    json_array_foreach(list, i, it)
+    {
+        if (!json_is_string(it) || !is_permission((Str){json_string_value(it), json_string_length(it)}))
+            return err_set(err, ERR_INVALID, "permission %zu is not of the form resource:action", i + 1);
+    }
+    return 0;
 }

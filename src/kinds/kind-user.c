@@ -10,6 +10,8 @@ static const Field fields[] = {
                         .doc = "Name as people write it."),
     [USER_EMAIL] =
         FIELD("email", FT_STRING, F_CREATE | F_PATCH, .max_len = LEN_NAME, .doc = "E-mail address."),
+    [USER_ISSUER] = FIELD("issuer", FT_STRING, F_INTERNAL, .doc = "Issuer of the user's tokens."),
+    [USER_SUBJECT] = FIELD("subject", FT_STRING, F_INTERNAL, .doc = "The user's name for that issuer."),
 };
 _Static_assert(ARRAY_LEN(fields) == _USER_MAX, "every field has a row");
 

@@ -34,11 +34,13 @@ static void write_value(Buf *out, const Value *v, FieldType type)
     }
 }
 
-/* For F_ALWAYS. */
-static void write_zero(Buf *out, FieldType type)
+/* For F_ALWAYS and F_SHOW_NULL. */
+static void write_unset(Buf *out, const Field *f)
 {
-    bool text = type == FT_STRING || type == FT_JSON_TEXT;
-    buf_addz(out, text ? "\"\"" : type == FT_BOOL ? "false" : "0");
+    if (f->flags & F_SHOW_NULL)
+        buf_addz(out, "null");
+    else
+        buf_addz(out, field_is_text(f) ? "\"\"" : f->type == FT_BOOL ? "false" : "0");
 }
 
 /* A KSUID or a project name needs no escape; any other id comes from a foreign server. */
@@ -108,13 +110,13 @@ void obj_to_json(const Obj *o, Buf *out, const bool *mask)
         }
         const Field *f = &k->fields[item];
         bool set = o->v[item].state == V_SET;
-        if (!set && !(f->flags & F_ALWAYS))
+        if (!set && !(f->flags & (F_ALWAYS | F_SHOW_NULL)))
             continue;
         open_member(out, &before, f->key);
         if (set)
             write_value(out, &o->v[item], f->type);
         else
-            write_zero(out, f->type);
+            write_unset(out, f);
     }
     if (before == '{')
         buf_addc(out, '{');

@@ -26,3 +26,5 @@
 int check_project_name(Str s, Err *err);
 int check_phase(Str s, Err *err);
 int check_dns_label(Str s, Err *err);
+int check_role_name(Str s, Err *err);
+int check_permissions(Str s, Err *err); /* a JSON array of "resource:action" */

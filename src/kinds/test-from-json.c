@@ -389,6 +389,27 @@ static void test_answer__of_a_wrong_shape_is_refused(void **state)
     }
 }
 
+static void test_roles__names_and_permissions_are_checked(void **state)
+{
+    static const Case cases[] = {
+        {&kind_role, OBJ_CREATE, "{\"name\":\"team:lead\",\"permissions\":[\"session:*\",\"*:*\"]}", ERR_OK,
+         NULL},
+        {&kind_role, OBJ_CREATE, "{\"name\":\"x\",\"permissions\":\"[\\\"a:b_c\\\"]\"}", ERR_OK, NULL},
+        {&kind_role, OBJ_CREATE, "{\"name\":\"Team Lead\"}", ERR_INVALID, NULL},
+        {&kind_role, OBJ_CREATE, "{\"name\":\"\"}", ERR_INVALID, "name is required"},
+        {&kind_role, OBJ_CREATE, "{\"name\":\"x\",\"permissions\":\"{\"}", ERR_INVALID,
+         "permissions must be a JSON array of strings"},
+        {&kind_role, OBJ_PATCH, "{\"permissions\":{}}", ERR_INVALID,
+         "permissions must be a JSON array of strings"},
+        {&kind_role, OBJ_PATCH, "{\"permissions\":[\"a:b\",\"session\"]}", ERR_INVALID,
+         "permission 2 is not of the form resource:action"},
+        {&kind_role, OBJ_PATCH, "{\"permissions\":[7]}", ERR_INVALID, NULL},
+        {&kind_role, OBJ_PATCH, "{\"permissions\":[\"a:b:c\"]}", ERR_INVALID, NULL},
+        {&kind_role, OBJ_PATCH, "{\"permissions\":null}", ERR_INVALID, NULL},
+    };
+    check_cases(cases, ARRAY_LEN(cases));
+}
+
 int run_from_json_tests(void)
 {
     const struct CMUnitTest tests[] = {
@@ -405,6 +426,7 @@ int run_from_json_tests(void)
         cmocka_unit_test(test_status__refusals),
         cmocka_unit_test(test_lengths__are_limited_in_bytes),
         cmocka_unit_test(test_finish__checks_objects_that_no_client_sent),
+        cmocka_unit_test(test_roles__names_and_permissions_are_checked),
         cmocka_unit_test(test_answer__is_read_back),
         cmocka_unit_test(test_answer__of_a_wrong_shape_is_refused),
     };

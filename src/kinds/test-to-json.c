@@ -54,6 +54,17 @@ static void test_always_fields__are_shown_as_zero(void **state)
                         "\"llm_model\":\"\",\"llm_temperature\":0,\"owner_user_id\":\"\"}");
 }
 
+static void test_show_null_fields__are_shown_as_null(void **state)
+{
+    CLEANUP(obj_freep) Obj *o = obj_new(&kind_role_binding);
+    CLEANUP_BUF Buf b = BUF_INIT(4096);
+    obj_set_str(o, ROLE_BINDING_PROJECT_ID, STR("p"));
+    obj_to_json(o, &b, NULL);
+    assert_string_equal(b.data, "{\"agent_id\":null,\"credential_id\":null,"
+                                "\"href\":\"/api/ambient/v1/role_bindings/\",\"kind\":\"RoleBinding\","
+                                "\"project_id\":\"p\",\"session_id\":null,\"user_id\":null}");
+}
+
 static void test_href__of_a_strange_id_is_escaped(void **state)
 {
     CLEANUP(obj_freep) Obj *o = obj_new(&kind_user);
@@ -132,6 +143,7 @@ int run_to_json_tests(void)
         cmocka_unit_test(test_object__keys_alphabetical_nulls_omitted_html_escaped),
         cmocka_unit_test(test_object__numbers_and_bools),
         cmocka_unit_test(test_always_fields__are_shown_as_zero),
+        cmocka_unit_test(test_show_null_fields__are_shown_as_null),
         cmocka_unit_test(test_href__of_a_strange_id_is_escaped),
         cmocka_unit_test(test_list__has_the_envelope),
         cmocka_unit_test(test_fields__select_and_refuse),

@@ -127,10 +127,15 @@ static int up_kind(Db *db, const Migration *m, Err *err)
     return run_text(db, &b, err);
 }
 
+static int up_owners(Db *db, const Migration *m, Err *err)
+{
+    return migrate_owner_bindings(db, err);
+}
+
 /* ---- the steps ---- */
 
 /* Those that make the reference's tables come first: columns are completed behind them. */
-#define N_TABLES 8
+#define N_TABLES 10
 static const Migration steps[] = {
     {"202309020925", up_sql, NULL,
      "CREATE TABLE IF NOT EXISTS events (version $SERIAL, id $KEY NOT NULL, source $TEXT NOT NULL,"
@@ -149,6 +154,8 @@ static const Migration steps[] = {
     {"202602171358", up_kind, &kind_user, NULL},
     {"202603211930", up_kind, &kind_agent, NULL},
     {"202603211931", up_kind, &kind_inbox_message, NULL},
+    {"202603100137", up_kind, &kind_role, NULL},
+    {"202603100138", up_kind, &kind_role_binding, NULL},
     /* Ours. */
     {"202609010001", up_sql, NULL,
      "CREATE TABLE usage (session_id $KEY NOT NULL, seq $INT NOT NULL, turn $TEXT, model $TEXT, input_tokens "
@@ -174,6 +181,27 @@ static const Migration steps[] = {
      "CREATE UNIQUE INDEX IF NOT EXISTS sessions_start_guard ON sessions (start_guard) WHERE deleted_at IS "
      "NULL"
      " AND start_guard IS NOT NULL AND phase IN ('Pending', 'Creating', 'Running');"},
+    /* Rows of the reference: one name for all scopes' ids, people by their username. */
+    {"202611240001", up_sql, NULL,
+     "UPDATE role_bindings SET user_id = (SELECT username FROM users WHERE users.id = role_bindings.user_id)"
+     " WHERE user_id IN (SELECT id FROM users WHERE deleted_at IS NULL);"
+     "UPDATE role_bindings SET scope_id = CASE scope WHEN 'project' THEN project_id WHEN 'agent' THEN "
+     "agent_id"
+     " WHEN 'session' THEN session_id WHEN 'credential' THEN credential_id END WHERE scope_id IS NULL;"
+     "CREATE UNIQUE INDEX IF NOT EXISTS role_bindings_once ON role_bindings (role_id, scope,"
+     " COALESCE(user_id, ''), COALESCE(project_id, ''), COALESCE(agent_id, ''), COALESCE(session_id, ''),"
+     " COALESCE(credential_id, '')) WHERE deleted_at IS NULL;"
+     "CREATE INDEX IF NOT EXISTS role_bindings_user ON role_bindings (user_id) WHERE deleted_at IS NULL;"
+     "CREATE INDEX IF NOT EXISTS role_bindings_agent ON role_bindings (agent_id) WHERE deleted_at IS NULL"
+     " AND agent_id IS NOT NULL;"
+     "CREATE INDEX IF NOT EXISTS role_bindings_session ON role_bindings (session_id) WHERE deleted_at IS NULL"
+     " AND session_id IS NOT NULL;"
+     "CREATE INDEX IF NOT EXISTS role_bindings_credential ON role_bindings (credential_id) WHERE deleted_at "
+     "IS"
+     " NULL AND credential_id IS NOT NULL;"
+     "CREATE UNIQUE INDEX IF NOT EXISTS users_identity ON users (issuer, subject) WHERE deleted_at IS NULL"
+     " AND subject IS NOT NULL;"},
+    {"202611240002", up_owners, NULL, NULL},
 };
 
 /* ---- what is applied ---- */

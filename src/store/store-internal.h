@@ -56,7 +56,9 @@ int query_search(Query *q, const Dialect *d, const Kind *k, const SearchExpr *e,
 /* Prepares and binds; the query must outlive the statement. */
 int query_use(Query *q, Db *db, Stmt **ret, Err *err);
 
-/* ---- migrate.c ---- */
+/* ---- migrate.c, migrate-access.c ---- */
+
+int migrate_owner_bindings(Db *db, Err *err);
 
 /* Applies what is missing. ret_from, ret_to: number of steps before and after; may be NULL. */
 int migrate_run(Db *db, int *ret_from, int *ret_to, Err *err);

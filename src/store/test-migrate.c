@@ -104,6 +104,75 @@ static void test_migrate__says_what_is_wrong_with_a_file(void **state)
     assert_int_equal(open_again(f, true, &err), -ERR_USAGE);
 }
 
+typedef struct Search {
+    const char *user;
+    Obj *found;
+} Search;
+
+static int find_binding(Tx *tx, void *arg, Err *err)
+{
+    Search *s = arg;
+    return tx_find(tx, &kind_role_binding, ROLE_BINDING_USER_ID, str_from(s->user), &s->found, err);
+}
+
+static Obj *binding_of(Fixture *f, const char *user)
+{
+    Err err = {0};
+    Search s = {.user = user};
+    int rc = run_job(f, STORE_READ, find_binding, &s, &err);
+    if (rc < 0 && rc != -ERR_NOT_FOUND)
+        fail_msg("%s", err.msg);
+    return s.found;
+}
+
+/* An installation from before roles: the owner's column becomes a binding, once. */
+static void test_migrate__owners_of_projects_get_bindings(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    fixture_close(f);
+    change_file(
+        f, "INSERT INTO projects (id, name, owner, created_at) VALUES ('p', 'p', 'alice', 1),"
+           " ('q', 'q', NULL, 1);"
+           "INSERT INTO projects (id, name, owner, created_at, deleted_at) VALUES ('r', 'r', 'bob', 1, 2);"
+           "DELETE FROM migrations WHERE id = '202611240002'");
+    assert_ok(open_again(f, true, &err), &err);
+    CLEANUP(obj_freep) Obj *b = binding_of(f, "alice");
+    assert_non_null(b);
+    assert_string_equal(obj_cstr(b, ROLE_BINDING_PROJECT_ID), "p");
+    assert_string_equal(obj_cstr(b, ROLE_BINDING_SCOPE_ID), "p");
+    CLEANUP(obj_freep) Obj *role = get_object(f, &kind_role, obj_cstr(b, ROLE_BINDING_ROLE_ID));
+    assert_string_equal(obj_cstr(role, ROLE_NAME), "project:owner");
+    CLEANUP(obj_freep) Obj *none = binding_of(f, "bob");
+    assert_null(none);
+
+    fixture_close(f);
+    change_file(f, "DELETE FROM role_bindings");
+    assert_ok(open_again(f, true, &err), &err); /* taken away stays taken away */
+    CLEANUP(obj_freep) Obj *again = binding_of(f, "alice");
+    assert_null(again);
+}
+
+/* D12: a row of the reference's seed-admin names the users row, not the person. */
+static void test_migrate__bindings_of_user_ids_become_those_of_usernames(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    fixture_close(f);
+    change_file(f, "INSERT INTO users (id, username, name, created_at) VALUES ('u1', 'alice', 'A', 1);"
+                   "INSERT INTO role_bindings (id, role_id, scope, user_id, created_at)"
+                   " VALUES ('b1', 'x', 'global', 'u1', 1);"
+                   "INSERT INTO role_bindings (id, role_id, scope, user_id, agent_id, created_at)"
+                   " VALUES ('b2', 'x', 'agent', 'bob', 'a', 1);"
+                   "DELETE FROM migrations WHERE id = '202611240001'");
+    assert_ok(open_again(f, true, &err), &err);
+    CLEANUP(obj_freep) Obj *b1 = get_object(f, &kind_role_binding, "b1");
+    CLEANUP(obj_freep) Obj *b2 = get_object(f, &kind_role_binding, "b2");
+    assert_string_equal(obj_cstr(b1, ROLE_BINDING_USER_ID), "alice");
+    assert_string_equal(obj_cstr(b2, ROLE_BINDING_USER_ID), "bob");
+    assert_string_equal(obj_cstr(b2, ROLE_BINDING_SCOPE_ID), "a");
+}
+
 int run_migrate_tests(void)
 {
     const struct CMUnitTest tests[] = {
@@ -112,6 +181,8 @@ int run_migrate_tests(void)
         TEST(test_migrate__refuses_a_newer_schema),
         TEST(test_migrate__refuses_an_older_schema_or_completes_it),
         TEST(test_migrate__says_what_is_wrong_with_a_file),
+        TEST(test_migrate__owners_of_projects_get_bindings),
+        TEST(test_migrate__bindings_of_user_ids_become_those_of_usernames),
     };
     return cmocka_run_group_tests_name("store migrate", tests, NULL, NULL);
 }

@@ -40,6 +40,7 @@ typedef enum FieldFlag {
     F_INTERNAL = 1 << 13,   /* a column that no client sees */
     F_STRING_MAP = 1 << 14, /* FT_JSON_TEXT: sent as a value it must be an object of strings */
     F_NOT_NULL = 1 << 15,   /* a PATCH with null is refused; F_REQUIRED and F_NOT_EMPTY imply it */
+    F_SHOW_NULL = 1 << 16,  /* answered as null when not set */
 } FieldFlag;
 
 typedef struct Field {
@@ -88,7 +89,7 @@ typedef struct Kind {
 } Kind;
 
 extern const Kind kind_project, kind_project_settings, kind_user, kind_agent, kind_session,
-    kind_inbox_message;
+    kind_inbox_message, kind_role, kind_role_binding;
 
 const Kind *const *kinds_all(size_t *ret_n);
 const Kind *kind_by_name(Str name);             /* "Session" */
@@ -127,7 +128,14 @@ enum {
     PROJECT_SETTINGS_REPOSITORIES,
     _PROJECT_SETTINGS_MAX
 };
-enum { USER_USERNAME = FIELD_FIRST, USER_NAME, USER_EMAIL, _USER_MAX };
+enum {
+    USER_USERNAME = FIELD_FIRST,
+    USER_NAME,
+    USER_EMAIL,
+    USER_ISSUER /* internal: who says so */,
+    USER_SUBJECT /* internal: the person, for the issuer; the username may change */,
+    _USER_MAX
+};
 enum {
     AGENT_PROJECT_ID = FIELD_FIRST,
     AGENT_NAME,
@@ -157,6 +165,25 @@ enum {
     INBOX_READ,
     INBOX_PROJECT_ID /* internal */,
     _INBOX_MAX
+};
+enum {
+    ROLE_NAME = FIELD_FIRST,
+    ROLE_DISPLAY_NAME,
+    ROLE_DESCRIPTION,
+    ROLE_PERMISSIONS,
+    ROLE_BUILT_IN,
+    _ROLE_MAX
+};
+enum {
+    ROLE_BINDING_ROLE_ID = FIELD_FIRST,
+    ROLE_BINDING_SCOPE,
+    ROLE_BINDING_SCOPE_ID,
+    ROLE_BINDING_USER_ID,
+    ROLE_BINDING_PROJECT_ID,
+    ROLE_BINDING_AGENT_ID,
+    ROLE_BINDING_SESSION_ID,
+    ROLE_BINDING_CREDENTIAL_ID,
+    _ROLE_BINDING_MAX
 };
 enum {
     SESSION_NAME = FIELD_FIRST,
