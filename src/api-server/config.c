@@ -73,6 +73,16 @@ const Flag config_flags[] = {
     {NULL, "API_TOKEN", FLAG_SECRET, AT(api_token), NULL, "token of --enable-bearer", NULL},
     {NULL, "BEARER_TOKEN", FLAG_SECRET, AT(bearer_token), NULL, "the same, when API_TOKEN is empty", NULL},
 
+    {NULL, "CREDENTIAL_ENCRYPTION_KEYRING", FLAG_SECRET, AT(keyring), NULL,
+     "keys of secrets at rest: a JSON object of version and base64 of 32 bytes", NULL},
+    {NULL, "CREDENTIAL_ENCRYPTION_KEY_VERSION", FLAG_STRING, AT(key_version), NULL,
+     "the version that encrypts", NULL},
+    {NULL, "CREDENTIAL_ENCRYPTION_ALLOW_PLAINTEXT", FLAG_STRING, AT(allow_plaintext), NULL,
+     "\"true\": serve without keys in production too", NULL},
+    {"decrypt", NULL, FLAG_BOOL, AT(decrypt), "false", "encrypt-credentials: back to plain text", NULL},
+    {"dry-run", NULL, FLAG_BOOL, AT(dry_run), "false", "encrypt-credentials: only say what would be done",
+     NULL},
+
     {"cors-allowed-origins", NULL, FLAG_STRING, AT(cors_origins), NULL, "comma list; * = all", "LIST"},
     {"cors-allowed-headers", NULL, FLAG_STRING, AT(cors_headers), NULL, "comma list", "LIST"},
     {NULL, "RUNNER_URL_TEMPLATE", FLAG_STRING, AT(runner_url), "http://127.0.0.1:9080/sessions/{id}/runner",

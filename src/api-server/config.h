@@ -23,6 +23,10 @@ typedef struct Config {
     bool enable_jwt, enable_authz, enable_bearer;
     char *jwk_url, *jwk_file, *issuer, *audience, *service_account;
     Secret *service_token, *admin_token, *api_token, *bearer_token;
+    /* secrets at rest */
+    Secret *keyring;
+    char *key_version, *allow_plaintext;
+    bool decrypt, dry_run; /* encrypt-credentials */
     /* REST */
     char *cors_origins, *cors_headers, *runner_url;
     Secret *runner_token;

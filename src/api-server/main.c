@@ -8,6 +8,8 @@
 #include "base/log.h"
 #include "build-info.h"
 #include "config.h"
+#include "encrypt.h"
+#include "keys.h"
 #include "server.h"
 #include "store/store.h"
 
@@ -18,6 +20,7 @@ static void print_usage(FILE *out)
                 "  serve     serve REST and gRPC\n"
                 "  migrate   bring the store to this program's schema\n"
                 "  verify    check the hash chains of messages (--session ID: of one session)\n"
+                "  encrypt-credentials  encrypt stored secrets with the active key (--decrypt: back)\n"
                 "  version   print the version\n\n"
                 "flags, with their environment variables:\n",
                 out);
@@ -33,8 +36,21 @@ static int report(const Err *err)
 static int cmd_serve(const Config *c)
 {
     Err err = {0};
+    CLEANUP(keyring_freep) KeyRing *keys = NULL;
+    if (keys_load(c, &keys, &err) < 0) {
+        (void)fprintf(stderr, "FATAL: %s\n", err.msg);
+        return 1;
+    }
+    keys_announce(keys);
     config_warn(c);
-    return server_run(c, &err) < 0 ? report(&err) : 0;
+    return server_run(c, keys, &err) < 0 ? report(&err) : 0;
+}
+
+static int cmd_encrypt(const Config *c)
+{
+    Err err = {0};
+    int rc = encrypt_credentials(c, &err);
+    return rc < 0 ? report(&err) : rc;
 }
 
 static int cmd_migrate(const Config *c)
@@ -77,8 +93,11 @@ static int cmd_version(const Config *c)
 static const struct {
     const char *name;
     int (*run)(const Config *c);
-} commands[] = {
-    {"serve", cmd_serve}, {"migrate", cmd_migrate}, {"verify", cmd_verify}, {"version", cmd_version}};
+} commands[] = {{"serve", cmd_serve},
+                {"migrate", cmd_migrate},
+                {"verify", cmd_verify},
+                {"encrypt-credentials", cmd_encrypt},
+                {"version", cmd_version}};
 
 /* Tokens are in our memory: nobody else's debugger and no core file shall have them. Many descriptors: one
    each for every client. */

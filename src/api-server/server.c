@@ -17,6 +17,7 @@
 
 typedef struct Server {
     const Config *config;
+    const KeyRing *keys; /* NULL = secrets are stored as plain text */
     Loop *loop;
     Store *store;
     Service *service;
@@ -145,7 +146,8 @@ static int make_parts(Server *s, Err *err)
         rc = open_store(s, err);
     if (rc < 0)
         return rc;
-    s->service = service_new(s->loop, &(ServiceOptions){.store = s->store, .clock = &clock_system});
+    s->service =
+        service_new(s->loop, &(ServiceOptions){.store = s->store, .clock = &clock_system, .keys = s->keys});
     s->hub = hub_new(s->loop, &(HubOptions){.store = s->store, .service = s->service});
     s->rest = make_rest(s);
     s->housekeeping = housekeeping_new(s->loop, s->store);
@@ -325,9 +327,9 @@ static void server_done(Server *s)
     loop_free(s->loop);
 }
 
-int server_run(const Config *c, Err *err)
+int server_run(const Config *c, const KeyRing *keys, Err *err)
 {
-    Server s = {.config = c};
+    Server s = {.config = c, .keys = keys};
     int rc = loop_new(&s.loop, err);
     if (rc < 0)
         return rc;

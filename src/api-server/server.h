@@ -3,6 +3,7 @@
 
 #include "config.h"
 #include "base/err.h"
+#include "crypto/keyring.h"
 
 /* Serves until SIGTERM or SIGINT; 0 after a graceful end. */
-int server_run(const Config *c, Err *err);
+int server_run(const Config *c, const KeyRing *keys, Err *err);

@@ -1,4 +1,5 @@
 #include "crypto/crypto.h"
+#include "crypto/keyring.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -263,6 +264,109 @@ static void test_rsa__bad_keys_are_refused(void **state)
     assert_null(k);
 }
 
+/* ---- key ring ---- */
+
+#define KEY_7 "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+#define KEY_8 "//79/Pv6+fj39vX08/Lx8O/u7ezr6uno5+bl5OPi4eA="
+#define OWNER STR("2abCdEfGhIjKlMnOpQrStUvWxYz")
+
+static KeyRing *ring_of(int64_t active)
+{
+    KeyRing *k = keyring_new();
+    assert_int_equal(keyring_add(k, STR("8"), STR(KEY_8), NULL), 0);
+    assert_int_equal(keyring_add(k, STR("7"), STR(KEY_7), NULL), 0);
+    assert_int_equal(keyring_activate(k, active, NULL), 0);
+    return k;
+}
+
+/* Contract: rest-governance-and-auth.md 4.1. */
+static void test_keyring__opens_the_contracts_vector(void **state)
+{
+    CLEANUP(keyring_freep) KeyRing *k = ring_of(7);
+    CLEANUP(secret_freep) Secret *s = NULL;
+    Str stored = STR("enc:v7:oKGio6SlpqeoqaqrgXAMciCzY9ISCeIVqqaDS2Ug5YBWfO8E3C7c");
+    assert_int_equal(keyring_open(k, stored, OWNER, &s, NULL), 0);
+    assert_true(secret_equals(s, STR("ghp_example")));
+}
+
+static void test_keyring__seals_with_the_active_key_and_opens_all(void **state)
+{
+    CLEANUP(keyring_freep) KeyRing *k = ring_of(7);
+    CLEANUP_BUF Buf old = BUF_INIT(4096), new = BUF_INIT(4096);
+    CLEANUP(secret_freep) Secret *a = NULL, *b = NULL;
+    int64_t version = -1;
+    assert_int_equal(keyring_seal(k, STR("s3cret"), OWNER, &old, NULL), 0);
+    assert_int_equal(keyring_activate(k, 8, NULL), 0);
+    assert_int_equal(keyring_seal(k, STR("s3cret"), OWNER, &new, NULL), 0);
+    assert_int_equal(sealed_form(buf_str(&old), &version), SEALED_GOOD);
+    assert_int_equal(version, 7);
+    assert_int_equal(sealed_form(buf_str(&new), &version), SEALED_GOOD);
+    assert_int_equal(version, 8);
+    assert_int_equal(keyring_open(k, buf_str(&old), OWNER, &a, NULL), 0);
+    assert_int_equal(keyring_open(k, buf_str(&new), OWNER, &b, NULL), 0);
+    assert_true(secret_equals(a, STR("s3cret")) && secret_equals(b, STR("s3cret")));
+}
+
+static void test_keyring__another_owner_or_a_missing_key_opens_nothing(void **state)
+{
+    CLEANUP(keyring_freep) KeyRing *k = ring_of(7);
+    CLEANUP_BUF Buf sealed = BUF_INIT(4096);
+    Secret *s = NULL;
+    assert_int_equal(keyring_seal(k, STR("s3cret"), OWNER, &sealed, NULL), 0);
+    assert_int_equal(keyring_open(k, buf_str(&sealed), STR("other"), &s, NULL), -(int)ERR_CORRUPT);
+    assert_int_equal(keyring_open(NULL, buf_str(&sealed), OWNER, &s, NULL), -(int)ERR_PRECONDITION);
+    assert_null(s);
+}
+
+static void test_keyring__what_says_that_it_is_sealed_is_never_plain_text(void **state)
+{
+    static const char *const damaged[] = {
+        "enc:",
+        "enc:v",
+        "enc:v7",
+        "enc:v7:",
+        "enc:v7:AAAA",
+        "enc:vx:oKGio6SlpqeoqaqrgXAMciCzY9ISCeIVqqaDS2Ug",
+        "enc:v7:oKGio6Sl!qeoqaqrgXAMciCzY9ISCeIVqqaDS2Ug5YBWfO8E3C7c",
+        "enc:v-7:oKGio6SlpqeoqaqrgXAMciCzY9IS",
+    };
+    CLEANUP(keyring_freep) KeyRing *k = ring_of(7);
+    CLEANUP(secret_freep) Secret *plain = NULL;
+    Secret *s = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(damaged); i++) {
+        assert_int_equal(sealed_form(str_from(damaged[i]), NULL), SEALED_DAMAGED);
+        assert_int_equal(keyring_open(k, str_from(damaged[i]), OWNER, &s, NULL), -(int)ERR_CORRUPT);
+    }
+    assert_null(s);
+    assert_int_equal(sealed_form(STR("ghp_enc:v7"), NULL), SEALED_NOT);
+    assert_int_equal(keyring_open(NULL, STR("ghp_x"), OWNER, &plain, NULL), 0);
+    assert_true(secret_equals(plain, STR("ghp_x")));
+}
+
+static void test_keyring__bad_keys_are_refused_and_not_shown(void **state)
+{
+    static const struct {
+        const char *version, *key;
+        ErrCode code;
+    } rows[] = {
+        {"7", KEY_8, ERR_CONFLICT},  {"07", KEY_8, ERR_CONFLICT},      {"", KEY_8, ERR_INVALID},
+        {"one", KEY_8, ERR_INVALID}, {"-1", KEY_8, ERR_INVALID},       {"99999999999", KEY_8, ERR_INVALID},
+        {"9", "AAAA", ERR_INVALID},  {"9", "no!base!64", ERR_INVALID}, {"9", "", ERR_INVALID},
+    };
+    CLEANUP(keyring_freep) KeyRing *k = ring_of(7);
+    CLEANUP_BUF Buf text = BUF_INIT(64);
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        Err err = {0};
+        assert_int_equal(keyring_add(k, str_from(rows[i].version), str_from(rows[i].key), &err),
+                         -(int)rows[i].code);
+        assert_null(*rows[i].key ? strstr(err.msg, rows[i].key) : NULL);
+    }
+    assert_int_equal(keyring_activate(k, 9, NULL), -(int)ERR_NOT_FOUND);
+    assert_int_equal(keyring_active(k), 7);
+    keyring_describe(k, &text);
+    assert_true(str_eqz(buf_str(&text), "7 8"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -274,6 +378,11 @@ int main(void)
         cmocka_unit_test(test_aead__opens_a_published_vector),
         cmocka_unit_test(test_aead__every_changed_bit_is_noticed),
         cmocka_unit_test(test_aead__sealing_twice_differs_and_empty_works),
+        cmocka_unit_test(test_keyring__opens_the_contracts_vector),
+        cmocka_unit_test(test_keyring__seals_with_the_active_key_and_opens_all),
+        cmocka_unit_test(test_keyring__another_owner_or_a_missing_key_opens_nothing),
+        cmocka_unit_test(test_keyring__what_says_that_it_is_sealed_is_never_plain_text),
+        cmocka_unit_test(test_keyring__bad_keys_are_refused_and_not_shown),
         cmocka_unit_test(test_mem__equal_in_constant_time),
         cmocka_unit_test(test_rsa__what_one_key_seals_only_that_key_opens),
         cmocka_unit_test(test_rsa__keys_survive_pem),

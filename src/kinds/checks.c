@@ -45,6 +45,17 @@ int check_phase(Str s, Err *err)
                    STR_ARG(str_slice(s, 0, 64)));
 }
 
+/* It becomes part of names of variables and files in the session: no blanks, no slashes. */
+int check_provider(Str s, Err *err)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (!is_lower_or_digit(s.ptr[i]) && (i == 0 || !memchr("-_.", s.ptr[i], 3)))
+            return err_set(err, ERR_INVALID,
+                           "provider must be lowercase letters, digits, '-', '_' and '.', and start with a "
+                           "letter or digit");
+    return 0;
+}
+
 int check_dns_label(Str s, Err *err)
 {
     if (s.len > 0 && s.len <= 63 && is_lower_or_digit(s.ptr[0]) && is_label_tail(s))

@@ -29,8 +29,11 @@ static bool is_text(const Obj *o, int field)
 static void value_drop(Obj *o, int field)
 {
     Value *v = value_at(o, field);
-    if (is_text(o, field))
+    if (is_text(o, field)) {
+        if (v->str && (o->kind->fields[field].flags & F_WRITE_ONLY))
+            explicit_bzero(v->str, v->len);
         free(v->str);
+    }
     *v = (Value){V_ABSENT, {0}, 0};
 }
 

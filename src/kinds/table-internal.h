@@ -28,3 +28,4 @@ int check_phase(Str s, Err *err);
 int check_dns_label(Str s, Err *err);
 int check_role_name(Str s, Err *err);
 int check_permissions(Str s, Err *err); /* a JSON array of "resource:action" */
+int check_provider(Str s, Err *err);

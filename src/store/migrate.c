@@ -135,7 +135,7 @@ static int up_owners(Db *db, const Migration *m, Err *err)
 /* ---- the steps ---- */
 
 /* Those that make the reference's tables come first: columns are completed behind them. */
-#define N_TABLES 10
+#define N_TABLES 12
 static const Migration steps[] = {
     {"202309020925", up_sql, NULL,
      "CREATE TABLE IF NOT EXISTS events (version $SERIAL, id $KEY NOT NULL, source $TEXT NOT NULL,"
@@ -156,6 +156,8 @@ static const Migration steps[] = {
     {"202603211931", up_kind, &kind_inbox_message, NULL},
     {"202603100137", up_kind, &kind_role, NULL},
     {"202603100138", up_kind, &kind_role_binding, NULL},
+    {"202603311215", up_kind, &kind_credential, NULL},
+    {"202611240003", up_kind, &kind_audit_event, NULL},
     /* Ours. */
     {"202609010001", up_sql, NULL,
      "CREATE TABLE usage (session_id $KEY NOT NULL, seq $INT NOT NULL, turn $TEXT, model $TEXT, input_tokens "
@@ -202,6 +204,10 @@ static const Migration steps[] = {
      "CREATE UNIQUE INDEX IF NOT EXISTS users_identity ON users (issuer, subject) WHERE deleted_at IS NULL"
      " AND subject IS NOT NULL;"},
     {"202611240002", up_owners, NULL, NULL},
+    /* The platform's own secrets, sealed like those of credentials when there is a key ring. */
+    {"202611240004", up_sql, NULL,
+     "CREATE TABLE IF NOT EXISTS platform_secrets (name $KEY NOT NULL PRIMARY KEY, value $TEXT NOT NULL,"
+     " created_at $TIME NOT NULL);"},
 };
 
 /* ---- what is applied ---- */

@@ -208,6 +208,11 @@ class EventStream:
         self.connection.close()
 
 
+# Secrets at rest are encrypted unless a test says otherwise.
+KEYRING = {"CREDENTIAL_ENCRYPTION_KEYRING": '{"1":"' + "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=" + '"}',
+           "CREDENTIAL_ENCRYPTION_KEY_VERSION": "1"}
+
+
 class ApiServer:
     """The real program with its own store below `directory`."""
 
@@ -228,10 +233,11 @@ class ApiServer:
     def start(self):
         ports = self.directory / "ports.json"
         ports.unlink(missing_ok=True)
-        clean = {k: v for k, v in os.environ.items() if not k.startswith(("AMBIENT_", "GRPC_SERVICE", "JWK_"))}
+        ours = ("AMBIENT_", "GRPC_SERVICE", "JWK_", "CREDENTIAL_")
+        clean = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, env={**clean, **self.env},
-                                            cwd=self.directory)
+            self.process = subprocess.Popen(self.command(), stdout=log, stderr=log, cwd=self.directory,
+                                            env={**clean, **KEYRING, **self.env})
         wait_for(lambda: ports.exists() or self.process.poll() is not None, "the ports file")
         assert self.process.poll() is None, self.log()
         self.ports = json.loads(ports.read_text())
@@ -266,9 +272,10 @@ class ApiServer:
         for word in ("AddressSanitizer", "runtime error:", "ThreadSanitizer", "LeakSanitizer"):
             assert word not in self.log(), self.log()[-8000:]
 
-    def run(self, verb, *args):
+    def run(self, verb, *args, env=None):
         return subprocess.run([program("ambient-api-server"), verb, f"--db-url=sqlite:{self.database}", *args],
-                              capture_output=True, text=True, timeout=DEADLINE)
+                              capture_output=True, text=True, timeout=DEADLINE,
+                              env={**os.environ, **(env or {})})
 
 
 @contextlib.contextmanager

@@ -43,7 +43,8 @@ class Api:
         ports_file = os.path.join(self.directory, "ports.json")
         if os.path.exists(ports_file):
             os.unlink(ports_file)
-        env = {**os.environ, "AMBIENT_API_TOKEN": SERVICE, "AMBIENT_ADMIN_TOKEN": ADMIN, "AMBIENT_ENV": "production"}
+        env = {**os.environ, "AMBIENT_API_TOKEN": SERVICE, "AMBIENT_ADMIN_TOKEN": ADMIN, "AMBIENT_ENV": "production",
+               "CREDENTIAL_ENCRYPTION_ALLOW_PLAINTEXT": "true"}
         log = open(os.path.join(self.directory, "api.log"), "ab")
         self.process = subprocess.Popen(
             [os.path.join(BIN, "ambient-api-server"), "serve", "--enable-jwt=false",

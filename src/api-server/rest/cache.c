@@ -79,6 +79,8 @@ static Entry *find(Cache *c, const char *key, uint64_t changes)
 bool cache_answer(Request *q)
 {
     Cache *c = q->rest->cache;
+    if (!q->route->kind || !q->route->kind->event_source) /* its changes are not heard of */
+        return false;
     if (q->rest->ending) /* nobody tells of commits any more */
         return false;
     q->cache_key = key_of(q);

@@ -3,7 +3,7 @@
 
 #define START_PROMPT_MAX ((size_t)1 << 20)
 
-static SvcTarget target_of(const Request *q)
+SvcTarget request_target(const Request *q)
 {
     const Vars *v = &q->vars;
     return (SvcTarget){
@@ -111,10 +111,11 @@ void handle_list(Request *q)
     Err err = {0};
     if (cache_answer(q))
         return;
-    SvcTarget t = target_of(q);
+    SvcTarget t = request_target(q);
     SvcList l = {
         .search = query_text(q, "search"),
         .order_by = query_text(q, "orderBy"),
+        .provider = query_text(q, "provider"),
         .project_id = query_text(q, "project_id"),
         .parent_id = t.parent,
         .project_of_parent = t.project,
@@ -136,7 +137,7 @@ void handle_get(Request *q)
 {
     if (cache_answer(q))
         return;
-    SvcTarget t = target_of(q);
+    SvcTarget t = request_target(q);
     SvcCtx x = request_ctx(q);
     x.render = render_object;
     q->good_status = 200;
@@ -159,7 +160,7 @@ static Obj *read_body(Request *q, ObjMode mode)
 
 void handle_create(Request *q)
 {
-    SvcTarget t = target_of(q);
+    SvcTarget t = request_target(q);
     SvcCtx x = request_ctx(q);
     Service *s = q->rest->o.service;
     q->good_status = 201;
@@ -170,7 +171,7 @@ void handle_create(Request *q)
 
 void handle_patch(Request *q)
 {
-    SvcTarget t = target_of(q);
+    SvcTarget t = request_target(q);
     SvcCtx x = request_ctx(q);
     Service *s = q->rest->o.service;
     q->good_status = 200;
@@ -181,7 +182,7 @@ void handle_patch(Request *q)
 
 void handle_delete(Request *q)
 {
-    SvcTarget t = target_of(q);
+    SvcTarget t = request_target(q);
     SvcCtx x = request_ctx(q);
     request_hold(q);
     svc_delete(q->rest->o.service, &x, &t, answer_nothing, q);

@@ -32,7 +32,9 @@ static void add_property(Buf *out, const Field *f, bool read_only)
         (void)buf_addf(out, ",\"default\":\"%s\"", f->dflt);
     else if (f->dflt)
         (void)buf_addf(out, ",\"default\":%s", f->dflt);
-    if (read_only)
+    if (f->flags & F_WRITE_ONLY)
+        (void)buf_addz(out, ",\"writeOnly\":true");
+    else if (read_only)
         (void)buf_addz(out, ",\"readOnly\":true");
     (void)buf_addc(out, ',');
     add_text(out, "description", f->doc ? f->doc : f->json);
@@ -41,7 +43,7 @@ static void add_property(Buf *out, const Field *f, bool read_only)
 
 static bool is_shown(const Field *f)
 {
-    return !(f->flags & (F_INTERNAL | F_IGNORED | F_WRITE_ONLY));
+    return !(f->flags & (F_INTERNAL | F_IGNORED));
 }
 
 static void add_required(Buf *out, const Kind *k)
@@ -113,6 +115,9 @@ static const char fixed_schemas[] =
     "\"SessionMessagePush\":{\"type\":\"object\",\"properties\":{\"event_type\":{\"type\":\"string\","
     "\"enum\":"
     "[\"user\"]},\"payload\":{\"type\":\"string\"}}},"
+    "\"CredentialToken\":{\"type\":\"object\",\"properties\":{\"credential_id\":{\"type\":\"string\"},"
+    "\"provider\":{\"type\":\"string\"},\"token\":{\"type\":\"string\"},\"url\":{\"type\":\"string\"},"
+    "\"email\":{\"type\":\"string\"}}},"
     "\"AgentStartRequest\":{\"type\":\"object\",\"properties\":{\"prompt\":{\"type\":\"string\"}}},"
     "\"AgentStartPreview\":{\"type\":\"object\",\"properties\":{\"starting_prompt\":{\"type\":\"string\"}}},"
     "\"AgentStartResponse\":{\"type\":\"object\",\"properties\":{\"session\":{\"$ref\":"

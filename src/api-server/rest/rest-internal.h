@@ -200,6 +200,7 @@ void handle_openapi_html(Request *q);
 void openapi_write(Buf *out);
 
 /* crud.c */
+SvcTarget request_target(const Request *q);
 void handle_list(Request *q);
 void handle_create(Request *q);
 void handle_get(Request *q);
@@ -213,6 +214,9 @@ void handle_agent_preview(Request *q);
 int query_i64(Request *q, const char *name, int64_t dflt, int64_t *ret, Err *err);
 /* Answers with the object of a good answer, or with the error. */
 void answer_object(void *arg, SvcAnswer *a);
+
+/* credentials.c */
+void handle_credential_token(Request *q);
 
 /* messages.c, sse.c */
 void handle_messages_get(Request *q);

@@ -9,7 +9,8 @@
 
 #define ROUTE_TABLE(name, rows) const RouteTable name = {rows, ARRAY_LEN(rows)}
 
-extern const RouteTable routes_meta, routes_kinds, routes_agents, routes_sessions, routes_runner;
+extern const RouteTable routes_meta, routes_kinds, routes_agents, routes_sessions, routes_runner,
+    routes_credentials;
 
 #define LIST(p, perm, k, name, ...)                                                                          \
     {                                                                                                        \

@@ -7,8 +7,8 @@
 #define GRPC_SIZE_DEFAULT 20
 #define LIST_BYTES_MAX ((size_t)64 << 20) /* of text in one page */
 
-static Op *target_op(Service *s, const SvcCtx *x, const SvcTarget *t, StoreMode mode, OpRun run, SvcDone done,
-                     void *arg)
+Op *target_op(Service *s, const SvcCtx *x, const SvcTarget *t, StoreMode mode, OpRun run, SvcDone done,
+              void *arg)
 {
     Op *op = op_new(s, x, mode, run, done, arg);
     op->kind = t->kind;
@@ -252,6 +252,7 @@ void svc_list(Service *s, const SvcCtx *x, const Kind *k, const SvcList *q, SvcD
         .search = op_keep(op, q->search),
         .order_by = op_keep(op, q->order_by),
         .project_id = op_keep(op, q->project_id),
+        .provider = op_keep(op, q->provider),
     };
     op_submit(op);
 }

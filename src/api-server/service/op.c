@@ -23,6 +23,8 @@ Op *op_new(Service *s, const SvcCtx *x, StoreMode mode, OpRun run, SvcDone done,
     op->render = mode == STORE_READ ? x->render : NULL;
     op->request_id = op_keep(op, x->request_id);
     op->project_header = op_keep(op, x->project_header);
+    op->peer = op_keep(op, x->peer);
+    op->operation_id = op_keep(op, x->operation_id);
     buf_init(&op->text, MESSAGE_PAYLOAD_MAX);
     return op;
 }
@@ -46,6 +48,7 @@ static void op_clear_results(Op *op)
     obj_list_done(&op->result);
     op->result = (ObjList){0};
     op->message = message_unref(op->message);
+    op->secret = secret_free(op->secret);
     VEC_FOREACH (&op->messages, m)
         message_unref(*m);
     vec_clear(&op->messages);
@@ -74,6 +77,7 @@ static SvcAnswer op_answer(Op *op, const Err *err)
         .obj = op->obj,
         .list = &op->result,
         .message = op->message,
+        .secret = op->secret,
         .messages = op->messages.ptr,
         .n_messages = op->messages.len,
         .more = op->more,

@@ -8,9 +8,15 @@ static const struct {
     const char *name;
     bool read; /* denied reads answer "not found", as if the object were not there */
 } verbs[_VERB_MAX] = {
-    [VERB_READ] = {"read", true},      [VERB_CREATE] = {"create", false}, [VERB_UPDATE] = {"update", false},
-    [VERB_DELETE] = {"delete", false}, [VERB_START] = {"start", false},   [VERB_STOP] = {"stop", false},
-    [VERB_STATUS] = {"status", false}, [VERB_WATCH] = {"watch", true},
+    [VERB_READ] = {"read", true},
+    [VERB_CREATE] = {"create", false},
+    [VERB_UPDATE] = {"update", false},
+    [VERB_DELETE] = {"delete", false},
+    [VERB_START] = {"start", false},
+    [VERB_STOP] = {"stop", false},
+    [VERB_STATUS] = {"status", false},
+    [VERB_WATCH] = {"watch", true},
+    [VERB_FETCH_TOKEN] = {"fetch_token", false},
 };
 
 void permission_name(const Kind *k, Verb v, char *out, size_t size)

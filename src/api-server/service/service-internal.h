@@ -18,8 +18,9 @@ struct Service {
     bool stopped;
     size_t pending, pending_max; /* bytes of running operations: what the store has not taken yet */
     uint64_t changes;
-    Map *owners;      /* project id -> username (owned); loop thread */
-    Map *known_users; /* usernames that have a row; loop thread; bounded */
+    Map *owners;         /* project id -> username (owned); loop thread */
+    const KeyRing *keys; /* read only: any thread */
+    Map *known_users;    /* usernames that have a row; loop thread; bounded */
 };
 
 typedef enum Verb {
@@ -31,6 +32,7 @@ typedef enum Verb {
     VERB_STOP,
     VERB_STATUS,
     VERB_WATCH,
+    VERB_FETCH_TOKEN,
     _VERB_MAX
 } Verb;
 
@@ -40,10 +42,10 @@ typedef int (*OpRun)(Op *op, Tx *tx, Err *err);
 
 typedef struct ListInput {
     int64_t page, size;
-    Str search, order_by, project_id;
+    Str search, order_by, project_id, provider;
 } ListInput;
 
-#define OP_STRINGS_MAX 10
+#define OP_STRINGS_MAX 14
 struct Op {
     Service *s;
     Caller *caller;
@@ -60,6 +62,7 @@ struct Op {
     const KindRules *rules;
     Str id, parent, project, request_id, project_header;
     Str event_type, payload, turn;
+    Str peer, operation_id;
     Obj *body;
     ListInput list;
     uint64_t after;
@@ -73,6 +76,7 @@ struct Op {
     Obj *agent; /* of the path, loaded by the agent's and inbox' hooks */
     ObjList result;
     Message *message;
+    Secret *secret;
     VEC_OF(Message *)
     messages;
     bool more, created;
@@ -110,7 +114,7 @@ struct KindRules {
     void (*deleted)(Op *op); /* loop thread */
 };
 extern const KindRules rules_project, rules_project_settings, rules_user, rules_agent, rules_session,
-    rules_inbox;
+    rules_inbox, rules_credential, rules_audit_event;
 const KindRules *rules_of(const Kind *k);
 
 /* op.c */
@@ -133,6 +137,16 @@ int op_load(Op *op, Tx *tx, Verb v, Obj **ret, Err *err);
 /* Soft-deletes all live rows that match; takes `where` over. */
 int delete_all(Tx *tx, const Kind *k, SearchExpr *where, Err *err);
 int find_first(Tx *tx, const Kind *k, SearchExpr *where, OrderItem order, Obj **ret, Err *err);
+
+Op *target_op(Service *s, const SvcCtx *x, const SvcTarget *t, StoreMode mode, OpRun run, SvcDone done,
+              void *arg);
+
+/* credential.c: replaces a set, non-empty field by its stored form; `owner` is authenticated with it. */
+int secret_seal(const Service *s, Obj *o, int field, Str owner, Err *err);
+
+/* audit.c: the row belongs to the job's transaction; the line is for when it was committed. */
+int audit(Op *op, Tx *tx, const char *action, const Obj *o, Err *err);
+void audit_log(const Op *op, const char *action, const Obj *o);
 
 /* request.c: what an Idempotency-Key made before */
 int request_replay(Op *op, Tx *tx, const Kind *k, Obj **ret, Err *err); /* *ret NULL = it is new */

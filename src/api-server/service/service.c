@@ -1,6 +1,7 @@
 #include "service/service.h"
 
 #include "service-internal.h"
+#include "store/secrets.h"
 
 #define PENDING_MAX ((size_t)256 << 20)
 
@@ -10,6 +11,7 @@ Service *service_new(Loop *l, const ServiceOptions *o)
     s->refs = 1;
     s->loop = l;
     s->store = o->store;
+    s->keys = o->keys;
     s->pending_max = o->pending_max ? o->pending_max : PENDING_MAX;
     s->owners = map_new();
     s->known_users = map_new();
@@ -73,8 +75,9 @@ bool svc_reason_is_private(const Err *err)
 
 const KindRules *rules_of(const Kind *k)
 {
-    static const KindRules *const all[] = {&rules_project, &rules_project_settings, &rules_user,
-                                           &rules_agent,   &rules_session,          &rules_inbox};
+    static const KindRules *const all[] = {&rules_project,    &rules_project_settings, &rules_user,
+                                           &rules_agent,      &rules_session,          &rules_inbox,
+                                           &rules_credential, &rules_audit_event};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         if (all[i]->kind == k)
             return all[i];
@@ -91,11 +94,27 @@ typedef struct Load {
     Err err;
 } Load;
 
+/* A secret whose key is missing would be an error later, to somebody who cannot help it. */
+static int check_secret(void *arg, const StoredSecret *s, Err *err)
+{
+    const Load *ld = arg;
+    int64_t version = -1;
+    if (sealed_form(s->value, &version) != SEALED_GOOD || keyring_has(ld->s->keys, version))
+        return 0;
+    return err_set(err, ERR_PRECONDITION,
+                   "%s " STR_FMT " is encrypted with key v%lld, which is not in "
+                   "CREDENTIAL_ENCRYPTION_KEYRING",
+                   s->table, STR_ARG(s->id), (long long)version);
+}
+
 static int load_job(Tx *tx, void *arg, Err *err)
 {
     Load *ld = arg;
     obj_list_done(&ld->projects);
     ld->projects = (ObjList){0};
+    int rc = tx_secrets_read(tx, check_secret, ld, err);
+    if (rc < 0)
+        return rc;
     return tx_list(tx, &kind_project, &(ListQuery){.limit = -1, .no_total = true}, &ld->projects, err);
 }
 

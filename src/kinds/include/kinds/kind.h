@@ -33,7 +33,7 @@ typedef enum FieldFlag {
     F_EMPTY_NULL = 1 << 6, /* "" is stored as NULL (id-like columns) */
     F_DFLT_EMPTY = 1 << 7, /* "" also takes the default */
     F_UNSET_NEG1 = 1 << 8, /* -1 on create means unset */
-    F_WRITE_ONLY = 1 << 9, /* never answered, searched or ordered by */
+    F_WRITE_ONLY = 1 << 9, /* a secret: never answered, searched or ordered by, erased when freed */
     F_IGNORED = 1 << 10,   /* accepted in requests and dropped (no column) */
     F_UNIQUE = 1 << 11,    /* among live rows of the kind */
     F_UNIQUE_IN_PARENT = 1 << 12,
@@ -220,6 +220,30 @@ enum {
     SESSION_RUN_ID /* internal: changes at each start; see service */,
     SESSION_START_GUARD /* internal: the agent's id when agent start made it; one active per agent */,
     _SESSION_MAX
+};
+
+extern const Kind kind_credential, kind_audit_event;
+enum {
+    CREDENTIAL_NAME = FIELD_FIRST,
+    CREDENTIAL_DESCRIPTION,
+    CREDENTIAL_PROVIDER,
+    CREDENTIAL_TOKEN /* in an Obj of the store: as it is stored, sealed when there is a key */,
+    CREDENTIAL_URL,
+    CREDENTIAL_EMAIL,
+    CREDENTIAL_LABELS,
+    CREDENTIAL_ANNOTATIONS,
+    _CREDENTIAL_MAX
+};
+enum {
+    AUDIT_ACTION = FIELD_FIRST,
+    AUDIT_ACTOR,
+    AUDIT_RESOURCE_KIND,
+    AUDIT_RESOURCE_ID,
+    AUDIT_SESSION_ID,
+    AUDIT_PROJECT_ID,
+    AUDIT_SOURCE,
+    AUDIT_OPERATION_ID,
+    _AUDIT_MAX
 };
 
 /* Session phases. NULL phase is PHASE_NONE. The one table of allowed moves is in kinds/phase.c. */

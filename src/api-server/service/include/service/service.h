@@ -7,6 +7,7 @@
 #pragma once
 
 #include "auth/auth.h"
+#include "crypto/keyring.h"
 #include "kinds/obj.h"
 #include "store/store.h"
 
@@ -15,6 +16,7 @@ typedef struct ServiceOptions {
     Store *store; /* borrowed */
     const Clock *clock;
     const char *version; /* for GET version */
+    const KeyRing *keys; /* borrowed; seals secrets at rest; NULL = they are stored as plain text */
     size_t pending_max;  /* bytes of calls that wait for the store; beyond: ERR_UNAVAILABLE; 0 = 256 MiB */
 } ServiceOptions;
 Service *service_new(Loop *l, const ServiceOptions *o);
@@ -35,10 +37,11 @@ typedef struct SvcAnswer SvcAnswer;
 typedef void (*SvcDone)(void *arg, SvcAnswer *a);
 
 typedef struct SvcCtx {
-    Caller *caller;     /* borrowed; the operation takes its own reference */
-    Str request_id;     /* Idempotency-Key; empty = none */
-    Str project_header; /* X-Ambient-Project; empty = none */
-    bool rest;          /* differences that the contract keeps between the protocols (page sizes) */
+    Caller *caller;         /* borrowed; the operation takes its own reference */
+    Str request_id;         /* Idempotency-Key; empty = none */
+    Str project_header;     /* X-Ambient-Project; empty = none */
+    Str peer, operation_id; /* for the audit; may be empty */
+    bool rest;              /* differences that the contract keeps between the protocols (page sizes) */
     /* Called with a good answer on the worker thread (arg of `done`), before `done`: to encode there what
        would cost time on the loop. For reads only: a write may still fail at commit. NULL = not wanted. */
     SvcDone render;
@@ -51,14 +54,16 @@ struct SvcAnswer {
     Message *message;         /* pushes; borrowed for the call */
     Message *const *messages; /* message lists; borrowed for the call */
     size_t n_messages;
-    bool more;    /* message lists: the page ended at one of its limits */
-    bool created; /* agent start: a new session (201), else the active one (200) */
-    Str text;     /* agent start and preview: the starting prompt */
+    bool more;            /* message lists: the page ended at one of its limits */
+    bool created;         /* agent start: a new session (201), else the active one (200) */
+    const Secret *secret; /* credential tokens; borrowed for the call */
+    Str text;             /* agent start and preview: the starting prompt */
 };
 
 typedef struct SvcList {
     int64_t page, size; /* as given by the client after its own defaults; normalised by the service */
     Str search, order_by;
+    Str provider;   /* query parameter of credentials; empty = all */
     Str project_id; /* query parameter; empty = none (then the header counts, rest-core.md 3.1) */
     Str parent_id;  /* agents: the project; inbox: the agent; agent sessions: the agent; empty = none */
     Str project_of_parent; /* inbox and agent sessions: the path's project */
@@ -75,6 +80,9 @@ void svc_list(Service *s, const SvcCtx *x, const Kind *k, const SvcList *q, SvcD
 void svc_create(Service *s, const SvcCtx *x, const SvcTarget *t, Obj *body, SvcDone done, void *arg);
 void svc_patch(Service *s, const SvcCtx *x, const SvcTarget *t, Obj *changes, SvcDone done, void *arg);
 void svc_delete(Service *s, const SvcCtx *x, const SvcTarget *t, SvcDone done, void *arg);
+
+/* The token of a credential (SvcAnswer.obj and .secret). Every read is audited before it is answered. */
+void svc_credential_token(Service *s, const SvcCtx *x, const SvcTarget *t, SvcDone done, void *arg);
 
 /* Sessions */
 void svc_session_status(Service *s, const SvcCtx *x, Str id, Obj *changes, SvcDone done, void *arg);

@@ -1,0 +1,46 @@
+/* The one answer that holds a secret: never cached, never compressed, never logged. */
+#include "rest-internal.h"
+
+static void write_token(Buf *out, const Obj *o, const Secret *token)
+{
+    static const struct {
+        int field;
+        const char *key;
+    } more[] = {{CREDENTIAL_URL, ",\"url\":"}, {CREDENTIAL_EMAIL, ",\"email\":"}};
+    (void)buf_addz(out, "{\"credential_id\":");
+    json_write_str(out, obj_str(o, FIELD_ID));
+    (void)buf_addz(out, ",\"provider\":");
+    json_write_str(out, obj_str(o, CREDENTIAL_PROVIDER));
+    (void)buf_addz(out, ",\"token\":");
+    json_write_str(out, secret_reveal(token));
+    for (size_t i = 0; i < ARRAY_LEN(more); i++) {
+        if (!obj_str(o, more[i].field).len)
+            continue;
+        (void)buf_addz(out, more[i].key);
+        json_write_str(out, obj_str(o, more[i].field));
+    }
+    (void)buf_addc(out, '}');
+}
+
+static void answer_token(void *arg, SvcAnswer *a)
+{
+    Request *q = arg;
+    if (!request_release(q))
+        return;
+    if (a->err) {
+        rest_reply_error(q, a->err);
+        return;
+    }
+    q->gzip = false;
+    write_token(&q->out, a->obj, a->secret);
+    rest_reply_json(q, 200, &q->out);
+}
+
+void handle_credential_token(Request *q)
+{
+    SvcTarget t = request_target(q);
+    SvcCtx x = request_ctx(q);
+    http_reply_header(q->http, "Cache-Control", STR("no-store"));
+    request_hold(q);
+    svc_credential_token(q->rest->o.service, &x, &t, answer_token, q);
+}

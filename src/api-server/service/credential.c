@@ -1,0 +1,140 @@
+/*
+ * Credentials: the token is sealed before it is stored and opened only to be fetched, which is audited.
+ * rest-governance-and-auth.md 4.
+ */
+#include "service-internal.h"
+
+#include "base/log.h"
+
+#define SEALED_MAX ((size_t)256 << 10)
+
+/* ---- sealing ---- */
+
+/* Plain text that looks sealed could not be told from sealed text later. */
+static int keep_plain(Str token, Err *err)
+{
+    if (sealed_form(token, NULL) == SEALED_NOT)
+        return 0;
+    return err_set(err, ERR_INVALID, "token must not start with \"enc:\" while encryption is off");
+}
+
+int secret_seal(const Service *s, Obj *o, int field, Str owner, Err *err)
+{
+    CLEANUP_BUF Buf sealed = BUF_INIT(SEALED_MAX);
+    Str plain = obj_str(o, field);
+    if (!plain.len)
+        return 0;
+    if (keyring_active(s->keys) < 0)
+        return keep_plain(plain, err);
+    int rc = keyring_seal(s->keys, plain, owner, &sealed, err);
+    if (rc == 0)
+        obj_set_str(o, field, buf_str(&sealed));
+    return rc;
+}
+
+/* Whether a stored token is this one, under the key of today: then a change to it is none. Anything that
+   cannot be opened is simply replaced. */
+static bool is_same_token(const Service *s, const Obj *now, Str token)
+{
+    CLEANUP(secret_freep) Secret *stored = NULL;
+    int64_t version = -1;
+    Str form = obj_str(now, CREDENTIAL_TOKEN);
+    if (!form.len || keyring_open(s->keys, form, obj_str(now, FIELD_ID), &stored, NULL) < 0)
+        return false;
+    (void)sealed_form(form, &version);
+    return version == keyring_active(s->keys) && secret_equals(stored, token);
+}
+
+/* ---- the kind ---- */
+
+static int credential_enter(Op *op, Tx *tx, Err *err)
+{
+    bool exists = true;
+    int rc = op->project.len ? tx_exists(tx, &kind_project, op->project, &exists, err) : 0;
+    return rc == 0 && !exists ? not_found(&kind_project, op->project, err) : rc;
+}
+
+static int credential_scope(Op *op, Tx *tx, const Obj *o, Scope *ret, Err *err)
+{
+    return 0;
+}
+
+static int credential_before_create(Op *op, Tx *tx, Obj *o, Err *err)
+{
+    char id[KSUID_LEN + 1];
+    ksuid_new(id, tx_now(tx));
+    obj_set_str(o, FIELD_ID, str_from(id)); /* the token is sealed for this id */
+    return secret_seal(op->s, o, CREDENTIAL_TOKEN, str_from(id), err);
+}
+
+static int credential_before_patch(Op *op, Tx *tx, const Obj *now, Obj *changes, Err *err)
+{
+    if (!obj_has(changes, CREDENTIAL_TOKEN))
+        return 0;
+    if (is_same_token(op->s, now, obj_str(changes, CREDENTIAL_TOKEN))) {
+        obj_clear(changes, CREDENTIAL_TOKEN);
+        return 0;
+    }
+    return secret_seal(op->s, changes, CREDENTIAL_TOKEN, obj_str(now, FIELD_ID), err);
+}
+
+static int credential_filter(Op *op, Tx *tx, SearchExpr **ret, Err *err)
+{
+    SearchExpr *visible = authz_is_privileged(op->caller) ? NULL : search_false();
+    SearchExpr *provider = op->list.provider.len ? search_eq(CREDENTIAL_PROVIDER, op->list.provider) : NULL;
+    *ret = search_and(provider, visible);
+    return 0;
+}
+
+const KindRules rules_credential = {
+    .kind = &kind_credential,
+    .delete_unknown_ok = true,
+    .enter = credential_enter,
+    .scope = credential_scope,
+    .before_create = credential_before_create,
+    .before_patch = credential_before_patch,
+    .filter = credential_filter,
+};
+
+/* ---- the token ---- */
+
+/* Why a secret does not open is for the log: it tells of keys. */
+static int open_token(Op *op, const Obj *o, Err *err)
+{
+    Err why = {0};
+    Str form = obj_str(o, CREDENTIAL_TOKEN);
+    if (!form.len) {
+        op->secret = secret_new(STR(""));
+        return 0;
+    }
+    if (keyring_open(op->s->keys, form, obj_str(o, FIELD_ID), &op->secret, &why) == 0)
+        return 0;
+    log_error("a credential's token cannot be read", F_STR("credential", obj_cstr(o, FIELD_ID)), F_ERR(&why));
+    return err_set(err, ERR_INTERNAL, "the token cannot be read");
+}
+
+static int run_token(Op *op, Tx *tx, Err *err)
+{
+    CLEANUP(obj_freep) Obj *o = NULL;
+    int rc = op_load(op, tx, VERB_FETCH_TOKEN, &o, err);
+    if (rc == 0)
+        rc = open_token(op, o, err);
+    if (rc == 0)
+        rc = audit(op, tx, "credential:fetch_token", o, err);
+    if (rc == 0)
+        op->obj = TAKE(o);
+    return rc;
+}
+
+static void token_was_read(Op *op)
+{
+    audit_log(op, "credential:fetch_token", op->obj);
+}
+
+/* A write: the audit event is on stable storage before the token leaves. */
+void svc_credential_token(Service *s, const SvcCtx *x, const SvcTarget *t, SvcDone done, void *arg)
+{
+    Op *op = target_op(s, x, t, STORE_WRITE, run_token, done, arg);
+    op->committed = token_was_read;
+    op_submit(op);
+}
