@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include "base/log.h"
 #include "base/mem.h"
+#include "limits.h"
 
 #define AT(field) offsetof(Config, field)
 #define IGNORED(flag)                                                                                        \
@@ -22,8 +23,6 @@ const Flag config_flags[] = {
     {"enable-grpc", NULL, FLAG_BOOL, AT(enable_grpc), "true", "serve gRPC", NULL},
     {"grpc-reflection", NULL, FLAG_BOOL, AT(grpc_reflection), "true",
      "describe the gRPC services to callers that may call them", NULL},
-    {"grpc-max-watches-per-user", NULL, FLAG_INT, AT(grpc_watches_per_user), "1000",
-     "open watch streams of one user", "N"},
     {"metrics-server-bindaddress", NULL, FLAG_STRING, AT(metrics_address), "localhost:4433",
      "metrics listener; empty = none", "ADDR"},
     {"health-check-server-bindaddress", NULL, FLAG_STRING, AT(health_address), "localhost:4434",
@@ -88,9 +87,11 @@ const Flag config_flags[] = {
     {NULL, "RUNNER_URL_TEMPLATE", FLAG_STRING, AT(runner_url), "http://127.0.0.1:9080/sessions/{id}/runner",
      "where runners of the process runtime are reached", NULL},
     {NULL, "AMBIENT_RUNNER_TOKEN", FLAG_SECRET, AT(runner_token), NULL, "sent to runners", NULL},
-    {"max-body-size", NULL, FLAG_SIZE, AT(body_max), "8M", "largest request body", "BYTES"},
-    {"max-connections", NULL, FLAG_INT, AT(connections_max), "100000", "of the REST listener", "N"},
-    {"max-connections-per-peer", NULL, FLAG_INT, AT(connections_per_peer), "20000", "of one address", "N"},
+
+#define LIMIT(flag, type, member, dflt, least, most, value, what, beyond)                                    \
+    {flag, NULL, type, AT(member), dflt, "limit: " what "; beyond it: " beyond, value},
+#include "limits.def"
+#undef LIMIT
 
     {"stream-ping-interval", NULL, FLAG_DURATION, AT(stream_ping), "30s",
      "a comment on event streams that have nothing else to say", "TIME"},
@@ -207,19 +208,6 @@ static int apply_bearer(Config *c, Err *err)
     return err_set(err, ERR_USAGE, "--enable-bearer needs the token in API_TOKEN or BEARER_TOKEN");
 }
 
-static int check_numbers(const Config *c, Err *err)
-{
-    const int64_t most = INT64_C(1) << 30;
-    if (c->body_max < 1024 || c->body_max > most)
-        return err_set(err, ERR_USAGE, "--max-body-size must be between 1k and 1G");
-    if (c->connections_max < 1 || c->connections_max > most || c->connections_per_peer < 1 ||
-        c->connections_per_peer > most)
-        return err_set(err, ERR_USAGE, "--max-connections and --max-connections-per-peer must be positive");
-    if (c->grpc_watches_per_user < 1 || c->grpc_watches_per_user > most)
-        return err_set(err, ERR_USAGE, "--grpc-max-watches-per-user must be positive");
-    return 0;
-}
-
 int config_load(Config *c, int argc, char **argv, Err *err)
 {
     int rc = flags_parse(config_flags, c, argc, argv, NULL, err);
@@ -227,7 +215,7 @@ int config_load(Config *c, int argc, char **argv, Err *err)
         return rc;
     rc = check_environment(c, err);
     if (rc == 0)
-        rc = check_numbers(c, err);
+        rc = limits_check(c, err);
     if (rc == 0) {
         apply_environment(c, argc, argv);
         rc = apply_bearer(c, err);

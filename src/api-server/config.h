@@ -10,7 +10,6 @@ typedef struct Config {
     /* listeners; an empty address switches one off (not REST) */
     char *http_address, *grpc_address, *metrics_address, *health_address;
     bool enable_grpc, grpc_reflection;
-    int64_t grpc_watches_per_user;
     char *ports_file;
     /* store */
     char *db_url;
@@ -30,11 +29,15 @@ typedef struct Config {
     /* REST */
     char *cors_origins, *cors_headers, *runner_url;
     Secret *runner_token;
-    int64_t body_max, connections_max, connections_per_peer;
     /* life */
     Usec shutdown_timeout, stream_ping;
     char *log_level;
     bool log_json;
+    /* limits.def */
+    int64_t body_max, message_max, header_max, connections_max, connections_per_peer, streams_per_user;
+    int64_t grpc_message_max, grpc_streams_per_conn, grpc_connections_max, grpc_connections_per_peer;
+    int64_t grpc_watches_per_user, store_queue, store_pending;
+    Usec header_timeout, body_timeout, idle_timeout, store_wait, read_limit;
     char *session; /* verify */
 } Config;
 

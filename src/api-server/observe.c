@@ -31,11 +31,6 @@ static void metrics_request(void *arg, HttpReq *req)
     if (is(req, "GET", "/metrics")) {
         o->ops.metrics(o->arg, &body);
         reply(req, 200, "text/plain; version=0.0.4; charset=utf-8", &body);
-    } else if (is(req, "GET", "/debug/state")) {
-        (void)buf_addc(&body, '{');
-        o->ops.state(o->arg, &body);
-        (void)buf_addz(&body, "}\n");
-        reply(req, 200, "application/json", &body);
     } else {
         http_reply(req, 404, STR_NULL);
     }
@@ -60,12 +55,25 @@ static void reply_health(Observe *o, HttpReq *req)
     reply(req, first ? 200 : 503, "application/json; charset=utf-8", &body);
 }
 
+static void reply_state(Observe *o, HttpReq *req)
+{
+    CLEANUP_BUF Buf body = BUF_INIT(PAGE_MAX);
+    (void)buf_addc(&body, '{');
+    o->ops.state(o->arg, &body);
+    (void)buf_addz(&body, "}\n");
+    reply(req, 200, "application/json", &body);
+}
+
 static void health_request(void *arg, HttpReq *req)
 {
     Observe *o = arg;
     bool down = is(req, "POST", "/healthcheck/down");
     if (is(req, "GET", "/healthcheck")) {
         reply_health(o, req);
+        return;
+    }
+    if (is(req, "GET", "/debug/state")) {
+        reply_state(o, req);
         return;
     }
     if (!down && !is(req, "POST", "/healthcheck/up")) {

@@ -1,4 +1,4 @@
-/* The two small listeners for operators: metrics (and /debug/state), and health. rest-core.md 1.3. */
+/* The two small listeners for operators: metrics, and health with /debug/state. rest-core.md 1.3. */
 #pragma once
 
 #include "http/server.h"

@@ -8,6 +8,7 @@
 #include "housekeeping.h"
 #include "http/client.h"
 #include "hub/hub.h"
+#include "limits.h"
 #include "observe.h"
 #include "rest/rest.h"
 #include "rpc/rpc.h"
@@ -83,7 +84,10 @@ static int make_tls_contexts(Server *s, Err *err)
 
 static int open_store(Server *s, Err *err)
 {
-    StoreOptions o = {.url = s->config->db_url, .create = !s->config->no_migrate};
+    StoreOptions o = {.url = s->config->db_url,
+                      .create = !s->config->no_migrate,
+                      .queue_max = (size_t)s->config->store_queue,
+                      .read_limit = s->config->read_limit};
     if (!str_starts(str_from(o.url), STR("sqlite:")))
         return err_set(err, ERR_USAGE, "--db-url: this build has no other store than sqlite:PATH yet");
     return store_open(s->loop, &o, &s->store, err);
@@ -126,8 +130,14 @@ static Rest *make_rest(Server *s)
         .proxy_token = c->service_token,
         .limits = http_limits_default,
         .ping_interval = c->stream_ping,
+        .message_max = (size_t)c->message_max,
+        .streams_per_user = (unsigned)c->streams_per_user,
     };
     o.limits.body_max = (size_t)c->body_max;
+    o.limits.headers_max = (size_t)c->header_max;
+    o.limits.header_timeout = c->header_timeout;
+    o.limits.body_timeout = c->body_timeout;
+    o.limits.idle_timeout = c->idle_timeout;
     o.limits.conns_max = (unsigned)c->connections_max;
     o.limits.conns_per_peer = (unsigned)c->connections_per_peer;
     return rest_new(s->loop, &o);
@@ -146,8 +156,11 @@ static int make_parts(Server *s, Err *err)
         rc = open_store(s, err);
     if (rc < 0)
         return rc;
-    s->service =
-        service_new(s->loop, &(ServiceOptions){.store = s->store, .clock = &clock_system, .keys = s->keys});
+    s->service = service_new(s->loop, &(ServiceOptions){.store = s->store,
+                                                        .clock = &clock_system,
+                                                        .keys = s->keys,
+                                                        .wait_max = s->config->store_wait,
+                                                        .pending_max = (size_t)s->config->store_pending});
     s->hub = hub_new(s->loop, &(HubOptions){.store = s->store, .service = s->service});
     s->rest = make_rest(s);
     s->housekeeping = housekeeping_new(s->loop, s->store);
@@ -171,6 +184,9 @@ static void state(void *arg, Buf *out)
 {
     Stats st = stats_of(arg);
     stats_state(&st, out);
+    (void)buf_addz(out, ",\"limits\":{");
+    limits_write(((const Server *)arg)->config, out);
+    (void)buf_addc(out, '}');
 }
 
 static bool healthy(void *arg, const char **what, Err *why)
@@ -194,7 +210,16 @@ static bool is_on(const char *address)
 
 static int listen_grpc(Server *s, Err *err)
 {
+    const Config *c = s->config;
+    GrpcLimits limits = grpc_limits_default;
+    limits.message_max = (size_t)c->grpc_message_max;
+    limits.header_list_max = (size_t)c->header_max;
+    limits.streams_per_conn = (uint32_t)c->grpc_streams_per_conn;
+    limits.conns_max = (unsigned)c->grpc_connections_max;
+    limits.conns_per_peer = (unsigned)c->grpc_connections_per_peer;
+    limits.handshake_timeout = c->header_timeout;
     RpcOptions o = {
+        .limits = &limits,
         .service = s->service,
         .hub = s->hub,
         .auth = s->auth,

@@ -10,6 +10,7 @@ typedef struct Job {
     StoreJob fn;
     StoreDone done;
     void *arg;
+    Usec since; /* when it was queued, monotonic */
     int rc;
     Err err;
 } Job;
@@ -24,10 +25,11 @@ typedef struct Queue {
 
 void queue_init(Queue *q, size_t max);
 void queue_done(Queue *q);
-int queue_push(Queue *q, Job *j, Err *err); /* ERR_UNAVAILABLE when full or closed */
+int queue_push(Queue *q, Job *j, Err *err); /* ERR_OVERLOADED when full, ERR_UNAVAILABLE when closed */
 /* The next job, or NULL: none came within `wait` (USEC_NEVER = as long as it takes), or the queue is closed
    and empty (*ret_closed). */
 Job *queue_pop(Queue *q, Usec wait, bool *ret_closed);
 Job *queue_try_pop(Queue *q);
 void queue_close(Queue *q); /* what waits is still handed out */
 size_t queue_len(Queue *q);
+Usec queue_since(Queue *q); /* when the job that waits longest came; USEC_NEVER = none waits */

@@ -26,6 +26,7 @@ void queue_done(Queue *q)
 int queue_push(Queue *q, Job *j, Err *err)
 {
     pthread_mutex_lock(&q->lock);
+    j->since = clock_now(&clock_system);
     bool closed = q->closed;
     bool full = q->len >= q->max;
     if (!closed && !full) {
@@ -39,7 +40,7 @@ int queue_push(Queue *q, Job *j, Err *err)
     if (closed)
         return err_set(err, ERR_UNAVAILABLE, "the store is closed");
     if (full)
-        return err_set(err, ERR_UNAVAILABLE, "the store is busy: too many requests wait for it");
+        return err_set(err, ERR_OVERLOADED, "the server is busy: too many requests wait for the store");
     return 0;
 }
 
@@ -108,4 +109,12 @@ size_t queue_len(Queue *q)
     size_t len = q->len;
     pthread_mutex_unlock(&q->lock);
     return len;
+}
+
+Usec queue_since(Queue *q)
+{
+    pthread_mutex_lock(&q->lock);
+    Usec since = q->head ? q->head->since : USEC_NEVER;
+    pthread_mutex_unlock(&q->lock);
+    return since;
 }

@@ -153,6 +153,17 @@ int store_migrate(const char *url, int *ret_from, int *ret_to, Err *err)
 
 /* ---- jobs ---- */
 
+static Queue *queue_of(Store *s, StoreMode mode)
+{
+    return mode == STORE_WRITE || s->private ? &s->writes : &s->reads;
+}
+
+Usec store_wait(const Store *s, StoreMode mode)
+{
+    Usec since = queue_since(queue_of((Store *)(uintptr_t)s, mode));
+    return since == USEC_NEVER ? 0 : usec_sub(clock_now(&clock_system), since);
+}
+
 int store_submit(Store *s, StoreMode mode, StoreJob job, StoreDone done, void *arg, Err *err)
 {
     Job *j = xmalloc(sizeof(*j));
@@ -162,7 +173,7 @@ int store_submit(Store *s, StoreMode mode, StoreJob job, StoreDone done, void *a
     j->rc = 0;
     j->err.code = ERR_OK;
     j->err.msg[0] = '\0';
-    int rc = queue_push(mode == STORE_WRITE || s->private ? &s->writes : &s->reads, j, err);
+    int rc = queue_push(queue_of(s, mode), j, err);
     if (rc < 0)
         free(j);
     return rc;

@@ -174,13 +174,32 @@ static void test_batch__a_full_queue_refuses(void **state)
     for (int i = 0; i < 3; i++)
         assert_ok(store_submit(f->store, STORE_WRITE, nothing_job, note_done, &done, &err), &err);
     assert_int_equal(store_submit(f->store, STORE_WRITE, nothing_job, note_done, &done, &err),
-                     -ERR_UNAVAILABLE);
+                     -ERR_OVERLOADED);
     gate_open(&g);
     while (done < 3)
         loop_run_once(f->loop, true);
     assert_ok(store_submit(f->store, STORE_WRITE, nothing_job, note_done, &done, &err), &err);
     while (done < 4)
         loop_run_once(f->loop, true);
+}
+
+static void test_batch__says_how_long_the_oldest_job_waits(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    size_t done = 0;
+    Gate g;
+    gate_close(f, &g);
+    assert_int_equal(store_wait(f->store, STORE_WRITE), 0); /* the gate's own job does not wait: it runs */
+    assert_ok(store_submit(f->store, STORE_WRITE, nothing_job, note_done, &done, &err), &err);
+    Usec first = store_wait(f->store, STORE_WRITE), later = first;
+    while (later == first)
+        later = store_wait(f->store, STORE_WRITE);
+    assert_true(later > first);
+    gate_open(&g);
+    while (done < 1)
+        loop_run_once(f->loop, true);
+    assert_int_equal(store_wait(f->store, STORE_WRITE), 0);
 }
 
 static void test_batch__closing_finishes_what_waits(void **state)
@@ -319,6 +338,7 @@ int run_batch_tests(void)
         TEST(test_batch__waiting_jobs_share_one_commit),
         TEST(test_batch__readers_do_not_wait_for_the_writer),
         TEST(test_batch__a_full_queue_refuses),
+        TEST(test_batch__says_how_long_the_oldest_job_waits),
         TEST(test_batch__closing_finishes_what_waits),
         TEST(test_batch__many_submitters_leave_no_gap_and_no_repetition),
         TEST(test_batch__a_completed_write_is_seen_by_the_next_read),

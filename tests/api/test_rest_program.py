@@ -117,7 +117,7 @@ def test_metrics(server, api):
         f"api_inbound_request_duration_count{{{label}}}"]
     assert samples["api_event_streams"] >= 1 and samples["ambient_hub_message_watchers"] >= 1
     assert samples["ambient_store_commits_total"] >= 1 and samples["process_resident_memory_bytes"] > 1e6
-    state = json.loads(fetch(server.ports["metrics"], "/debug/state")[2])
+    state = json.loads(fetch(server.ports["health"], "/debug/state")[2])
     assert state["ambient_hub_message_watchers"] >= 1
     stream.close()
 

@@ -92,7 +92,7 @@ static void reply_error_body(Request *q, int status, const Err *err, Buf *body)
     http_reply_header(q->http, "Content-Type", STR("application/json"));
     if (status == 401)
         http_reply_header(q->http, "WWW-Authenticate", STR("Bearer"));
-    if (status == 503)
+    if (status == 503 || status == 429)
         http_reply_header(q->http, "Retry-After", STR("1"));
     http_reply_buf(q->http, status, body);
 }

@@ -47,7 +47,8 @@ static void count_stream(Rest *r, const Caller *c, int change)
 
 static bool may_open(const Rest *r, const Caller *c)
 {
-    return c->type != CALLER_USER || streams_of(r, c) < STREAMS_PER_USER;
+    return c->type != CALLER_USER ||
+           streams_of(r, c) < (r->o.streams_per_user ? r->o.streams_per_user : STREAMS_PER_USER);
 }
 
 /* ---- one stream ---- */

@@ -86,9 +86,20 @@ static SvcAnswer op_answer(Op *op, const Err *err)
     };
 }
 
+/* A burst is let in before anybody has waited: what then waits too long is not worth its work any more. */
+static int op_late(Op *op, Err *err)
+{
+    if (op->begun || usec_sub(clock_now(&clock_system), op->queued) <= op->s->wait_max)
+        return 0;
+    return err_set(err, ERR_OVERLOADED, "%s", err_info(ERR_OVERLOADED)->reason);
+}
+
 static int op_job(Tx *tx, void *arg, Err *err)
 {
     Op *op = arg;
+    if (op_late(op, err) < 0)
+        return -ERR_OVERLOADED;
+    op->begun = true; /* a batch that failed runs its jobs again, one by one */
     op_clear_results(op);
     int rc = op->run(op, tx, err);
     if (rc < 0 || !op->render)
@@ -125,6 +136,7 @@ static int submit(Op *op, StoreMode mode, StoreJob job, StoreDone done)
 
 static void op_queue(Op *op)
 {
+    op->queued = clock_now(&clock_system);
     if (submit(op, op->mode, op_job, op_finished) < 0)
         loop_post(op->s->loop, op_refused, op);
 }
@@ -166,13 +178,16 @@ static size_t op_bytes(const Op *op)
     return n;
 }
 
-/* The store limits how many wait, not how large they are. */
+/* The store limits how many wait, not how large they are; and whoever would wait too long is better told at
+   once, so that those who are let in are answered in time. */
 static int op_count(Op *op, Err *err)
 {
     Service *s = op->s;
     size_t n = op_bytes(op);
     if (s->pending + n > s->pending_max)
-        return err_set(err, ERR_UNAVAILABLE, "the server is busy: too much waits to be stored");
+        return err_set(err, ERR_OVERLOADED, "the server is busy: too much waits to be stored");
+    if (store_wait(s->store, op->mode) > s->wait_max)
+        return err_set(err, ERR_OVERLOADED, "%s", err_info(ERR_OVERLOADED)->reason);
     s->pending += n;
     op->pending = n;
     return 0;

@@ -17,6 +17,7 @@ struct Service {
     Store *store;
     bool stopped;
     size_t pending, pending_max; /* bytes of running operations: what the store has not taken yet */
+    Usec wait_max;               /* constant; worker threads read it */
     uint64_t changes;
     Map *owners;         /* project id -> username (owned); loop thread */
     const KeyRing *keys; /* read only: any thread */
@@ -51,7 +52,8 @@ struct Op {
     Caller *caller;
     SvcDone done, render;
     void *arg;
-    bool rest;
+    bool rest, begun;
+    Usec queued; /* when it was given to the store, monotonic */
     StoreMode mode;
     OpRun run;
     void (*committed)(Op *op); /* loop thread, after a good commit; may be NULL */

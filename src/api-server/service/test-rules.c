@@ -178,8 +178,8 @@ static void test_rules__a_full_queue_answers_every_call_once(void **state)
         while (!got[i].done)
             loop_run_once(w->loop, true);
         assert_int_equal(got[i].calls, 1);
-        assert_true(got[i].err.code == ERR_OK || got[i].err.code == ERR_UNAVAILABLE);
-        refused += got[i].err.code == ERR_UNAVAILABLE;
+        assert_true(got[i].err.code == ERR_OK || got[i].err.code == ERR_OVERLOADED);
+        refused += got[i].err.code == ERR_OVERLOADED;
         got_free(&got[i]);
     }
     assert_true(refused > 0 && refused < CALLS);
@@ -313,7 +313,7 @@ static void test_rules__too_much_that_waits_is_refused(void **state)
     while (!second.done)
         loop_run_once(w->loop, true);
     assert_int_equal(first.err.code, ERR_OK);
-    assert_int_equal(second.err.code, ERR_UNAVAILABLE);
+    assert_int_equal(second.err.code, ERR_OVERLOADED);
     start_push(w->service, w->admin, session, payload, &third);
     got_wait(w, &third);
     assert_int_equal(third.err.code, ERR_OK);

@@ -26,7 +26,7 @@ typedef void (*StoreDone)(void *arg, int rc, const Err *err); /* loop thread */
 typedef struct StoreOptions {
     const char *url;    /* "sqlite:PATH" or "sqlite::memory:" (tests: one connection for everything) */
     unsigned readers;   /* reader threads; 0 = 2 */
-    size_t queue_max;   /* waiting jobs; 0 = 10,000; beyond: ERR_UNAVAILABLE */
+    size_t queue_max;   /* waiting jobs; 0 = 10,000; beyond: ERR_OVERLOADED */
     Usec read_limit;    /* a read job that takes longer fails with ERR_DEADLINE; 0 = 10 s */
     const Clock *clock; /* NULL = system */
     bool create;        /* make and migrate a missing or older database */
@@ -38,8 +38,11 @@ Store *store_close(Store *s); /* finishes queued jobs, posts their completions, 
 /* Applies missing migrations, each in a transaction of its own; may be run again. For `migrate`. */
 int store_migrate(const char *url, int *ret_from, int *ret_to, Err *err);
 
-/* Any thread. Returns 0, or -ERR_UNAVAILABLE when the queue is full (then done is not called). */
+/* Any thread. Returns 0, -ERR_OVERLOADED when the queue is full, or -ERR_UNAVAILABLE when the store is closed
+   (then done is not called). */
 int store_submit(Store *s, StoreMode mode, StoreJob job, StoreDone done, void *arg, Err *err);
+/* How long the oldest job of that mode has been waiting for a worker; 0 = none waits. Any thread. */
+Usec store_wait(const Store *s, StoreMode mode);
 bool store_healthy(const Store *s, Err *why); /* the last write went well; probes itself while not */
 
 /* What one commit changed. Message references are borrowed for the call. */

@@ -27,8 +27,9 @@ typedef struct RestOptions {
     const Secret
         *proxy_token; /* sent to the process runtime's proxy, which has the runners' own; NULL = none */
     HttpLimits limits;
-    size_t message_max; /* bytes of a posted message's body; 0 = 1 MiB */
-    Usec ping_interval; /* of event streams; 0 = 30 s */
+    size_t message_max;        /* bytes of a posted message's body; 0 = 1 MiB */
+    Usec ping_interval;        /* of event streams; 0 = 30 s */
+    unsigned streams_per_user; /* open event streams of one user; others have no limit; 0 = 1000 */
 } RestOptions;
 
 Rest *rest_new(Loop *l, const RestOptions *o);

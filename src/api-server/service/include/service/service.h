@@ -17,7 +17,9 @@ typedef struct ServiceOptions {
     const Clock *clock;
     const char *version; /* for GET version */
     const KeyRing *keys; /* borrowed; seals secrets at rest; NULL = they are stored as plain text */
-    size_t pending_max;  /* bytes of calls that wait for the store; beyond: ERR_UNAVAILABLE; 0 = 256 MiB */
+    size_t pending_max;  /* bytes of calls that wait for the store; beyond: ERR_OVERLOADED; 0 = 256 MiB */
+    Usec wait_max; /* no call waits longer for the store, and while one has none is let in: ERR_OVERLOADED; 0
+                      = never */
 } ServiceOptions;
 Service *service_new(Loop *l, const ServiceOptions *o);
 /* Before the store is closed: calls that come from now on are refused with ERR_UNAVAILABLE. */
