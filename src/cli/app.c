@@ -23,6 +23,8 @@ int app_init(App *app, const Args *args, Err *err)
 void app_done(App *app)
 {
     app->client = client_free(app->client);
+    app->renewal = renewal_free(app->renewal);
+    app->renew_timer = timer_free(app->renew_timer);
     app->loop = loop_free(app->loop);
     app->token = token_source_free(app->token);
     app->cfg = config_free(app->cfg);
@@ -34,10 +36,94 @@ static const char *api_url(App *app)
     return flag ? flag : config_get(app->cfg, "api_url", NULL);
 }
 
+/* ---- the token: fresh at the start, and kept so while the command runs ---- */
+
+typedef struct Renewing {
+    bool done;
+    Err err;
+} Renewing;
+
+static void on_renewed(void *arg, const Err *err)
+{
+    Renewing *r = arg;
+    r->done = true;
+    if (err)
+        r->err = *err;
+}
+
+static void use_token(App *app)
+{
+    const char *token = config_get(app->cfg, "access_token", NULL);
+    if (app->token && token)
+        token_source_set(app->token, str_from(token));
+}
+
+int app_renew(App *app, Err *err)
+{
+    if (!renew_possible(app->cfg))
+        return err_set(err, ERR_UNAUTHENTICATED, "not logged in; run 'acpctl login'");
+    Renewing r = {0};
+    Renewal *renewal = renewal_start(app->loop, app->cfg, on_renewed, &r);
+    client_wait(app->loop, &r.done);
+    renewal_free(renewal);
+    if (r.err.code)
+        return err_set(err, r.err.code, "%s", r.err.msg);
+    use_token(app);
+    return 0;
+}
+
+/* A token that can still be used is, when the issuer cannot be asked. */
+static int renew_if_due(App *app, Err *err)
+{
+    Err e = {0};
+    WallUsec now = clock_wall(&clock_system);
+    if (!renew_possible(app->cfg) || now.us < renew_at(app->cfg).us)
+        return 0;
+    int rc = app_renew(app, &e);
+    return rc < 0 && now.us >= renew_end(app->cfg).us ? err_set(err, e.code, "%s", e.msg) : 0;
+}
+
+#define RENEW_AGAIN (10 * USEC_PER_SEC)
+
+static void arm_renewal(App *app, Usec at_least)
+{
+    int64_t at = renew_at(app->cfg).us, now = clock_wall(&clock_system).us;
+    Usec left = at > now ? (Usec)(at - now) : 0;
+    if (at != INT64_MAX)
+        timer_arm(app->renew_timer, left > at_least ? left : at_least);
+}
+
+static void on_kept_fresh(void *arg, const Err *err)
+{
+    App *app = arg;
+    app->renewal = renewal_free(app->renewal);
+    if (!err)
+        use_token(app);
+    arm_renewal(app, err ? RENEW_AGAIN : USEC_PER_SEC);
+}
+
+static void on_renew_timer(void *arg)
+{
+    App *app = arg;
+    if (renew_possible(app->cfg))
+        app->renewal = renewal_start(app->loop, app->cfg, on_kept_fresh, app);
+}
+
+static void keep_fresh(App *app)
+{
+    if (!renew_possible(app->cfg))
+        return;
+    app->renew_timer = timer_new(app->loop, on_renew_timer, app);
+    arm_renewal(app, USEC_PER_SEC);
+}
+
 int app_client(App *app, Err *err)
 {
     if (app->client)
         return 0;
+    int rc = renew_if_due(app, err);
+    if (rc < 0)
+        return rc;
     const char *token = config_get(app->cfg, "access_token", NULL), *url = api_url(app);
     Url u;
     if (!token)
@@ -49,6 +135,7 @@ int app_client(App *app, Err *err)
     app->insecure =
         config_get_bool(app->cfg, "insecure_tls_verify") || opt_bool(app->args, "insecure-skip-tls-verify");
     app->token = token_source_static(str_from(token));
+    keep_fresh(app);
     Usec timeout = (Usec)config_get_int(app->cfg, "request_timeout") * USEC_PER_SEC;
     if (opt_given(app->args, "request-timeout"))
         timeout = opt_duration(app->args, "request-timeout");
@@ -111,6 +198,21 @@ static void call_once(App *app, const char *method, const char *path, Str body, 
     client_wait(app->loop, &w->done);
 }
 
+/* The server may refuse a token before its time: once another one is tried. */
+static void call_with_fresh_token(App *app, const char *method, const char *path, Str body, Waiting *w)
+{
+    Err e = {0};
+    call_once(app, method, path, body, w);
+    if (w->err.code != ERR_UNAUTHENTICATED || !renew_possible(app->cfg))
+        return;
+    if (app_renew(app, &e) < 0) {
+        w->err = e;
+        return;
+    }
+    *w = (Waiting){0};
+    call_once(app, method, path, body, w);
+}
+
 static bool worth_retrying(const char *method, const Waiting *w)
 {
     return strcmp(method, "GET") == 0 && err_info(w->err.code)->may_retry && w->err.code != ERR_DEADLINE;
@@ -127,12 +229,12 @@ int app_call(App *app, const char *method, const char *path, const json_t *body,
     Waiting w = {0};
     for (unsigned n = 1;; n++) {
         w = (Waiting){0};
-        call_once(app, method, path, body ? buf_str(&text) : STR_NULL, &w);
+        call_with_fresh_token(app, method, path, body ? buf_str(&text) : STR_NULL, &w);
         if (!w.err.code || n >= TRIES || !worth_retrying(method, &w))
             break;
         (void)poll(NULL, 0, 100 << n);
     }
-    if (w.err.code == ERR_UNAUTHENTICATED)
+    if (w.err.code == ERR_UNAUTHENTICATED && !strstr(w.err.msg, "run 'acpctl login'"))
         return err_set(err, w.err.code, "%s; run 'acpctl login'", w.err.msg);
     if (w.err.code)
         return err_set(err, w.err.code, "%s", w.err.msg);

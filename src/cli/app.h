@@ -4,6 +4,7 @@
 #include "client/client.h"
 #include "command.h"
 #include "config.h"
+#include "renew.h"
 
 struct App {
     const Args *args;
@@ -11,6 +12,8 @@ struct App {
     Loop *loop;
     Client *client;
     TokenSource *token;
+    Timer *renew_timer; /* NULL = the token is not renewed */
+    Renewal *renewal;   /* what the timer started */
     bool insecure;
     int exit_code; /* set by commands that end well with another status than 0 */
 };
@@ -19,6 +22,8 @@ int app_init(App *app, const Args *args, Err *err); /* loads the configuration; 
 void app_done(App *app);
 
 int app_client(App *app, Err *err); /* "not logged in; run 'acpctl login' first" */
+/* A newer token for the client, waited for; ERR_UNAUTHENTICATED when there is none to be had. */
+int app_renew(App *app, Err *err);
 /* --project-id, else the current project; ERR_USAGE with the hint when there is none. */
 int app_project(App *app, const char **ret, Err *err);
 const char *app_project_or_null(App *app);

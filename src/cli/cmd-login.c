@@ -1,66 +1,41 @@
-/* login, logout, whoami, version: who the user is, locally and for the server. */
+/* login, logout: tokens come and go. */
 #include "cmd.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <termios.h>
-#include <unistd.h>
-#include "base/file.h"
 #include "base/mem.h"
-#include "http/client.h"
 #include "http/url.h"
 #include "jwt.h"
+#include "login.h"
 #include "options.h"
 #include "output.h"
+#include "renew.h"
+#include "secret-input.h"
 
-/* ---- reading a token without showing it ---- */
+#define DEFAULT_ISSUER "https://sso.redhat.com/auth/realms/redhat-external"
+#define DEFAULT_CLIENT "ocm-cli"
 
-static int read_line(FILE *in, Buf *out, Err *err)
+typedef struct Method {
+    const char *opt, *name;
+    int (*run)(const LoginFlow *f, OidcTokens *ret, Err *err);
+} Method;
+
+static int login_service(const LoginFlow *f, OidcTokens *ret, Err *err)
 {
-    int c;
-    while ((c = fgetc(in)) != EOF && c != '\n')
-        buf_addc(out, (char)c);
-    if (buf_check(out, err) < 0)
-        return -ERR_TOO_LARGE;
-    Str s = str_trim(buf_str(out));
-    if (!s.len)
-        return err_set(err, ERR_USAGE, "no token given");
-    return 0;
+    CLEANUP_BUF Buf form = BUF_INIT((size_t)256 * 1024);
+    CLEANUP_JSON json_t *body = NULL;
+    form_add(&form, "grant_type", STR("client_credentials"));
+    if (*f->scopes)
+        form_add(&form, "scope", str_from(f->scopes));
+    int rc = oidc_ask(f->oidc, oidc_endpoint(f->oidc, "token_endpoint"), &form, &body, err);
+    return rc < 0 ? rc : oidc_tokens_read(body, ret, err);
 }
 
-static int prompt_token(Buf *out, Err *err)
-{
-    struct termios old, quiet;
-    bool tty = isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &old) == 0;
-    if (tty) {
-        quiet = old;
-        quiet.c_lflag &= ~(tcflag_t)ECHO;
-        tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet); /* first: what answers the prompt is not flushed away */
-        fputs("Token (not shown): ", stderr);
-    }
-    int rc = read_line(stdin, out, err);
-    if (tty) {
-        tcsetattr(STDIN_FILENO, TCSAFLUSH, &old);
-        fputc('\n', stderr);
-    }
-    return rc;
-}
-
-static int login_token(const Args *a, Buf *out, Err *err)
-{
-    const char *file = opt_str(a, "token-file"), *word = opt_str(a, "token");
-    if (file && strcmp(file, "-") != 0) {
-        int rc = file_read(file, out, err);
-        return rc < 0 ? err_wrap(err, "--token-file") : 0;
-    }
-    if (file || !word || strcmp(word, "-") == 0 || strcmp(word, "@-") == 0)
-        return prompt_token(out, err);
-    fputs("Warning: a token on the command line can be seen by others; use --token-file or --token -\n",
-          stderr);
-    buf_addz(out, word);
-    return 0;
-}
+static const Method methods[] = {
+    {"use-auth-code", "auth-code", login_browser},
+    {"device-code", "device-code", login_device},
+    {"client-credentials", "client-credentials", login_service},
+};
 
 static void warn_expiry(Str token)
 {
@@ -111,44 +86,176 @@ static int pick_context(App *app, const Args *a, const char *url, Err *err)
     return config_use_context(app->cfg, fresh, true, err);
 }
 
-static int cmd_login(App *app, const Args *a, Err *err)
+/* What is stored besides the tokens, so that they can be renewed. */
+static void store_issuer(App *app, const Args *a, const Method *m, const LoginFlow *f)
 {
-    CLEANUP_BUF Buf text = BUF_INIT(64 * 1024);
-    const char *url = arg_at(a, 0) ? arg_at(a, 0) : opt_str(a, "url");
-    int rc = url ? check_url(url, err) : 0;
+    config_set(app->cfg, "login_method", m->name);
+    config_set(app->cfg, "issuer_url", oidc_issuer(f->oidc));
+    config_set(app->cfg, "client_id", f->client_id);
+    if (opt_given(a, "scopes"))
+        config_set(app->cfg, "scopes", opt_str(a, "scopes"));
+    const char *file = opt_str(a, "client-secret-file");
+    CLEANUP_FREE char *path = file && strcmp(file, "-") != 0 ? realpath(file, NULL) : NULL;
+    if (path)
+        config_set(app->cfg, "client_secret_file", path);
+}
+
+static char *setting(App *app, const Args *a, const char *opt, const char *key, const char *dflt)
+{
+    const char *given = opt_str(a, opt), *stored = config_get(app->cfg, key, NULL);
+    return xstrdup(given ? given : stored ? stored : dflt);
+}
+
+static int client_secret(const Args *a, const Method *m, Secret **ret, Err *err)
+{
+    const SecretInput in = {
+        .opt = "client-secret", .what = "client secret", .env = "AMBIENT_CLIENT_SECRET", .prompt = NULL};
+    int rc = secret_input(a, &in, ret, err);
+    if (rc == 0 && !*ret && m->run == login_service)
+        return err_set(err, ERR_USAGE,
+                       "--client-secret-file, --client-secret or AMBIENT_CLIENT_SECRET is required with "
+                       "--client-credentials");
+    return rc;
+}
+
+/* Service accounts ask for nothing special unless told so; people need the "openid" of an OpenID login. */
+static char *scopes_for(const Args *a, const Method *m, const Oidc *oidc)
+{
+    const char *given = opt_str(a, "scopes");
+    return m->run == login_service && !given ? xstrdup("") : oidc_scopes(oidc, given);
+}
+
+static int login_oidc(App *app, const Args *a, const Method *m, Err *err)
+{
+    CLEANUP_FREE char *issuer = setting(app, a, "issuer-url", "issuer_url", DEFAULT_ISSUER);
+    CLEANUP_FREE char *client = setting(app, a, "client-id", "client_id", DEFAULT_CLIENT);
+    CLEANUP(secret_freep) Secret *secret = NULL;
+    CLEANUP(oidc_freep) Oidc *oidc = NULL;
+    OidcTokens tokens = {0};
+    int rc = client_secret(a, m, &secret, err);
+    OidcOptions o = {issuer, client, secret, config_get(app->cfg, "ca_file", NULL)};
     if (rc == 0)
-        rc = login_token(a, &text, err);
-    if (rc == 0 && url)
-        rc = pick_context(app, a, url, err);
+        rc = oidc_new(app->loop, &o, &oidc, err);
+    if (rc == 0)
+        rc = oidc_find(oidc, err);
+    if (rc < 0)
+        return err_wrap(err, "%s login", m->name);
+    CLEANUP_FREE char *scopes = scopes_for(a, m, oidc);
+    LoginFlow f = {app->loop, oidc, client, scopes, !opt_bool(a, "no-browser")};
+    rc = m->run(&f, &tokens, err);
+    if (rc < 0)
+        return err_wrap(err, "%s login", m->name);
+    renew_forget(app->cfg);
+    renew_store(app->cfg, &tokens, clock_wall(&clock_system));
+    store_issuer(app, a, m, &f);
+    oidc_tokens_done(&tokens);
+    return 0;
+}
+
+static int login_static(App *app, const Args *a, Err *err)
+{
+    CLEANUP(secret_freep) Secret *token = NULL;
+    const SecretInput in = {.opt = "token", .what = "token", .env = NULL, .prompt = "Token"};
+    int rc = secret_input(a, &in, &token, err);
     if (rc < 0)
         return rc;
-    CLEANUP_FREE char *token = str_dup(str_trim(buf_str(&text)));
-    secret_erase(text.data, text.len);
+    OidcTokens tokens = {.access = token};
+    warn_expiry(secret_reveal(token));
+    renew_forget(app->cfg);
+    renew_store(app->cfg, &tokens, clock_wall(&clock_system));
+    return 0;
+}
+
+/* *ret NULL = a token that the user has. */
+static int pick_method(const Args *a, const Method **ret, Err *err)
+{
+    unsigned n = opt_given(a, "token") || opt_given(a, "token-file");
+    *ret = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
+        if (!opt_bool(a, methods[i].opt))
+            continue;
+        *ret = &methods[i];
+        n++;
+    }
+    if (n > 1)
+        return err_set(
+            err, ERR_USAGE,
+            "exactly one of --token, --use-auth-code, --device-code, or --client-credentials is required");
+    return 0;
+}
+
+static void set_connection(App *app, const Args *a, const char *url)
+{
     bool insecure = opt_bool(a, "insecure-skip-tls-verify");
     if (url)
         config_set(app->cfg, "api_url", url);
-    config_set(app->cfg, "access_token", token);
-    static const char *const gone[] = {"refresh_token", "issuer_url", "client_id"};
-    for (size_t i = 0; i < ARRAY_LEN(gone); i++)
-        config_set(app->cfg, gone[i], NULL);
     config_set_bool(app->cfg, "insecure_tls_verify", insecure);
+    if (opt_given(a, "certificate-authority"))
+        config_set(app->cfg, "ca_file", opt_str(a, "certificate-authority"));
     if (opt_given(a, "project"))
         config_set(app->cfg, "project", opt_str(a, "project"));
     if (insecure)
         fputs("Warning: TLS certificate verification is disabled (--insecure-skip-tls-verify)\n", stderr);
-    warn_expiry(str_from(token));
-    secret_erase(token, strlen(token));
-    rc = config_save(app->cfg, err);
+}
+
+static int cmd_login(App *app, const Args *a, Err *err)
+{
+    const char *url = arg_at(a, 0) ? arg_at(a, 0) : opt_str(a, "url");
+    const Method *method = NULL;
+    int rc = url ? check_url(url, err) : 0;
+    if (rc == 0)
+        rc = pick_method(a, &method, err);
+    if (rc == 0 && url)
+        rc = pick_context(app, a, url, err);
+    if (rc < 0)
+        return rc;
+    set_connection(app, a, url);
+    rc = method ? login_oidc(app, a, method, err) : login_static(app, a, err);
+    if (rc == 0)
+        rc = config_save(app->cfg, err);
     if (rc == 0)
         printf("Login successful. Configuration saved to %s\n", config_path(app->cfg));
     return rc;
 }
 
+/* ---- logout ---- */
+
+/* RFC 7009 where there is an endpoint for it; Keycloak's logout otherwise. */
+static int revoke_tokens(App *app, Err *err)
+{
+    const char *refresh = config_get(app->cfg, "refresh_token", NULL);
+    const char *access = config_get(app->cfg, "access_token", NULL), *token = refresh ? refresh : access;
+    CLEANUP(oidc_freep) Oidc *oidc = NULL;
+    CLEANUP(secret_freep) Secret *secret = secret_from_env("AMBIENT_CLIENT_SECRET");
+    CLEANUP_BUF Buf form = BUF_INIT((size_t)256 * 1024);
+    CLEANUP_JSON json_t *body = NULL;
+    const char *file = config_get(app->cfg, "client_secret_file", NULL);
+    int rc = !secret && file ? secret_from_file(file, &secret, err) : 0;
+    OidcOptions o = {config_get(app->cfg, "issuer_url", NULL), config_get(app->cfg, "client_id", NULL),
+                     secret, config_get(app->cfg, "ca_file", NULL)};
+    if (rc == 0)
+        rc = oidc_new(app->loop, &o, &oidc, err);
+    if (rc == 0)
+        rc = oidc_find(oidc, err);
+    if (rc < 0)
+        return rc;
+    const char *endpoint = oidc_endpoint(oidc, "revocation_endpoint");
+    if (!endpoint)
+        return err_set(err, ERR_UNIMPLEMENTED, "the issuer offers no revocation");
+    form_add(&form, "token", str_from(token));
+    form_add(&form, "token_type_hint", refresh ? STR("refresh_token") : STR("access_token"));
+    return oidc_ask(oidc, endpoint, &form, &body, err);
+}
+
 static int cmd_logout(App *app, const Args *a, Err *err)
 {
-    static const char *const gone[] = {"access_token", "refresh_token"};
-    for (size_t i = 0; i < ARRAY_LEN(gone); i++)
-        config_set(app->cfg, gone[i], NULL);
+    ConfigSource source;
+    Err e = {0};
+    bool issued = config_get(app->cfg, "access_token", &source) && source == CONFIG_FILE &&
+                  config_get(app->cfg, "issuer_url", NULL) && config_get(app->cfg, "client_id", NULL);
+    if (issued && revoke_tokens(app, &e) < 0) /* the issuer may be away; what is here goes all the same */
+        fprintf(stderr, "Note: the tokens were not revoked at the issuer: %s\n", e.msg);
+    renew_forget(app->cfg);
     int rc = config_save(app->cfg, err);
     if (rc < 0)
         return rc;
@@ -158,165 +265,22 @@ static int cmd_logout(App *app, const Args *a, Err *err)
     return 0;
 }
 
-/* ---- whoami ---- */
-
-static void line(const char *label, const char *value)
-{
-    if (!value || !*value)
-        return;
-    CLEANUP_BUF Buf clean = BUF_INIT(8192);
-    clean_text(&clean, str_from(value), false);
-    printf("%-12s%s\n", label, clean.data ? clean.data : "");
-}
-
-static void print_jwt(const Jwt *jwt)
-{
-    char when[RFC3339_MAX];
-    line("User:", jwt->username);
-    line("Subject:", jwt->subject);
-    line("Email:", jwt->email);
-    if (jwt->exp.us) {
-        bool expired = jwt->exp.us < clock_wall(&clock_system).us;
-        CLEANUP_FREE char *text =
-            xasprintf("%s%s", rfc3339_format(jwt->exp, when).ptr, expired ? " (expired)" : "");
-        line("Expires:", text);
-    }
-}
-
-static int whoami_json(App *app, const Jwt *jwt)
-{
-    CLEANUP_JSON json_t *j = json_object();
-    const char *pairs[][2] = {{"user", jwt->username},
-                              {"subject", jwt->subject},
-                              {"email", jwt->email},
-                              {"api_url", config_get(app->cfg, "api_url", NULL)},
-                              {"project", config_get(app->cfg, "project", NULL)},
-                              {"context", config_context(app->cfg)}};
-    for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
-        if (pairs[i][1])
-            json_object_set_new(j, pairs[i][0], json_strv(str_from(pairs[i][1])));
-    }
-    json_object_set_new(j, "token_type", json_string(jwt->username ? "jwt" : "opaque"));
-    CLEANUP_BUF Buf b = BUF_INIT(65536);
-    json_write_pretty(&b, j, 2);
-    fputs(b.data, stdout);
-    return 0;
-}
-
-static int cmd_whoami(App *app, const Args *a, Err *err)
-{
-    const char *token = config_get(app->cfg, "access_token", NULL);
-    if (!token)
-        return err_set(err, ERR_UNAUTHENTICATED, "not logged in; run 'acpctl login' first");
-    if (opt_bool(a, "show-token")) {
-        fputs(token, stdout);
-        return 0;
-    }
-    Jwt jwt = {0};
-    bool is_jwt = jwt_read(str_from(token), &jwt) == 0;
-    Format f = FORMAT_TABLE;
-    int rc = format_of(a, &f, err);
-    if (rc == 0 && f == FORMAT_JSON) {
-        rc = whoami_json(app, &jwt);
-    } else if (rc == 0) {
-        if (is_jwt)
-            print_jwt(&jwt);
-        else
-            line("Token type:", strncmp(token, "sha256~", 7) == 0 ? "OpenShift service account" : "opaque");
-        line("API URL:", config_get(app->cfg, "api_url", NULL));
-        line("Project:", config_get(app->cfg, "project", NULL));
-        line("Context:", config_context(app->cfg));
-        if (config_get_bool(app->cfg, "insecure_tls_verify"))
-            line("TLS:", "certificates are NOT verified");
-    }
-    jwt_done(&jwt);
-    return rc;
-}
-
-/* ---- version ---- */
-
-typedef struct ServerVersion {
-    bool done;
-    json_t *body;
-    char why[512];
-} ServerVersion;
-
-static void on_version(void *arg, const HttpResponse *r, const Err *err)
-{
-    ServerVersion *v = arg;
-    v->done = true;
-    if (err)
-        snprintf(v->why, sizeof(v->why), "%s", err->msg);
-    else if (r->status != 200 || json_parse(r->body, &v->body, NULL) < 0)
-        snprintf(v->why, sizeof(v->why), "HTTP %d", r->status);
-}
-
-static void ask_server(App *app, ServerVersion *v)
-{
-    const char *flag = opt_str(app->args, "api-url");
-    const char *base = flag ? flag : config_get(app->cfg, "api_url", NULL);
-    HttpClientOptions o = {
-        .user_agent = "acpctl/" AMBIENT_VERSION,
-        .ca_file = config_get(app->cfg, "ca_file", NULL),
-        .insecure_skip_verify = config_get_bool(app->cfg, "insecure_tls_verify") ||
-                                opt_bool(app->args, "insecure-skip-tls-verify"),
-    };
-    HttpClient *c = NULL;
-    Err err = {0};
-    if (http_client_new(app->loop, &o, &c, &err) < 0) {
-        snprintf(v->why, sizeof(v->why), "%s", err.msg);
-        return;
-    }
-    size_t n = strlen(base);
-    CLEANUP_FREE char *url =
-        xasprintf("%.*s/api/ambient/v1/version", (int)(n && base[n - 1] == '/' ? n - 1 : n), base);
-    HttpRequest req = {.method = "GET", .url = url, .timeout = 5 * USEC_PER_SEC};
-    http_send(c, &req, on_version, v);
-    client_wait(app->loop, &v->done);
-    http_client_free(c);
-}
-
-static int cmd_version(App *app, const Args *a, Err *err)
-{
-    Format f = FORMAT_TABLE;
-    int rc = format_of(a, &f, err);
-    if (rc < 0)
-        return rc;
-    ServerVersion v = {0};
-    if (!opt_bool(a, "client"))
-        ask_server(app, &v);
-    CLEANUP_JSON json_t *server = v.body;
-    if (f == FORMAT_JSON) {
-        CLEANUP_JSON json_t *j = json_pack("{s:{s:s}}", "client", "version", AMBIENT_VERSION);
-        if (server)
-            json_object_set(j, "server", server);
-        return print_json(j);
-    }
-    puts("Client: " AMBIENT_VERSION);
-    if (server)
-        printf("Server: %s (tag: %s, built: %s)\n", json_get_str(server, "version"),
-               json_get_str(server, "git_tag"), json_get_str(server, "build_time"));
-    else if (!opt_bool(a, "client"))
-        printf("Server: unavailable (%s)\n", v.why);
-    return 0;
-}
-
 static const Opt opts_login[] = {
-    OPT("token", STR, "token; - reads it from standard input"),
     OPT("token-file", STR, "file with the token; - is standard input", .values = "FILE"),
+    OPT("token", STR, "-: token from standard input. A token itself would be seen by others here"),
+    OPT("use-auth-code", BOOL, "log in with a browser (authorization code and PKCE)"),
+    OPT("device-code", BOOL, "log in with a browser on another device"),
+    OPT("client-credentials", BOOL, "log in as a service account"),
+    OPT("issuer-url", STR, "OpenID issuer (default: the stored one, else " DEFAULT_ISSUER ")"),
+    OPT("client-id", STR, "OpenID client (default: the stored one, else " DEFAULT_CLIENT ")"),
+    OPT("client-secret-file", STR, "file with the client's secret; - is standard input", .values = "FILE"),
+    OPT("client-secret", STR, "-: secret from standard input. A secret itself would be seen by others here"),
+    OPT("scopes", STR, "OpenID scopes (default: openid, and offline_access where it is offered)"),
+    OPT("no-browser", BOOL, "only print the address"),
     OPT("url", STR, "server"),
     OPT("project", STR, "current project"),
+    OPT("certificate-authority", STR, "file with the CA certificates of server and issuer", .values = "FILE"),
     OPT("name", STR, "name of the context (default: from the host)"),
-    {0},
-};
-static const Opt opts_whoami[] = {
-    OPT("show-token", BOOL, "print the token and nothing else", .letter = 't'),
-    OPT("output", STR, "output format: json", .letter = 'o', .values = "json"),
-    {0},
-};
-static const Opt opts_version[] = {
-    OPT("client", BOOL, "do not ask the server"),
-    OPT("output", STR, "output format: json", .letter = 'o', .values = "json"),
     {0},
 };
 
@@ -325,22 +289,25 @@ const Command commands_login[] = {
      .usage = "[SERVER_URL]",
      .min = 0,
      .max = 1,
-     .help = "Log in with a token",
+     .help = "Log in with a token, a browser, a device or as a service account",
      .opts = opts_login,
      .run = cmd_login,
-     .examples = "login https://ambient.corp.net --token-file token"},
-    {.words = "logout", .usage = "", .help = "Forget the token", .run = cmd_logout, .examples = "logout"},
-    {.words = "whoami",
+     .text =
+         "Without another way the token is asked for and not shown. Tokens of an OpenID issuer are renewed\n"
+         "before they expire; AMBIENT_CLIENT_SECRET or --client-secret-file then has the client's secret,\n"
+         "which is never stored. A login to another server is another context.",
+     .examples =
+         "login https://ambient.corp.net --token-file token\n"
+         "login https://ambient.corp.net --use-auth-code --issuer-url https://sso.corp.net/realms/ambient "
+         "--client-id acpctl\n"
+         "# on a machine without a browser\n"
+         "login https://ambient.corp.net --device-code\n"
+         "login https://ambient.corp.net --client-credentials --client-id robot --client-secret-file "
+         "/run/secrets/robot"},
+    {.words = "logout",
      .usage = "",
-     .help = "Show who is logged in",
-     .opts = opts_whoami,
-     .run = cmd_whoami,
-     .examples = "whoami"},
-    {.words = "version",
-     .usage = "",
-     .help = "Print versions",
-     .opts = opts_version,
-     .run = cmd_version,
-     .examples = "version --client"},
+     .help = "Revoke and forget the tokens",
+     .run = cmd_logout,
+     .examples = "logout"},
     {0},
 };

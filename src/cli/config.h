@@ -25,13 +25,16 @@ int64_t config_get_int(const Config *c, const char *key);
 bool config_get_bool(const Config *c, const char *key);
 bool config_has_file_token(const Config *c);
 
-/* Changes are made in memory and written by config_save(). value NULL removes. */
+/* Changes are made in memory and written by config_save(): under the file's lock, on top of what other
+   commands wrote meanwhile. value NULL removes. */
 void config_set(Config *c, const char *key, const char *value);
 void config_set_bool(Config *c, const char *key, bool value);
 int config_use_context(Config *c, const char *name, bool create, Err *err);
 int config_rename_context(Config *c, const char *from, const char *to, Err *err);
 int config_delete_context(Config *c, const char *name, Err *err);
 int config_save(Config *c, Err *err);
+/* What other commands wrote meanwhile; changes that are not saved yet stay. */
+int config_reload(Config *c, Err *err);
 
 /* Known keys, ended by NULL, and whether a key is a secret. */
 extern const char *const config_keys[];

@@ -231,6 +231,21 @@ static int outcome(const Follow *f, Err *err)
     return 0;
 }
 
+/* The server may refuse a token before its time: once the stream is opened with another one. */
+static void follow_with_fresh_token(Follow *f)
+{
+    Err e = {0};
+    if (app_renew(f->app, &e) < 0) {
+        f->err = e;
+        return;
+    }
+    f->err = (Err){0};
+    f->done = false;
+    open_stream(f);
+    ask_phase(f);
+    client_wait(f->app->loop, &f->done);
+}
+
 int follow_session(App *app, const FollowOptions *o, Err *err)
 {
     int rc = app_client(app, err);
@@ -244,6 +259,8 @@ int follow_session(App *app, const FollowOptions *o, Err *err)
     open_stream(&f);
     ask_phase(&f);
     client_wait(app->loop, &f.done);
+    if (f.err.code == ERR_UNAUTHENTICATED && renew_possible(app->cfg))
+        follow_with_fresh_token(&f);
     client_cancel(f.stream);
     client_cancel(f.poll);
     interrupt_free(interrupt);

@@ -100,6 +100,47 @@ static void test_config__contexts_do_not_mix(void **state)
     assert_null(config_get(c, "access_token", NULL));
 }
 
+/* Two commands have read the file; what the first one saves is not undone by the second one. */
+static void test_config__a_save_keeps_what_others_saved(void **state)
+{
+    put("{\"api_url\":\"http://localhost:1\",\"refresh_token\":\"old\",\"project\":\"p\"}");
+    CLEANUP(config_freep) Config *first = load();
+    CLEANUP(config_freep) Config *second = load();
+    config_set(first, "refresh_token", "new");
+    assert_int_equal(config_use_context(first, "other", true, NULL), 0);
+    config_set(first, "access_token", "o");
+    assert_int_equal(config_save(first, NULL), 0);
+    config_set(second, "project", "q");
+    assert_int_equal(config_save(second, NULL), 0);
+    CLEANUP(config_freep) Config *c = load();
+    assert_string_equal(config_context(c), "other");
+    assert_string_equal(config_get(c, "access_token", NULL), "o");
+    assert_int_equal(config_use_context(c, "local", false, NULL), 0);
+    assert_string_equal(config_get(c, "refresh_token", NULL), "new");
+    assert_string_equal(config_get(c, "project", NULL), "q");
+    assert_int_equal(config_rename_context(c, "other", "third", NULL), 0);
+    assert_int_equal(config_delete_context(second, "other", NULL), 0); /* it was renamed meanwhile */
+    assert_int_equal(config_save(c, NULL), 0);
+    assert_int_equal(config_save(second, NULL), 0);
+    assert_int_equal(config_reload(c, NULL), 0);
+    assert_non_null(json_get_obj(config_contexts(c), "third"));
+}
+
+/* The flat keys are the file's current context's, whichever context a command was told to use. */
+static void test_config__other_contexts_are_not_mirrored(void **state)
+{
+    put("{\"current_context\":\"a\",\"contexts\":{\"a\":{\"project\":\"pa\"},\"b\":{\"project\":\"pb\"}}}");
+    Config *c = NULL;
+    assert_int_equal(config_load("b", &c, NULL), 0);
+    config_set(c, "project", "changed");
+    assert_int_equal(config_save(c, NULL), 0);
+    config_free(c);
+    CLEANUP_JSON json_t *j = NULL;
+    assert_int_equal(json_parse_file(path, 65536, &j, NULL), 0);
+    assert_string_equal(json_get_str(j, "project"), "pa");
+    assert_string_equal(json_get_str(json_get_obj(json_get_obj(j, "contexts"), "b"), "project"), "changed");
+}
+
 static void test_config__environment_wins(void **state)
 {
     put("{\"project\":\"file\"}");
@@ -173,6 +214,8 @@ int main(void)
         cmocka_unit_test(test_config__missing_file_gives_defaults),
         cmocka_unit_test(test_config__flat_file_keeps_unknown_members_and_gets_a_context),
         cmocka_unit_test(test_config__contexts_do_not_mix),
+        cmocka_unit_test(test_config__a_save_keeps_what_others_saved),
+        cmocka_unit_test(test_config__other_contexts_are_not_mirrored),
         cmocka_unit_test(test_config__environment_wins),
         cmocka_unit_test(test_config__broken_file_is_told),
         cmocka_unit_test(test_text__terminal_control_is_removed),
