@@ -34,7 +34,7 @@ def operations(document):
         short = path.removeprefix("/api/ambient/v1")
         for method, operation in item.items():
             ref = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
-            if ref:
+            if ref and "502" not in operation["responses"]:  # else the runner judges the body
                 yield method.upper(), short, document["components"]["schemas"][ref["$ref"].rsplit("/", 1)[1]]
 
 

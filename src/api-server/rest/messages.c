@@ -1,4 +1,5 @@
-/* A session's messages as a JSON array, in pages, and posts to it. rest-core.md 11.3. */
+/* A session's messages as a JSON array, in pages, the export that holds them all, and posts to it.
+ * rest-core.md 11.2, 11.3. */
 #include "rest-internal.h"
 
 #define PAGE_ROWS 1000
@@ -12,7 +13,8 @@ typedef struct MessageStream {
     char *session_id;
     uint64_t after;
     int64_t limit;
-    bool reading; /* a page is on its way */
+    const char *tail; /* behind the last message */
+    bool reading;     /* a page is on its way */
     bool more;
     Buf page; /* written on the worker thread while `reading` */
     uint64_t page_last;
@@ -50,7 +52,7 @@ static void stream_free(MessageStream *ms)
 static void stream_finish(MessageStream *ms, bool whole)
 {
     if (whole)
-        http_stream_write(ms->http, STR("]\n"));
+        http_stream_write(ms->http, str_from(ms->tail));
     http_stream_end(TAKE(ms->http));
     stream_free(ms);
 }
@@ -118,6 +120,22 @@ static void stream_gone(void *arg)
 
 static const HttpStreamOps message_stream_ops = {.on_drain = stream_drained, .on_gone = stream_gone};
 
+/* Keys in alphabetical order; the session is what a GET of it shows. */
+static void export_head(Request *q, const Obj *session)
+{
+    char now[RFC3339_MAX];
+    (void)buf_addz(&q->out, "{\"export_at\":\"");
+    (void)buf_adds(&q->out, rfc3339_format(clock_wall(q->rest->o.clock), now));
+    (void)buf_addz(&q->out, "\",\"session\":");
+    obj_to_json(session, &q->out, NULL);
+    (void)buf_addz(&q->out, ",\"version\":\"1\",\"messages\":[");
+}
+
+static const char *tail_of(const Request *q)
+{
+    return q->export ? "]}" : "]\n";
+}
+
 static void stream_rest(Request *q)
 {
     MessageStream *ms = xnew(MessageStream);
@@ -126,6 +144,7 @@ static void stream_rest(Request *q)
     ms->session_id = str_dup(q->vars.id);
     ms->after = q->after;
     ms->limit = q->limit;
+    ms->tail = tail_of(q);
     ms->more = true;
     ms->page = q->out;
     q->out = (Buf){0};
@@ -145,13 +164,16 @@ static void render_first(void *arg, SvcAnswer *a)
     Request *q = arg;
     buf_clear(&q->out);
     buf_clear(&q->packed);
-    (void)buf_addc(&q->out, '[');
+    if (q->export)
+        export_head(q, a->obj);
+    else
+        (void)buf_addc(&q->out, '[');
     render_rows(a, true, &q->out);
     bool whole = !a->more || q->limit == (int64_t)a->n_messages;
     q->after = a->n_messages ? a->messages[a->n_messages - 1]->seq : q->after;
     if (!whole)
         return;
-    (void)buf_addz(&q->out, "]\n");
+    (void)buf_addz(&q->out, tail_of(q));
     pack_output(q);
 }
 
@@ -202,6 +224,17 @@ void handle_messages_get(Request *q)
     SvcCtx x = request_ctx(q);
     x.render = render_first;
     SvcMessages page = page_query(q->vars.id, q->after, q->limit);
+    request_hold(q);
+    svc_message_list(q->rest->o.service, &x, &page, answer_first, q);
+}
+
+/* Of a page at a time, so that a long session costs no more memory than a short one. */
+void handle_session_export(Request *q)
+{
+    q->export = true;
+    SvcCtx x = request_ctx(q);
+    x.render = render_first;
+    SvcMessages page = page_query(q->vars.id, 0, -1);
     request_hold(q);
     svc_message_list(q->rest->o.service, &x, &page, answer_first, q);
 }

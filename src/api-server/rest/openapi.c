@@ -1,145 +1,21 @@
 /*
- * The OpenAPI document, written from the tables: a path per route, a schema per kind and request.
- * https://spec.openapis.org/oas/v3.0.3
+ * The OpenAPI document, written from the tables: a path per route, with its parameters and every error that
+ * it can answer; the schemas are openapi-schemas.c. https://spec.openapis.org/oas/v3.0.3
  */
-#include "rest-internal.h"
+#include "openapi.h"
 
-static void add_text(Buf *out, const char *key, const char *text)
+void openapi_text(Buf *out, const char *key, const char *text)
 {
     (void)buf_addf(out, "\"%s\":", key);
     json_write_str(out, str_from(text));
 }
 
-/* ---- schemas ---- */
-
-static const struct {
-    const char *type, *format;
-} json_types[] = {
-    [FT_STRING] = {"string", NULL},      [FT_JSON_TEXT] = {"string", "json"},
-    [FT_INT32] = {"integer", "int32"},   [FT_INT64] = {"integer", "int64"},
-    [FT_DOUBLE] = {"number", "double"},  [FT_BOOL] = {"boolean", NULL},
-    [FT_TIME] = {"string", "date-time"},
-};
-
-static void add_property(Buf *out, const Field *f, bool read_only)
+static bool is_method(const Route *rt, const char *method)
 {
-    (void)buf_addf(out, "\"%s\":{\"type\":\"%s\"", f->json, json_types[f->type].type);
-    if (json_types[f->type].format)
-        (void)buf_addf(out, ",\"format\":\"%s\"", json_types[f->type].format);
-    if (f->type == FT_STRING)
-        (void)buf_addf(out, ",\"maxLength\":%zu", f->max_len ? f->max_len : FIELD_LEN_DEFAULT);
-    if (f->dflt && f->type == FT_STRING)
-        (void)buf_addf(out, ",\"default\":\"%s\"", f->dflt);
-    else if (f->dflt)
-        (void)buf_addf(out, ",\"default\":%s", f->dflt);
-    if (f->flags & F_WRITE_ONLY)
-        (void)buf_addz(out, ",\"writeOnly\":true");
-    else if (read_only)
-        (void)buf_addz(out, ",\"readOnly\":true");
-    (void)buf_addc(out, ',');
-    add_text(out, "description", f->doc ? f->doc : f->json);
-    (void)buf_addc(out, '}');
+    return strcmp(rt->r.method, method) == 0;
 }
 
-static bool is_shown(const Field *f)
-{
-    return !(f->flags & (F_INTERNAL | F_IGNORED));
-}
-
-static void add_required(Buf *out, const Kind *k)
-{
-    const char *sep = "";
-    for (size_t i = 0; i < k->n_fields; i++) {
-        if (!(k->fields[i].flags & F_REQUIRED))
-            continue;
-        (void)buf_addf(out, "%s\"%s\"", *sep ? sep : ",\"required\":[", k->fields[i].json);
-        sep = ",";
-    }
-    if (*sep)
-        (void)buf_addc(out, ']');
-}
-
-/* A kind as it is answered; what no flag of `settable` lets a client set is read-only. */
-static void add_kind(Buf *out, const Kind *k)
-{
-    (void)buf_addf(
-        out,
-        ",\"%s\":{\"type\":\"object\",\"properties\":{\"kind\":{\"type\":\"string\",\"readOnly\":true},"
-        "\"href\":{\"type\":\"string\",\"readOnly\":true}",
-        k->name);
-    for (size_t i = 0; i < k->n_fields; i++) {
-        if (!is_shown(&k->fields[i]))
-            continue;
-        (void)buf_addc(out, ',');
-        add_property(out, &k->fields[i], !(k->fields[i].flags & (F_CREATE | F_PATCH)));
-    }
-    (void)buf_addc(out, '}');
-    add_required(out, k);
-    (void)buf_addf(out,
-                   "},\"%s\":{\"allOf\":[{\"$ref\":\"#/components/schemas/List\"},{\"type\":\"object\","
-                   "\"properties\":{\"items\":{\"type\":\"array\",\"items\":{\"$ref\":"
-                   "\"#/components/schemas/%s\"}}}}]}",
-                   k->list_name, k->name);
-}
-
-static void add_request(Buf *out, const Kind *k, const char *suffix, unsigned flag)
-{
-    const char *sep = "";
-    (void)buf_addf(out, ",\"%s%s\":{\"type\":\"object\",\"properties\":{", k->name, suffix);
-    for (size_t i = 0; i < k->n_fields; i++) {
-        if (!(k->fields[i].flags & flag) || !is_shown(&k->fields[i]))
-            continue;
-        (void)buf_addz(out, sep);
-        add_property(out, &k->fields[i], false);
-        sep = ",";
-    }
-    (void)buf_addz(out, "}}");
-}
-
-static const char fixed_schemas[] =
-    "\"Error\":{\"type\":\"object\",\"properties\":{\"id\":{\"type\":\"string\"},\"kind\":{\"type\":"
-    "\"string\"},"
-    "\"href\":{\"type\":\"string\"},\"code\":{\"type\":\"string\"},\"reason\":{\"type\":\"string\"},"
-    "\"operation_id\":{\"type\":\"string\"}}},"
-    "\"List\":{\"type\":\"object\",\"properties\":{\"kind\":{\"type\":\"string\"},\"page\":{\"type\":"
-    "\"integer\"},"
-    "\"size\":{\"type\":\"integer\"},\"total\":{\"type\":\"integer\"}},"
-    "\"required\":[\"kind\",\"page\",\"size\",\"total\"]},"
-    "\"ErrorList\":{\"allOf\":[{\"$ref\":\"#/components/schemas/List\"},{\"type\":\"object\",\"properties\":"
-    "{\"items\":{\"type\":\"array\",\"items\":{\"$ref\":\"#/components/schemas/Error\"}}}}]},"
-    "\"SessionMessage\":{\"type\":\"object\",\"properties\":{\"id\":{\"type\":\"string\"},\"session_id\":"
-    "{\"type\":\"string\"},\"seq\":{\"type\":\"integer\",\"format\":\"int64\"},\"event_type\":{\"type\":"
-    "\"string\"},"
-    "\"payload\":{\"type\":\"string\"},\"created_at\":{\"type\":\"string\",\"format\":\"date-time\"}}},"
-    "\"SessionMessages\":{\"type\":\"array\",\"items\":{\"$ref\":\"#/components/schemas/SessionMessage\"}},"
-    "\"SessionMessagePush\":{\"type\":\"object\",\"properties\":{\"event_type\":{\"type\":\"string\","
-    "\"enum\":"
-    "[\"user\"]},\"payload\":{\"type\":\"string\"}}},"
-    "\"CredentialToken\":{\"type\":\"object\",\"properties\":{\"credential_id\":{\"type\":\"string\"},"
-    "\"provider\":{\"type\":\"string\"},\"token\":{\"type\":\"string\"},\"url\":{\"type\":\"string\"},"
-    "\"email\":{\"type\":\"string\"}}},"
-    "\"AgentStartRequest\":{\"type\":\"object\",\"properties\":{\"prompt\":{\"type\":\"string\"}}},"
-    "\"AgentStartPreview\":{\"type\":\"object\",\"properties\":{\"starting_prompt\":{\"type\":\"string\"}}},"
-    "\"AgentStartResponse\":{\"type\":\"object\",\"properties\":{\"session\":{\"$ref\":"
-    "\"#/components/schemas/Session\"},\"starting_prompt\":{\"type\":\"string\"}}}";
-
-static void add_schemas(Buf *out)
-{
-    size_t n;
-    const Kind *const *kinds = kinds_all(&n);
-    (void)buf_addz(
-        out, "\"components\":{\"securitySchemes\":{\"Bearer\":{\"type\":\"http\",\"scheme\":\"bearer\"}},"
-             "\"schemas\":{");
-    (void)buf_addz(out, fixed_schemas);
-    for (size_t i = 0; i < n; i++) {
-        add_kind(out, kinds[i]);
-        add_request(out, kinds[i], "PatchRequest", F_PATCH);
-    }
-    add_request(out, &kind_session, "StatusPatchRequest", F_STATUS);
-    (void)buf_addz(out, "}}");
-}
-
-/* ---- paths ---- */
+/* ---- parameters ---- */
 
 static void add_parameter(Buf *out, bool *first, const char *name, size_t len, const char *in,
                           const char *type)
@@ -149,18 +25,35 @@ static void add_parameter(Buf *out, bool *first, const char *name, size_t len, c
     *first = false;
 }
 
-static void add_query_parameters(Buf *out, bool *first, const Route *rt)
+typedef struct Parameter {
+    const char *name, *in, *type;
+} Parameter;
+
+static void add_all(Buf *out, bool *first, const Parameter *list, size_t n)
 {
-    static const char *const list[][2] = {{"page", "integer"},
-                                          {"size", "integer"},
-                                          {"search", "string"},
-                                          {"orderBy", "string"},
-                                          {"fields", "string"}};
-    static const char *const messages[][2] = {{"after_seq", "integer"}, {"limit", "integer"}};
-    for (size_t i = 0; rt->handle == handle_list && i < ARRAY_LEN(list); i++)
-        add_parameter(out, first, list[i][0], strlen(list[i][0]), "query", list[i][1]);
-    for (size_t i = 0; rt->handle == handle_messages_get && i < ARRAY_LEN(messages); i++)
-        add_parameter(out, first, messages[i][0], strlen(messages[i][0]), "query", messages[i][1]);
+    for (size_t i = 0; i < n; i++)
+        add_parameter(out, first, list[i].name, strlen(list[i].name), list[i].in, list[i].type);
+}
+
+static const Parameter of_lists[] = {{"page", "query", "integer"},
+                                     {"size", "query", "integer"},
+                                     {"search", "query", "string"},
+                                     {"orderBy", "query", "string"},
+                                     {"fields", "query", "string"}};
+static const Parameter of_messages[] = {
+    {"after_seq", "query", "integer"}, {"limit", "query", "integer"}, {"Last-Event-ID", "header", "string"}};
+static const Parameter of_project[] = {{"project_id", "query", "string"}};
+static const Parameter of_paths[] = {{"path", "query", "string"}};
+static const Parameter of_creation[] = {{"Idempotency-Key", "header", "string"}};
+static const Parameter of_session_creation[] = {{"X-Ambient-Project", "header", "string"}};
+
+static void add_list_parameters(Buf *out, bool *first, const Route *rt)
+{
+    add_all(out, first, of_lists, ARRAY_LEN(of_lists));
+    if (!strchr(rt->r.pattern, '{') && rt->kind->project_field >= FIELD_FIRST) {
+        add_all(out, first, of_project, ARRAY_LEN(of_project));
+        add_all(out, first, of_session_creation, ARRAY_LEN(of_session_creation));
+    }
 }
 
 static void add_parameters(Buf *out, const Route *rt)
@@ -169,57 +62,135 @@ static void add_parameters(Buf *out, const Route *rt)
     (void)buf_addz(out, "\"parameters\":[");
     for (const char *p = strchr(rt->r.pattern, '{'); p; p = strchr(p + 1, '{'))
         add_parameter(out, &first, p + 1, strcspn(p + 1, "}"), "path", "string");
-    add_query_parameters(out, &first, rt);
+    if (rt->handle == handle_list)
+        add_list_parameters(out, &first, rt);
+    if (rt->handle == handle_messages_get)
+        add_all(out, &first, of_messages, ARRAY_LEN(of_messages));
+    if (rt->flags & R_PATH_QUERY)
+        add_all(out, &first, of_paths, ARRAY_LEN(of_paths));
+    if (rt->status == 201)
+        add_all(out, &first, of_creation, ARRAY_LEN(of_creation));
+    if (rt->handle == handle_create && rt->kind == &kind_session)
+        add_all(out, &first, of_session_creation, ARRAY_LEN(of_session_creation));
     (void)buf_addc(out, ']');
 }
 
-static void add_ref(Buf *out, const char *schema)
+/* ---- bodies and answers ---- */
+
+static void add_content(Buf *out, const char *type, const char *schema)
 {
-    (void)buf_addf(out,
-                   "\"content\":{\"application/json\":{\"schema\":{\"$ref\":\"#/components/schemas/%s\"}}}",
-                   schema);
+    bool binary = strcmp(type, "application/json") != 0;
+    (void)buf_addf(out, "\"content\":{\"%s\":{\"schema\":", type);
+    if (binary)
+        (void)buf_addf(out, "{\"type\":\"string\"%s}",
+                       strcmp(type, "application/octet-stream") == 0 ? ",\"format\":\"binary\"" : "");
+    else
+        (void)buf_addf(out, "{\"$ref\":\"#/components/schemas/%s\"}", schema);
+    (void)buf_addz(out, "}}");
+}
+
+static void add_body(Buf *out, const Route *rt)
+{
+    bool file = is_method(rt, "PUT") && !rt->body;
+    if (!rt->body && !file)
+        return;
+    (void)buf_addf(out, ",\"requestBody\":{\"required\":%s,",
+                   file || rt->handle == handle_create ? "true" : "false");
+    add_content(out, file ? "application/octet-stream" : "application/json", rt->body);
+    (void)buf_addc(out, '}');
+}
+
+/* What can go wrong with a route, as far as its row tells. */
+static bool may_answer(const Route *rt, int status)
+{
+    bool of_object = strchr(rt->r.pattern, '{') != NULL;
+    bool writes = !is_method(rt, "GET");
+    switch (status) {
+    case 400:
+        return writes || of_object || rt->handle == handle_list;
+    case 401:
+        return !(rt->flags & R_PUBLIC);
+    case 403:
+        return rt->r.permission != NULL;
+    case 404:
+        return of_object;
+    case 409:
+        return writes;
+    case 413:
+        return rt->body || is_method(rt, "PUT");
+    case 502:
+        return rt->runner != NULL;
+    case 500:
+    case 503:
+        return !(rt->flags & R_PUBLIC);
+    default:
+        return false;
+    }
+}
+
+static const int error_statuses[] = {400, 401, 403, 404, 409, 413, 500, 502, 503};
+
+static void add_good_answer(Buf *out, const Route *rt)
+{
+    (void)buf_addf(out, "\"%d\":{\"description\":\"good\"", rt->status);
+    if (rt->answer || rt->type) {
+        (void)buf_addc(out, ',');
+        add_content(out, rt->type ? rt->type : "application/json", rt->answer);
+    }
+    (void)buf_addc(out, '}');
 }
 
 static void add_responses(Buf *out, const Route *rt)
 {
-    (void)buf_addf(out, "\"responses\":{\"%d\":{\"description\":\"good\"", rt->status);
-    if (rt->answer) {
+    (void)buf_addz(out, "\"responses\":{");
+    if (rt->status < 400) {
+        add_good_answer(out, rt);
         (void)buf_addc(out, ',');
-        add_ref(out, rt->answer);
     }
-    (void)buf_addz(out, "},\"default\":{\"description\":\"an error\",");
-    add_ref(out, "Error");
-    (void)buf_addz(out, "}}");
+    for (size_t i = 0; i < ARRAY_LEN(error_statuses); i++)
+        if (may_answer(rt, error_statuses[i]))
+            (void)buf_addf(out, "\"%d\":{\"$ref\":\"#/components/responses/Error\"},", error_statuses[i]);
+    (void)buf_addz(out, "\"default\":{\"$ref\":\"#/components/responses/Error\"}}");
+}
+
+/* ---- operations ---- */
+
+static void add_method(Buf *out, const Route *rt)
+{
+    for (const char *p = rt->r.method; *p; p++)
+        (void)buf_addc(out, (char)(*p + ('a' - 'A')));
 }
 
 static void add_operation_id(Buf *out, const Route *rt)
 {
     (void)buf_addz(out, "\"operationId\":\"");
-    for (const char *p = rt->r.method; *p; p++)
-        (void)buf_addc(out, (char)(*p + ('a' - 'A')));
+    add_method(out, rt);
     for (const char *p = rt->r.pattern; *p; p++)
-        (void)buf_addc(out, strchr("/{}.", *p) ? '_' : *p);
+        (void)buf_addc(out, strchr("/{}.-", *p) ? '_' : *p);
     (void)buf_addz(out, "\",");
+}
+
+/* The collection that a client library makes a class of. */
+static void add_tag(Buf *out, const Route *rt)
+{
+    const char *p = rt->flags & R_ROOT ? "/meta" : rt->r.pattern;
+    (void)buf_addf(out, "\"tags\":[\"%.*s\"],", (int)strcspn(p + 1, "/."), p + 1);
 }
 
 static void add_operation(Buf *out, const Route *rt)
 {
     (void)buf_addc(out, '"');
-    for (const char *p = rt->r.method; *p; p++)
-        (void)buf_addc(out, (char)(*p + ('a' - 'A')));
+    add_method(out, rt);
     (void)buf_addz(out, "\":{");
     add_operation_id(out, rt);
-    add_text(out, "summary", rt->doc);
+    add_tag(out, rt);
+    openapi_text(out, "summary", rt->doc);
     (void)buf_addc(out, ',');
     add_parameters(out, rt);
-    if (rt->body) {
-        (void)buf_addz(out, ",\"requestBody\":{");
-        add_ref(out, rt->body);
-        (void)buf_addc(out, '}');
-    }
+    add_body(out, rt);
     (void)buf_addz(out, rt->r.permission ? ",\"security\":[{\"Bearer\":[]}]," : ",\"security\":[],");
     if (rt->r.permission) {
-        add_text(out, "x-permission", rt->r.permission);
+        openapi_text(out, "x-permission", rt->r.permission);
         (void)buf_addc(out, ',');
     }
     add_responses(out, rt);
@@ -269,7 +240,11 @@ void openapi_write(Buf *out)
         add_path(out, rt);
         sep = ",";
     }
-    (void)buf_addz(out, "},");
-    add_schemas(out);
-    (void)buf_addc(out, '}');
+    (void)buf_addz(
+        out, "},\"components\":{\"securitySchemes\":{\"Bearer\":{\"type\":\"http\",\"scheme\":\"bearer\"}},"
+             "\"responses\":{\"Error\":{\"description\":\"an error\",");
+    add_content(out, "application/json", "Error");
+    (void)buf_addz(out, "}},");
+    openapi_schemas(out);
+    (void)buf_addz(out, "}}");
 }

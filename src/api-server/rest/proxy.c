@@ -23,6 +23,7 @@ typedef struct Proxy {
     HttpCall *call;
     Timer *deadline; /* for the runner's headers */
     bool event_stream;
+    bool telling; /* proxy_tell(): request->out is the answer already */
 } Proxy;
 
 static void proxy_free(Proxy *p)
@@ -222,15 +223,46 @@ static void reply_answer(Request *q, const HttpResponse *r)
         reply_refused(q, r);
 }
 
+/* ---- a change that the runner is told of ---- */
+
+static void reply_not_told(Request *q, const char *why)
+{
+    Err err = {0};
+    (void)err_set(&err, ERR_BAD_GATEWAY, "the change is stored, but the session's runner did not take it: %s",
+                  why);
+    rest_reply_error(q, &err);
+}
+
+static void told(Request *q, const HttpResponse *r, const Err *err)
+{
+    CLEANUP_JSON json_t *body = NULL;
+    if (!err && r->status / 100 == 2) {
+        rest_reply_json(q, q->good_status, &q->out);
+        return;
+    }
+    if (err || r->header(r, "X-Ambient-Runner").ptr) {
+        reply_not_told(q, "runner not reachable");
+        return;
+    }
+    (void)json_parse(r->body, &body, NULL);
+    const char *detail = json_is_object(body) ? json_get_str(body, "detail") : NULL;
+    reply_not_told(q, detail ? detail : "it refused");
+}
+
+/* ---- the end ---- */
+
 static void runner_done(void *arg, const HttpResponse *r, const Err *err)
 {
     Proxy *p = arg;
     p->call = NULL;
     HttpStream *stream = TAKE(p->stream);
     Request *q = p->request ? proxy_take_request(p) : NULL;
+    bool telling = p->telling;
     proxy_free(p);
     if (stream)
         http_stream_end(stream);
+    else if (q && telling)
+        told(q, r, err);
     else if (q && err)
         runner_lost(q);
     else if (q)
@@ -241,8 +273,11 @@ static void runner_silent(void *arg)
 {
     Proxy *p = arg;
     Request *q = proxy_take_request(p);
+    bool telling = p->telling;
     proxy_free(p);
-    if (q)
+    if (q && telling)
+        reply_not_told(q, "runner not reachable");
+    else if (q)
         runner_lost(q);
 }
 
@@ -295,16 +330,39 @@ static void proxy_send(Proxy *p, Request *q, const char *url, Str body, const Ob
     p->call = http_send(q->rest->o.client, &req, runner_done, p);
 }
 
-static void proxy_start(Request *q, const char *url, Str body, const Obj *session)
+static Proxy *proxy_new(Request *q, Usec patience)
 {
     Proxy *p = xnew(Proxy);
     p->rest = q->rest;
     p->request = q;
     p->deadline = timer_new(q->rest->loop, runner_silent, p);
-    timer_arm(p->deadline, way_of(q)->flags & W_QUICK ? QUICK_TIMEOUT : SLOW_TIMEOUT);
+    timer_arm(p->deadline, patience);
     list_push_back(&q->rest->proxies, &p->link);
     request_hold(q);
-    proxy_send(p, q, url, body, session);
+    return p;
+}
+
+void proxy_tell(Request *q, const Obj *session, const char *path, Str json)
+{
+    CLEANUP_BUF Buf url = BUF_INIT(URL_MAX);
+    HttpHeader headers[2] = {{"Content-Type", STR("application/json")}};
+    if (q->rest->ending || !runner_url(q->rest, session, path, STR_NULL, &url)) {
+        rest_reply_json(q, q->good_status, &q->out);
+        return;
+    }
+    Proxy *p = proxy_new(q, SLOW_TIMEOUT);
+    p->telling = true;
+    HttpRequest req = {
+        .method = "POST",
+        .url = url.data,
+        .headers = headers,
+        .n_headers = 1 + runner_credential(q->rest, session, &headers[1]),
+        .body = json,
+        .timeout = SLOW_TIMEOUT,
+        .connect_timeout = CONNECT_TIMEOUT,
+        .body_max = WHOLE_MAX,
+    };
+    p->call = http_send(q->rest->o.client, &req, runner_done, p);
 }
 
 static void runner_reached(void *arg, SvcAnswer *a)
@@ -326,7 +384,8 @@ static void runner_reached(void *arg, SvcAnswer *a)
     if (make_request(q, &url, &made, &err) < 0 || buf_check(&url, &err) < 0)
         rest_reply_error(q, &err);
     else
-        proxy_start(q, url.data, way_of(q)->request ? buf_str(&made) : http_req_body(q->http), a->obj);
+        proxy_send(proxy_new(q, way_of(q)->flags & W_QUICK ? QUICK_TIMEOUT : SLOW_TIMEOUT), q, url.data,
+                   way_of(q)->request ? buf_str(&made) : http_req_body(q->http), a->obj);
 }
 
 void handle_runner(Request *q)
@@ -343,13 +402,15 @@ void proxy_end_all(Rest *r)
         Proxy *p = LIST_ENTRY(it, Proxy, link);
         HttpStream *stream = TAKE(p->stream);
         Request *q = p->request ? proxy_take_request(p) : NULL;
-        bool events = p->event_stream;
+        bool events = p->event_stream, telling = p->telling;
         proxy_free(p);
         if (stream && events)
             http_stream_write(stream, STR(": server is shutting down\n\n"));
         if (stream)
             http_stream_end(stream);
-        if (q)
+        if (q && telling)
+            reply_not_told(q, "server is shutting down");
+        else if (q)
             rest_reply_error(q, &(Err){ERR_UNAVAILABLE, "server is shutting down"});
     }
 }

@@ -100,7 +100,7 @@ static void reply_error_body(Request *q, int status, const Err *err, Buf *body)
 void rest_reply_error_with(Request *q, int status, const Err *err, const char *key, const json_t *value)
 {
     CLEANUP_BUF Buf body = BUF_INIT((size_t)2 << 20);
-    bool error_key = q->route && (q->route->flags & R_ERROR_KEY);
+    bool error_key = q->route && q->route->runner;
     error_object(err->code, svc_public_reason(err), str_from(q->operation_id), error_key, &body);
     if (value) {
         bool first = false;

@@ -17,6 +17,7 @@ static void request_free(Request *q)
     free(q->mask);
     free(q->cache_key);
     buf_done(&q->out);
+    buf_done(&q->tell);
     buf_done(&q->packed);
     free(q);
 }
@@ -65,6 +66,7 @@ static Request *request_new(Rest *r, HttpReq *http)
     q->gzip = gzip_accepted(http_req_header(http, "Accept-Encoding"));
     buf_init(&q->out, ANSWER_MAX);
     buf_init(&q->packed, ANSWER_MAX);
+    buf_init(&q->tell, (size_t)64 << 10);
     ksuid_new(q->operation_id, clock_wall(r->o.clock));
     list_push_back(&r->requests, &q->link);
     http_req_set_user(http, q, request_gone);

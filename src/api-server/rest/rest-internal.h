@@ -16,10 +16,10 @@ typedef struct Route Route;
 typedef void (*Handler)(Request *q);
 
 typedef enum RouteFlag {
-    R_PUBLIC = 1 << 0,   /* no token asked */
-    R_ROOT = 1 << 1,     /* the pattern is the whole path, not below API_PREFIX */
-    R_NEWLINE = 1 << 2,  /* answers end with a newline, as the reference's do */
-    R_ERROR_KEY = 1 << 3 /* errors also say "error", which a client of these routes reads */
+    R_PUBLIC = 1 << 0,    /* no token asked */
+    R_ROOT = 1 << 1,      /* the pattern is the whole path, not below API_PREFIX */
+    R_NEWLINE = 1 << 2,   /* answers end with a newline, as the reference's do */
+    R_PATH_QUERY = 1 << 3 /* OpenAPI: ?path= is read */
 } RouteFlag;
 
 typedef enum WayFlag {
@@ -47,10 +47,13 @@ struct Route {
     const Kind *kind;
     unsigned flags;
     const char *doc;
-    const RunnerWay *runner; /* handle_runner: what is asked of the runner */
-    const char *body;        /* OpenAPI: name of the request's schema; NULL = none */
-    const char *answer;      /* OpenAPI: name of the answer's schema; NULL = none */
-    int status;              /* OpenAPI: of the good answer */
+    /* handle_runner: what is asked of the runner. Errors of such routes also say "error", which a client
+     * reads. */
+    const RunnerWay *runner;
+    const char *body;   /* OpenAPI: name of the request's schema; NULL = none */
+    const char *type;   /* OpenAPI: media type of the answer; NULL = JSON of `answer` */
+    const char *answer; /* OpenAPI: name of the answer's schema; NULL = none */
+    int status;         /* OpenAPI: of the good answer */
 };
 /* routes.c: all rows, area by area. */
 typedef struct RouteTable {
@@ -126,7 +129,9 @@ struct Request {
     bool *mask;
     uint64_t after;
     int64_t limit; /* messages still wanted; -1 = all */
-    struct MessageStream *stream;
+    bool export;   /* the messages are part of a larger object */
+    Buf tell;      /* what the session's runner is told after a change */
+    const char *tell_path;
     Buf out, packed; /* written by render on the worker thread */
 };
 
@@ -217,8 +222,20 @@ void answer_object(void *arg, SvcAnswer *a);
 
 /* credentials.c */
 void handle_credential_token(Request *q);
+/* session-parts.c */
+void handle_session_clone(Request *q);
+void handle_session_repo_add(Request *q);
+void handle_session_repo_remove(Request *q);
+void handle_session_workflow(Request *q);
+void handle_session_workflow_metadata(Request *q);
+void handle_session_model(Request *q);
+void handle_session_displayname(Request *q);
+void handle_session_pod_events(Request *q);
+void handle_session_oauth_url(Request *q);
+void handle_project_home(Request *q);
 
 /* messages.c, sse.c */
+void handle_session_export(Request *q);
 void handle_messages_get(Request *q);
 void handle_messages_post(Request *q);
 void sse_open(Request *q, Str session_id);
@@ -233,4 +250,7 @@ size_t runner_credential(const Rest *r, const Obj *session, HttpHeader *to);
 
 /* proxy.c */
 void handle_runner(Request *q);
+/* The session was changed, q->out is the answer: POSTs to its runner, if it has one, and answers then. A
+   runner that does not take it makes a 502; the change stays. */
+void proxy_tell(Request *q, const Obj *session, const char *path, Str json);
 void proxy_end_all(Rest *r);

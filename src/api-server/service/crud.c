@@ -74,16 +74,10 @@ static int prepare_create(Op *op, Tx *tx, Obj *o, Err *err)
     return rc;
 }
 
-static int run_create(Op *op, Tx *tx, Err *err)
+int create_object(Op *op, Tx *tx, Obj *body, Err *err)
 {
-    int rc = request_replay(op, tx, op->kind, &op->obj, err);
-    if (rc < 0 || op->obj)
-        return rc;
-    CLEANUP(obj_freep) Obj *o = obj_dup(op->body);
-    if (op->rules->enter)
-        rc = op->rules->enter(op, tx, err);
-    if (rc == 0)
-        rc = prepare_create(op, tx, o, err);
+    CLEANUP(obj_freep) Obj *o = body;
+    int rc = prepare_create(op, tx, o, err);
     if (rc == 0)
         rc = tx_insert(tx, o, err);
     if (rc == 0 && op->rules->after_create)
@@ -93,6 +87,16 @@ static int run_create(Op *op, Tx *tx, Err *err)
     if (rc == 0)
         op->obj = TAKE(o);
     return rc;
+}
+
+static int run_create(Op *op, Tx *tx, Err *err)
+{
+    int rc = request_replay(op, tx, op->kind, &op->obj, err);
+    if (rc < 0 || op->obj)
+        return rc;
+    if (op->rules->enter)
+        rc = op->rules->enter(op, tx, err);
+    return rc < 0 ? rc : create_object(op, tx, obj_dup(op->body), err);
 }
 
 void svc_create(Service *s, const SvcCtx *x, const SvcTarget *t, Obj *body, SvcDone done, void *arg)

@@ -69,6 +69,7 @@ struct Op {
     ListInput list;
     uint64_t after;
     size_t max_rows, max_bytes;
+    SvcSessionEdit edit;
     char *owned[OP_STRINGS_MAX];
     unsigned n_owned;
     size_t bytes, pending; /* of `owned`; of what counts in the service */
@@ -136,6 +137,8 @@ int not_found(const Kind *k, Str id, Err *err);
 /* crud.c */
 /* Path, row and permission of the op's object; the common start of everything that touches one object. */
 int op_load(Op *op, Tx *tx, Verb v, Obj **ret, Err *err);
+/* A new object of the op's kind, with its checks, rules and side rows, into op->obj; takes `body` over. */
+int create_object(Op *op, Tx *tx, Obj *body, Err *err);
 /* Soft-deletes all live rows that match; takes `where` over. */
 int delete_all(Tx *tx, const Kind *k, SearchExpr *where, Err *err);
 int find_first(Tx *tx, const Kind *k, SearchExpr *where, OrderItem order, Obj **ret, Err *err);
@@ -177,6 +180,7 @@ int in_owned_projects(Tx *tx, const Caller *c, int field, SearchExpr **ret, Err 
 void owner_remember(Service *s, Str project_id, Str owner);
 
 /* session.c */
+Op *session_op(Service *s, const SvcCtx *x, OpRun run, Str id, SvcDone done, void *arg); /* writes */
 void session_new_run(Obj *session, WallUsec now); /* a fresh SESSION_RUN_ID */
 int session_push_prompt(Op *op, Tx *tx, const Obj *session, Str text, Err *err);
 int session_project_filter(Op *op, Tx *tx, SearchExpr **ret, Err *err);

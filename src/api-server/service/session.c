@@ -324,7 +324,7 @@ static int run_status(Op *op, Tx *tx, Err *err)
     return rc == 0 && ends ? agent_forget_session(tx, now, err) : rc;
 }
 
-static Op *session_op(Service *s, const SvcCtx *x, OpRun run, Str id, SvcDone done, void *arg)
+Op *session_op(Service *s, const SvcCtx *x, OpRun run, Str id, SvcDone done, void *arg)
 {
     Op *op = op_new(s, x, STORE_WRITE, run, done, arg);
     op->kind = &kind_session;

@@ -90,8 +90,28 @@ void svc_credential_token(Service *s, const SvcCtx *x, const SvcTarget *t, SvcDo
 void svc_session_status(Service *s, const SvcCtx *x, Str id, Obj *changes, SvcDone done, void *arg);
 void svc_session_start(Service *s, const SvcCtx *x, Str id, SvcDone done, void *arg);
 void svc_session_stop(Service *s, const SvcCtx *x, Str id, SvcDone done, void *arg);
+/* Changes with a route of their own. `value` is the URL, the repository's name, the model or the name. */
+typedef enum SessionEdit {
+    EDIT_REPO_ADD,
+    EDIT_REPO_REMOVE,
+    EDIT_WORKFLOW,
+    EDIT_MODEL,
+    EDIT_NAME,
+    _EDIT_MAX
+} SessionEdit;
+typedef struct SvcSessionEdit {
+    SessionEdit what;
+    Str value, branch, path;
+    bool auto_push;
+} SvcSessionEdit;
+void svc_session_edit(Service *s, const SvcCtx *x, Str id, const SvcSessionEdit *e, SvcDone done, void *arg);
+/* A new session with what the creator of this one chose; this one becomes its parent. */
+void svc_session_clone(Service *s, const SvcCtx *x, Str id, SvcDone done, void *arg);
 /* May the caller talk to the session's runner: follow it, or (write) drive it? Answers with the session. */
 void svc_session_reach(Service *s, const SvcCtx *x, Str id, bool write, SvcDone done, void *arg);
+
+/* The project's agents with phase and unread messages: JSON in the answer's text. */
+void svc_project_home(Service *s, const SvcCtx *x, Str project, SvcDone done, void *arg);
 
 /* Agents */
 void svc_agent_start(Service *s, const SvcCtx *x, Str project, Str agent, Str prompt, SvcDone done,
