@@ -39,14 +39,14 @@ typedef struct Server {
 
 /* ---- parts ---- */
 
-static int make_tls(const char *what, const char *cert, const char *key, const char *alpn, const Config *c,
-                    TlsContext **ret, Err *err)
+static int make_tls(const char *what, const char *cert, const char *key, const char *alpn,
+                    const char *client_ca, TlsContext **ret, Err *err)
 {
     TlsOptions o = {
         .cert_file = cert,
         .key_file = key,
-        .ca_file = c->tls_client_auth ? c->tls_client_ca : NULL,
-        .require_client_cert = c->tls_client_auth,
+        .ca_file = client_ca,
+        .require_client_cert = client_ca != NULL,
         .alpn = alpn,
     };
     if (!cert || !key)
@@ -55,27 +55,32 @@ static int make_tls(const char *what, const char *cert, const char *key, const c
     return tls_server_new(&o, ret, err) < 0 ? err_wrap(err, "TLS for %s", what) : 0;
 }
 
-/* Shared TLS wins; a listener's own switch brings its own pair. */
+/* Shared TLS wins; a listener's own switch brings its own pair. Probes and scrapers have no certificates:
+   only the API asks its clients for one. */
 static int make_tls_contexts(Server *s, Err *err)
 {
     const Config *c = s->config;
+    if (c->tls_client_auth && !c->tls_client_ca)
+        return err_set(err, ERR_USAGE, "--tls-enable-client-auth needs --tls-client-ca-file");
     const struct {
         const char *what;
         bool on;
         const char *cert, *key, *alpn; /* gRPC clients insist on it, many HTTP/1.1 clients send none */
+        bool asks;                     /* clients for their certificates, when that is on */
         TlsContext **ret;
     } rows[] = {
-        {"REST", c->enable_https, c->https_cert, c->https_key, NULL, &s->tls_http},
-        {"gRPC", c->grpc_enable_tls, c->grpc_cert, c->grpc_key, "h2", &s->tls_grpc},
-        {"metrics", c->metrics_https, c->https_cert, c->https_key, NULL, &s->tls_metrics},
-        {"health", c->health_https, c->https_cert, c->https_key, NULL, &s->tls_health},
+        {"REST", c->enable_https, c->https_cert, c->https_key, NULL, true, &s->tls_http},
+        {"gRPC", c->grpc_enable_tls, c->grpc_cert, c->grpc_key, "h2", true, &s->tls_grpc},
+        {"metrics", c->metrics_https, c->https_cert, c->https_key, NULL, false, &s->tls_metrics},
+        {"health", c->health_https, c->https_cert, c->https_key, NULL, false, &s->tls_health},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         bool shared = c->enable_tls;
         if (!rows[i].on && !shared)
             continue;
         int rc = make_tls(rows[i].what, shared ? c->tls_cert : rows[i].cert,
-                          shared ? c->tls_key : rows[i].key, rows[i].alpn, c, rows[i].ret, err);
+                          shared ? c->tls_key : rows[i].key, rows[i].alpn,
+                          rows[i].asks && c->tls_client_auth ? c->tls_client_ca : NULL, rows[i].ret, err);
         if (rc < 0)
             return rc;
     }
