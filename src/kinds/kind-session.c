@@ -67,6 +67,10 @@ static const Field fields[] = {
     [SESSION_INTERACTIVE] =
         FIELD("interactive", FT_BOOL, F_CREATE | F_PATCH,
               .doc = "Whether the session goes on after a run and waits for the next message."),
+    [SESSION_INACTIVITY_TIMEOUT] = FIELD("inactivity_timeout", FT_INT32, F_CREATE | F_PATCH,
+                                         .doc = "After how many seconds without work the session ends."),
+    [SESSION_SCHEDULED_SESSION_ID] =
+        FIELD("scheduled_session_id", FT_STRING, 0, .max_len = LEN_NAME, .doc = "The schedule that made it."),
     [SESSION_RUN_ID] =
         FIELD("run_id", FT_STRING, F_INTERNAL, .max_len = LEN_NAME, .doc = "Changes at each start."),
     /* Among live sessions in an active phase it is unique: docs/decisions/0003-start-guard.md */
@@ -87,6 +91,7 @@ static const short json_order[] = {
     SESSION_ENVIRONMENT_VARIABLES,
     JSON_HREF,
     FIELD_ID,
+    SESSION_INACTIVITY_TIMEOUT,
     SESSION_INTERACTIVE,
     JSON_KIND,
     SESSION_KUBE_CR_NAME,
@@ -106,6 +111,7 @@ static const short json_order[] = {
     SESSION_REPO_URL,
     SESSION_REPOS,
     SESSION_RESOURCE_OVERRIDES,
+    SESSION_SCHEDULED_SESSION_ID,
     SESSION_SDK_RESTART_COUNT,
     SESSION_SDK_SESSION_ID,
     SESSION_START_TIME,

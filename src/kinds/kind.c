@@ -2,9 +2,11 @@
 #include "base/cleanup.h"
 
 static const Kind *const all[] = {
-    &kind_project,    &kind_project_settings, &kind_user, &kind_agent,
-    &kind_session,    &kind_inbox_message,    &kind_role, &kind_role_binding,
-    &kind_credential, &kind_audit_event,
+    &kind_project,     &kind_project_settings,  &kind_user,
+    &kind_agent,       &kind_session,           &kind_inbox_message,
+    &kind_role,        &kind_role_binding,      &kind_credential,
+    &kind_audit_event, &kind_scheduled_session, &kind_schedule_run,
+    &kind_application,
 };
 
 const Kind *const *kinds_all(size_t *ret_n)

@@ -160,13 +160,13 @@ static int take_property(Obj *o, ObjMode mode, Str name, const json_t *v, Err *e
 {
     int field = find_field(o->kind, name);
     if (field < 0) {
-        if (mode != OBJ_CREATE || is_computed(name))
+        if (mode != OBJ_CREATE || is_computed(name) || o->kind->lenient)
             return 0;
         return err_set(err, ERR_MALFORMED, "json: unknown field \"" STR_FMT "\"",
                        STR_ARG(str_slice(name, 0, 128)));
     }
     if (field == FIELD_ID && mode == OBJ_CREATE)
-        return check_id(o, v, err);
+        return o->kind->lenient ? 0 : check_id(o, v, err);
     if (!field_settable(&o->kind->fields[field], mode))
         return 0;
     return put_value(o, field, mode, v, err);
@@ -188,7 +188,7 @@ static int take_body(Obj *o, ObjMode mode, const json_t *body, Err *err)
         return err_set(err, ERR_MALFORMED,
                        "json: cannot unmarshal %s into Go value of type map[string]interface {}",
                        json_type_name(body));
-    int rc = mode == OBJ_CREATE ? check_required_keys(o->kind, body, err) : 0;
+    int rc = mode == OBJ_CREATE && !o->kind->lenient ? check_required_keys(o->kind, body, err) : 0;
     const char *key;
     json_t *v;
     json_object_foreach(json_unconst(body), key, v)

@@ -2,6 +2,8 @@
 #include "kinds/obj.h"
 #include "base/mem.h"
 
+#define HREF_MAX ((size_t)128 << 10)
+
 static void write_time(Buf *out, WallUsec t)
 {
     char text[RFC3339_MAX];
@@ -54,18 +56,31 @@ static bool is_plain_id(Str id)
     return true;
 }
 
+/* What stands before the id. */
+static void add_href_base(Buf *out, const Obj *o)
+{
+    const Kind *k = o->kind;
+    if (!k->in_project) {
+        buf_adds(out, k->href);
+        return;
+    }
+    buf_adds(out, kind_project.href);
+    buf_adds(out, obj_str(o, k->project_field));
+    buf_addf(out, "/%s/", k->collection);
+}
+
 static void write_href(Buf *out, const Obj *o)
 {
     Str id = obj_str(o, FIELD_ID);
-    if (is_plain_id(id)) {
+    if (is_plain_id(id) && (!o->kind->in_project || is_plain_id(obj_str(o, o->kind->project_field)))) {
         buf_addc(out, '"');
-        buf_adds(out, o->kind->href);
+        add_href_base(out, o);
         buf_adds(out, id);
         buf_addc(out, '"');
         return;
     }
-    CLEANUP_BUF Buf href = BUF_INIT(o->kind->href.len + id.len);
-    buf_adds(&href, o->kind->href);
+    CLEANUP_BUF Buf href = BUF_INIT(HREF_MAX);
+    add_href_base(&href, o);
     buf_adds(&href, id);
     json_write_str(out, buf_str(&href));
 }

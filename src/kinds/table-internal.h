@@ -29,3 +29,16 @@ int check_dns_label(Str s, Err *err);
 int check_role_name(Str s, Err *err);
 int check_permissions(Str s, Err *err); /* a JSON array of "resource:action" */
 int check_provider(Str s, Err *err);
+/* checks-gitops.c */
+int check_cron(Str s, Err *err);
+int check_runner_type(Str s, Err *err);
+int check_overlap_policy(Str s, Err *err);
+int check_catch_up(Str s, Err *err);
+int check_repo_url(Str s, Err *err);
+int check_git_revision(Str s, Err *err);
+int check_source_path(Str s, Err *err);
+int check_http_url(Str s, Err *err);
+int check_sync_options(Str s, Err *err);
+int check_sync_status(Str s, Err *err);
+int check_health_status(Str s, Err *err);
+int check_operation_phase(Str s, Err *err);

@@ -11,6 +11,7 @@
 #include "kinds/obj.h"
 #include "kinds/search.h"
 
+int run_schedule_tests(void);
 int run_table_tests(void);
 int run_obj_tests(void);
 int run_from_json_tests(void);

@@ -135,7 +135,7 @@ static int up_owners(Db *db, const Migration *m, Err *err)
 /* ---- the steps ---- */
 
 /* Those that make the reference's tables come first: columns are completed behind them. */
-#define N_TABLES 12
+#define N_TABLES 16
 static const Migration steps[] = {
     {"202309020925", up_sql, NULL,
      "CREATE TABLE IF NOT EXISTS events (version $SERIAL, id $KEY NOT NULL, source $TEXT NOT NULL,"
@@ -158,6 +158,10 @@ static const Migration steps[] = {
     {"202603100138", up_kind, &kind_role_binding, NULL},
     {"202603311215", up_kind, &kind_credential, NULL},
     {"202611240003", up_kind, &kind_audit_event, NULL},
+    {"202604280001", up_kind, &kind_scheduled_session, NULL},
+    {"202605050001", up_sql, NULL, ""}, /* columns of that table, which the step before made already */
+    {"202606102223", up_kind, &kind_application, NULL},
+    {"202611240010", up_kind, &kind_schedule_run, NULL}, /* ours */
     /* Ours. */
     {"202609010001", up_sql, NULL,
      "CREATE TABLE usage (session_id $KEY NOT NULL, seq $INT NOT NULL, turn $TEXT, model $TEXT, input_tokens "
@@ -208,6 +212,15 @@ static const Migration steps[] = {
     {"202611240004", up_sql, NULL,
      "CREATE TABLE IF NOT EXISTS platform_secrets (name $KEY NOT NULL PRIMARY KEY, value $TEXT NOT NULL,"
      " created_at $TIME NOT NULL);"},
+    /* What the scheduler asks for: the next schedule to look at, runs that wait, sessions of a schedule. */
+    {"202611240011", up_sql, NULL,
+     "CREATE INDEX IF NOT EXISTS scheduled_sessions_wake ON scheduled_sessions (wake_at) WHERE deleted_at IS "
+     "NULL"
+     " AND wake_at IS NOT NULL;"
+     "CREATE INDEX IF NOT EXISTS scheduled_session_runs_queued ON scheduled_session_runs (agent_id)"
+     " WHERE deleted_at IS NULL AND outcome = 'queued';"
+     "CREATE INDEX IF NOT EXISTS sessions_schedule ON sessions (scheduled_session_id, created_at, id)"
+     " WHERE deleted_at IS NULL AND scheduled_session_id IS NOT NULL;"},
 };
 
 /* ---- what is applied ---- */

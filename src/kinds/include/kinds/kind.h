@@ -85,11 +85,14 @@ typedef struct Kind {
     const short
         *json_order; /* what an answer shows, keys alphabetical: field numbers, JSON_HREF, JSON_KIND */
     size_t n_json_order;
-    Str href; /* "/api/ambient/v1/sessions/" */
+    Str href;        /* "/api/ambient/v1/sessions/" */
+    bool in_project; /* its href begins with the project: "/api/ambient/v1/projects/<p>/<collection>/<id>" */
+    bool lenient;    /* POST: unknown properties and a client's id are ignored, a missing one is like "" */
 } Kind;
 
 extern const Kind kind_project, kind_project_settings, kind_user, kind_agent, kind_session,
-    kind_inbox_message, kind_role, kind_role_binding;
+    kind_inbox_message, kind_role, kind_role_binding, kind_scheduled_session, kind_schedule_run,
+    kind_application;
 
 const Kind *const *kinds_all(size_t *ret_n);
 const Kind *kind_by_name(Str name);             /* "Session" */
@@ -217,6 +220,8 @@ enum {
     SESSION_KUBE_CR_UID,
     SESSION_KUBE_NAMESPACE,
     SESSION_INTERACTIVE /* ours: bool, additive */,
+    SESSION_INACTIVITY_TIMEOUT /* ours */,
+    SESSION_SCHEDULED_SESSION_ID /* ours: the schedule that made it */,
     SESSION_RUN_ID /* internal: changes at each start; see service */,
     SESSION_START_GUARD /* internal: the agent's id when agent start made it; one active per agent */,
     _SESSION_MAX
@@ -244,6 +249,67 @@ enum {
     AUDIT_SOURCE,
     AUDIT_OPERATION_ID,
     _AUDIT_MAX
+};
+enum {
+    SCHEDULE_PROJECT_ID = FIELD_FIRST,
+    SCHEDULE_NAME,
+    SCHEDULE_SCHEDULE,
+    SCHEDULE_TIMEZONE,
+    SCHEDULE_ENABLED,
+    SCHEDULE_AGENT_ID,
+    SCHEDULE_DESCRIPTION,
+    SCHEDULE_SESSION_PROMPT,
+    SCHEDULE_RUNNER_TYPE,
+    SCHEDULE_TIMEOUT,
+    SCHEDULE_INACTIVITY_TIMEOUT,
+    SCHEDULE_STOP_ON_RUN_FINISHED,
+    SCHEDULE_OVERLAP_POLICY /* ours, as all that follow but the two times */,
+    SCHEDULE_CATCH_UP,
+    SCHEDULE_LAST_RUN_AT,
+    SCHEDULE_NEXT_RUN_AT,
+    SCHEDULE_CREATED_BY_USER_ID,
+    SCHEDULE_OWNER_TYPE /* internal */,
+    SCHEDULE_OWNER_ISSUER /* internal */,
+    SCHEDULE_OWNER_SUBJECT /* internal */,
+    SCHEDULE_WAKE_AT /* internal */,
+    _SCHEDULE_MAX
+};
+enum {
+    RUN_SCHEDULE_ID = FIELD_FIRST,
+    RUN_PROJECT_ID,
+    RUN_AGENT_ID,
+    RUN_SCHEDULED_AT,
+    RUN_CAUSE,
+    RUN_OUTCOME,
+    RUN_MESSAGE,
+    RUN_SESSION_ID,
+    RUN_STARTED_AT,
+    _RUN_MAX
+};
+enum {
+    APPLICATION_NAME = FIELD_FIRST,
+    APPLICATION_SOURCE_REPO_URL,
+    APPLICATION_SOURCE_PATH,
+    APPLICATION_DESTINATION_PROJECT,
+    APPLICATION_SOURCE_TARGET_REVISION,
+    APPLICATION_DESTINATION_AMBIENT_URL,
+    APPLICATION_CREDENTIAL_ID,
+    APPLICATION_SYNC_OPTIONS,
+    APPLICATION_AUTO_SYNC,
+    APPLICATION_AUTO_PRUNE,
+    APPLICATION_SELF_HEAL,
+    APPLICATION_RETRY_LIMIT,
+    APPLICATION_SYNC_STATUS,
+    APPLICATION_HEALTH_STATUS,
+    APPLICATION_SYNC_REVISION,
+    APPLICATION_OPERATION_PHASE,
+    APPLICATION_OPERATION_MESSAGE,
+    APPLICATION_RESOURCE_STATUS,
+    APPLICATION_CONDITIONS,
+    APPLICATION_LAST_SYNCED_AT,
+    APPLICATION_LABELS,
+    APPLICATION_ANNOTATIONS,
+    _APPLICATION_MAX
 };
 
 /* Session phases. NULL phase is PHASE_NONE. The one table of allowed moves is in kinds/phase.c. */
