@@ -16,6 +16,7 @@ typedef struct Entry {
     char *key;
     uint64_t changes;
     bool packed;
+    char etag[SVC_ETAG_SIZE];
     size_t len;
     char body[];
 } Entry;
@@ -90,6 +91,7 @@ bool cache_answer(Request *q)
         return false;
     list_remove(&e->link);
     list_push_back(&c->by_use, &e->link);
+    memcpy(q->etag, e->etag, sizeof(q->etag));
     rest_reply_kept(q, (Str){e->body, e->len}, e->packed);
     return true;
 }
@@ -108,6 +110,7 @@ void cache_keep(Request *q)
     if (!e)
         return;
     *e = (Entry){.key = TAKE(q->cache_key), .changes = q->changes, .packed = q->packed.len, .len = body->len};
+    memcpy(e->etag, q->etag, sizeof(e->etag));
     memcpy(e->body, body->data, body->len);
     map_put(c->entries, str_from(e->key), e);
     list_push_back(&c->by_use, &e->link);

@@ -14,7 +14,7 @@ struct Cors {
 static const char *const methods[] = {"DELETE", "GET", "PATCH", "POST", "PUT"};
 static const char *const own_headers =
     "Authorization,Content-Type,X-Forwarded-Access-Token,X-Ambient-Project,"
-    "Idempotency-Key,Last-Event-ID,"
+    "Idempotency-Key,Last-Event-ID,If-Match,If-None-Match,"
     "Accept,Accept-Language,Content-Language,Origin";
 
 static void add_items(Cors *c, const char *list, bool origins)
@@ -83,7 +83,7 @@ void cors_headers(Request *q)
     if (!origin_allowed(q->rest->cors, origin))
         return;
     allow_origin(q, origin);
-    http_reply_header(q->http, "Access-Control-Expose-Headers", STR("X-Operation-ID"));
+    http_reply_header(q->http, "Access-Control-Expose-Headers", STR("ETag, X-Operation-ID"));
 }
 
 static bool method_allowed(Str method)

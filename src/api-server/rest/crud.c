@@ -22,6 +22,7 @@ static void render_object(void *arg, SvcAnswer *a)
     buf_clear(&q->out);
     buf_clear(&q->packed);
     obj_to_json(a->obj, &q->out, NULL);
+    svc_etag(buf_str(&q->out), q->etag);
     pack_output(q);
 }
 
@@ -37,7 +38,7 @@ void answer_object(void *arg, SvcAnswer *a)
     if (!q->out.len)
         obj_to_json(a->obj, &q->out, NULL);
     cache_keep(q);
-    rest_reply_json(q, q->good_status, &q->out);
+    rest_reply_object(q, q->good_status);
 }
 
 static void answer_nothing(void *arg, SvcAnswer *a)

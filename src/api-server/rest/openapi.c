@@ -45,6 +45,8 @@ static const Parameter of_messages[] = {
 static const Parameter of_project[] = {{"project_id", "query", "string"}};
 static const Parameter of_paths[] = {{"path", "query", "string"}};
 static const Parameter of_creation[] = {{"Idempotency-Key", "header", "string"}};
+static const Parameter of_change[] = {{"If-Match", "header", "string"}};
+static const Parameter of_read[] = {{"If-None-Match", "header", "string"}};
 static const Parameter of_session_creation[] = {{"X-Ambient-Project", "header", "string"}};
 
 static void add_list_parameters(Buf *out, bool *first, const Route *rt)
@@ -54,6 +56,12 @@ static void add_list_parameters(Buf *out, bool *first, const Route *rt)
         add_all(out, first, of_project, ARRAY_LEN(of_project));
         add_all(out, first, of_session_creation, ARRAY_LEN(of_session_creation));
     }
+}
+
+/* The changes of one object that is there. */
+static bool takes_if_match(const Route *rt)
+{
+    return rt->handle == handle_patch || rt->handle == handle_delete || rt->handle == handle_session_status;
 }
 
 static void add_parameters(Buf *out, const Route *rt)
@@ -68,6 +76,10 @@ static void add_parameters(Buf *out, const Route *rt)
         add_all(out, &first, of_messages, ARRAY_LEN(of_messages));
     if (rt->flags & R_PATH_QUERY)
         add_all(out, &first, of_paths, ARRAY_LEN(of_paths));
+    if (takes_if_match(rt))
+        add_all(out, &first, of_change, ARRAY_LEN(of_change));
+    if (rt->handle == handle_get)
+        add_all(out, &first, of_read, ARRAY_LEN(of_read));
     if (rt->status == 201)
         add_all(out, &first, of_creation, ARRAY_LEN(of_creation));
     if (rt->handle == handle_create && rt->kind == &kind_session)
@@ -116,6 +128,8 @@ static bool may_answer(const Route *rt, int status)
         return of_object;
     case 409:
         return writes;
+    case 412:
+        return takes_if_match(rt);
     case 413:
         return rt->body || is_method(rt, "PUT");
     case 502:
@@ -128,7 +142,7 @@ static bool may_answer(const Route *rt, int status)
     }
 }
 
-static const int error_statuses[] = {400, 401, 403, 404, 409, 413, 500, 502, 503};
+static const int error_statuses[] = {400, 401, 403, 404, 409, 412, 413, 500, 502, 503};
 
 static void add_good_answer(Buf *out, const Route *rt)
 {
@@ -143,6 +157,8 @@ static void add_good_answer(Buf *out, const Route *rt)
 static void add_responses(Buf *out, const Route *rt)
 {
     (void)buf_addz(out, "\"responses\":{");
+    if (rt->handle == handle_get)
+        (void)buf_addz(out, "\"304\":{\"description\":\"as If-None-Match has it\"},");
     if (rt->status < 400) {
         add_good_answer(out, rt);
         (void)buf_addc(out, ',');

@@ -46,8 +46,32 @@ static void good_headers(Request *q, int status, const char *type)
     http_reply_header(q->http, "Content-Type", str_from(type));
 }
 
+/* ---- entity tags ---- */
+
+static void etag_header(Request *q, bool packed)
+{
+    char text[SVC_ETAG_SIZE + sizeof("-gzip")];
+    if (!*q->etag)
+        return;
+    (void)snprintf(text, sizeof(text), "%.*s%s", (int)strlen(q->etag) - 1, q->etag,
+                   packed ? "-gzip\"" : "\"");
+    http_reply_header(q->http, "ETag", str_from(text));
+}
+
+static bool client_has_it(Request *q)
+{
+    Str known = http_req_header(q->http, "If-None-Match");
+    return *q->etag && known.ptr && str_eq(http_req_method(q->http), STR("GET")) &&
+           svc_etag_listed(known, q->etag, true);
+}
+
 void rest_reply_kept(Request *q, Str body, bool packed)
 {
+    etag_header(q, packed);
+    if (client_has_it(q)) {
+        rest_reply_empty(q, 304);
+        return;
+    }
     good_headers(q, 200, "application/json");
     if (packed)
         http_reply_header(q->http, "Content-Encoding", STR("gzip"));
@@ -74,6 +98,18 @@ void rest_reply_json(Request *q, int status, Buf *body)
         rest_reply_error(q, &(Err){ERR_TOO_LARGE, "the answer is too large; ask for a smaller size"});
     else
         rest_reply_body(q, status, body, "application/json");
+}
+
+void rest_reply_object(Request *q, int status)
+{
+    pack_output(q);
+    if (!*q->etag)
+        svc_etag(buf_str(&q->out), q->etag);
+    etag_header(q, q->packed.len);
+    if (client_has_it(q))
+        rest_reply_empty(q, 304);
+    else
+        rest_reply_json(q, status, &q->out);
 }
 
 void rest_reply_empty(Request *q, int status)

@@ -84,6 +84,7 @@ SvcCtx request_ctx(Request *q)
         .caller = q->caller,
         .request_id = or_empty(http_req_header(q->http, "Idempotency-Key")),
         .project_header = or_empty(http_req_header(q->http, "X-Ambient-Project")),
+        .if_match = or_empty(http_req_header(q->http, "If-Match")),
         .peer = str_from(http_req_peer(q->http)),
         .operation_id = str_from(q->operation_id),
         .rest = true,

@@ -121,8 +121,9 @@ struct Request {
     bool gzip;
     char operation_id[KSUID_LEN + 1];
     Usec started;
-    char *cache_key;  /* NULL = the answer is not kept */
-    uint64_t changes; /* svc_changes() when the read was asked for */
+    char *cache_key;          /* NULL = the answer is not kept */
+    uint64_t changes;         /* svc_changes() when the read was asked for */
+    char etag[SVC_ETAG_SIZE]; /* of the one object that is answered; "" = none */
     /* handlers' own */
     int good_status;
     const Kind *kind;
@@ -151,6 +152,8 @@ void request_log(const Request *q, int status, const Err *err);
 void rest_reply_body(Request *q, int status, Buf *body, const char *type);
 /* JSON bytes of the cache; copied. */
 void rest_reply_kept(Request *q, Str body, bool packed);
+/* q->out as JSON with q->etag; 304 to a GET that has it already. */
+void rest_reply_object(Request *q, int status);
 void rest_reply_json(Request *q, int status, Buf *body);
 void rest_reply_empty(Request *q, int status);
 void rest_reply_error(Request *q, const Err *err);

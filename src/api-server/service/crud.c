@@ -31,6 +31,8 @@ int op_load(Op *op, Tx *tx, Verb v, Obj **ret, Err *err)
         rc = op->rules->belongs(op, o, err);
     if (rc == 0)
         rc = op_authorize(op, tx, v, o, err);
+    if (rc == 0 && v != VERB_READ)
+        rc = check_if_match(op, o, err);
     if (rc == 0)
         *ret = TAKE(o);
     return rc;
@@ -169,7 +171,7 @@ static int run_delete(Op *op, Tx *tx, Err *err)
     Err why = {0};
     int rc = op_load(op, tx, VERB_DELETE, &now, &why);
     if (rc == -ERR_NOT_FOUND && op->rules->delete_unknown_ok)
-        return 0;
+        return check_if_match(op, NULL, err);
     if (rc < 0) {
         if (err)
             *err = why;

@@ -23,6 +23,7 @@ Op *op_new(Service *s, const SvcCtx *x, StoreMode mode, OpRun run, SvcDone done,
     op->render = mode == STORE_READ ? x->render : NULL;
     op->request_id = op_keep(op, x->request_id);
     op->project_header = op_keep(op, x->project_header);
+    op->if_match = op_keep(op, x->if_match);
     op->peer = op_keep(op, x->peer);
     op->operation_id = op_keep(op, x->operation_id);
     buf_init(&op->text, MESSAGE_PAYLOAD_MAX);

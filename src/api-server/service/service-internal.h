@@ -46,7 +46,7 @@ typedef struct ListInput {
     Str search, order_by, project_id, provider;
 } ListInput;
 
-#define OP_STRINGS_MAX 14
+#define OP_STRINGS_MAX 16
 struct Op {
     Service *s;
     Caller *caller;
@@ -62,7 +62,7 @@ struct Op {
     /* What was asked. Views into `owned`. */
     const Kind *kind;
     const KindRules *rules;
-    Str id, parent, project, request_id, project_header;
+    Str id, parent, project, request_id, project_header, if_match;
     Str event_type, payload, turn;
     Str peer, operation_id;
     Obj *body;
@@ -152,6 +152,10 @@ int secret_seal(const Service *s, Obj *o, int field, Str owner, Err *err);
 /* audit.c: the row belongs to the job's transaction; the line is for when it was committed. */
 int audit(Op *op, Tx *tx, const char *action, const Obj *o, Err *err);
 void audit_log(const Op *op, const char *action, const Obj *o);
+
+/* etag.c: ERR_PRECONDITION unless the op's If-Match, when there is one, names this state; NULL = no object.
+ */
+int check_if_match(const Op *op, const Obj *now, Err *err);
 
 /* request.c: what an Idempotency-Key made before */
 int request_replay(Op *op, Tx *tx, const Kind *k, Obj **ret, Err *err); /* *ret NULL = it is new */

@@ -43,6 +43,7 @@ typedef struct SvcCtx {
     Str request_id;         /* Idempotency-Key; empty = none */
     Str project_header;     /* X-Ambient-Project; empty = none */
     Str peer, operation_id; /* for the audit; may be empty */
+    Str if_match;           /* If-Match: a change of another state is ERR_PRECONDITION; empty = none */
     bool rest;              /* differences that the contract keeps between the protocols (page sizes) */
     /* Called with a good answer on the worker thread (arg of `done`), before `done`: to encode there what
        would cost time on the loop. For reads only: a write may still fail at commit. NULL = not wanted. */
@@ -141,6 +142,12 @@ void svc_inbox_watch_check(Service *s, const SvcCtx *x, Str agent_id, SvcDone do
    owner count. Projects that the caller owns are cached by the service and kept current from the store's
    commits. */
 bool svc_visible(Service *s, const Caller *c, const Kind *k, const Obj *o, Str id, Str project_id, Str owner);
+
+/* The entity tag of an object's JSON, with its quotes; and whether a header's list holds it, as sent with
+   either coding. weak: tags marked W/ count, too. */
+#define SVC_ETAG_SIZE 32
+void svc_etag(Str json, char out[static SVC_ETAG_SIZE]);
+bool svc_etag_listed(Str list, const char *etag, bool weak);
 
 /* What a peer may read of an error: its own text, or a neutral one when it speaks of our insides (then the
    adaptor logs the text with the request's id). */
