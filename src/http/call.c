@@ -1,6 +1,9 @@
 /* One request and its answer, as curl's easy handle. */
 #include <assert.h>
 #include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 #include "base/mem.h"
 #include "client-internal.h"
 #include "http-internal.h"
@@ -10,6 +13,10 @@
 #define BODY_MAX (64UL << 20)
 #define FIELDS_MAX (256UL << 10)
 #define KEEPALIVE_SECONDS 30L
+/* A peer that is silent to so many probes, or to data for so long, is gone. The kernel's own idea is 15
+ * minutes. */
+#define KEEPALIVE_PROBES 3
+#define UNACKED_MSEC 60000U
 
 /* ---- The request ---- */
 
@@ -120,13 +127,42 @@ static int set_target(HttpCall *call, const HttpRequest *req)
     curl_easy_setopt(call->easy, CURLOPT_URL, req->url);
     if (call->client->unix_socket)
         curl_easy_setopt(call->easy, CURLOPT_UNIX_SOCKET_PATH, call->client->unix_socket);
-    if (call->client->unix_socket || is_loopback(u.host))
+    if (call->client->proxy) {
+        curl_easy_setopt(call->easy, CURLOPT_PROXY, call->client->proxy);
+        curl_easy_setopt(call->easy, CURLOPT_NOPROXY, "");
+    } else if (call->client->unix_socket || is_loopback(u.host)) {
         curl_easy_setopt(call->easy, CURLOPT_NOPROXY, "*");
+    }
     return 0;
 }
 
 static size_t body_cb(char *bytes, size_t size, size_t n, void *arg);
 static size_t header_cb(char *bytes, size_t size, size_t n, void *arg);
+
+static int set_socket(void *arg, curl_socket_t fd, curlsocktype purpose)
+{
+    int probes = KEEPALIVE_PROBES;
+    unsigned unacked = UNACKED_MSEC;
+    setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof probes);
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacked, sizeof unacked);
+    return CURL_SOCKOPT_OK;
+}
+
+static void set_blob(CURL *e, CURLoption option, Str pem)
+{
+    struct curl_blob blob = {.data = (void *)(uintptr_t)pem.ptr, .len = pem.len, .flags = CURL_BLOB_COPY};
+    curl_easy_setopt(e, option, &blob);
+}
+
+/* Connections are shared only by calls with the same certificate: curl compares. */
+static void set_identity(HttpCall *call, const HttpIdentity *id)
+{
+    CURL *e = call->easy;
+    if (!id)
+        return;
+    set_blob(e, CURLOPT_SSLCERT_BLOB, id->cert);
+    set_blob(e, CURLOPT_SSLKEY_BLOB, secret_reveal(id->key));
+}
 
 static void set_rules(HttpCall *call, const HttpRequest *req)
 {
@@ -143,12 +179,17 @@ static void set_rules(HttpCall *call, const HttpRequest *req)
     curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(e, CURLOPT_TCP_KEEPIDLE, KEEPALIVE_SECONDS);
     curl_easy_setopt(e, CURLOPT_TCP_KEEPINTVL, KEEPALIVE_SECONDS);
+    curl_easy_setopt(e, CURLOPT_SOCKOPTFUNCTION, set_socket);
+    curl_easy_setopt(e, CURLOPT_CONNECT_TO, c->connect_to);
     curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, to_ms(req->timeout));
     curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS,
                      to_ms(req->connect_timeout ? req->connect_timeout : CONNECT_TIMEOUT));
     curl_easy_setopt(e, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     if (c->ca_file)
         curl_easy_setopt(e, CURLOPT_CAINFO, c->ca_file);
+    if (c->ca_pem)
+        set_blob(e, CURLOPT_CAINFO_BLOB, str_from(c->ca_pem));
+    set_identity(call, req->identity);
     if (c->insecure) {
         curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 0L);
         curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 0L);

@@ -12,7 +12,8 @@ struct HttpClient {
     List waiting, starting; /* calls that curl does not know yet */
     List running;
     bool kick_posted, freed;
-    char *ca_file, *user_agent, *unix_socket;
+    char *ca_file, *ca_pem, *user_agent, *unix_socket, *proxy;
+    struct curl_slist *connect_to;
     bool insecure;
 };
 

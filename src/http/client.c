@@ -122,6 +122,9 @@ int http_client_new(Loop *l, const HttpClientOptions *o, HttpClient **ret, Err *
     c->ca_file = dup_or_null(o->ca_file);
     c->user_agent = dup_or_null(o->user_agent);
     c->unix_socket = dup_or_null(o->unix_socket);
+    c->ca_pem = dup_or_null(o->ca_pem);
+    c->proxy = dup_or_null(o->proxy);
+    c->connect_to = o->connect_to ? curl_slist_append(NULL, o->connect_to) : NULL;
     c->insecure = o->insecure_skip_verify;
     multi_options(c);
     *ret = c;
@@ -139,6 +142,9 @@ static void client_release(void *arg)
     free(c->ca_file);
     free(c->user_agent);
     free(c->unix_socket);
+    free(c->ca_pem);
+    free(c->proxy);
+    curl_slist_free_all(c->connect_to);
     free(c);
     curl_global_cleanup();
 }

@@ -17,7 +17,16 @@ typedef struct HttpClientOptions {
     bool insecure_skip_verify;
     const char *user_agent;
     const char *unix_socket; /* NULL = TCP */
+    const char *ca_pem;      /* roots as text, instead of ca_file */
+    const char *proxy;       /* for every call; NULL = as the environment says */
+    const char *connect_to;  /* "HOST:PORT:HOST2:PORT2": the first is named and verified, the second called */
 } HttpClientOptions;
+
+/* A client certificate and its key, both PEM. */
+typedef struct HttpIdentity {
+    Str cert;
+    const Secret *key;
+} HttpIdentity;
 
 typedef struct HttpHeader {
     const char *name;
@@ -44,12 +53,13 @@ typedef struct HttpRequest {
     const char *url;
     const HttpHeader *headers;
     size_t n_headers;
-    const Secret *bearer; /* sent as Authorization: Bearer; NULL = none */
-    Str body;             /* copied; ptr NULL = no body */
-    Usec timeout;         /* whole call; USEC_NEVER for streams */
-    Usec connect_timeout; /* 0 = 10 s */
-    size_t body_max;      /* 0 = 64 MiB */
-    HttpPiece on_piece;   /* not NULL: streamed */
+    const Secret *bearer;         /* sent as Authorization: Bearer; NULL = none */
+    const HttpIdentity *identity; /* copied; NULL = none */
+    Str body;                     /* copied; ptr NULL = no body */
+    Usec timeout;                 /* whole call; USEC_NEVER for streams */
+    Usec connect_timeout;         /* 0 = 10 s */
+    size_t body_max;              /* 0 = 64 MiB */
+    HttpPiece on_piece;           /* not NULL: streamed */
     /* Streamed: status and headers are there. May be NULL. */
     void (*on_headers)(void *arg, const HttpResponse *r);
 } HttpRequest;
