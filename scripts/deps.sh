@@ -7,7 +7,7 @@ build=(gcc make meson ninja-build pkg-config ccache libevent-dev libnghttp2-dev 
     protobuf-c-compiler protobuf-compiler libjansson-dev libfyaml-dev libsqlite3-dev libcjose-dev libssl-dev
     zlib1g-dev)
 test=(libcmocka-dev clang clang-format-14 libclang-rt-14-dev python3 python3-grpcio python3-protobuf python3-hpack
-    python3-pytest python3-pytest-timeout python3-cryptography python3-jwt python3-yaml curl openssl procps)
+    python3-pytest python3-pytest-timeout python3-cryptography python3-jwt python3-yaml curl openssl procps mandoc man-db)
 bench=(redis-server redis-tools nginx-light nghttp2-client wrk)
 
 task=${1:-build}

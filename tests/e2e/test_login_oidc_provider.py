@@ -58,7 +58,8 @@ def issuer():
         pytest.skip("no real OpenID provider: " + done.stdout.strip())
     # Tokens live for less than a minute: every command renews its login.
     node = subprocess.Popen(["node", f"{ROOT}/tests/e2e/oidc-provider.mjs", done.stdout.strip()], text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ, "TOKEN_SECONDS": "50"})
+                            env={**os.environ, "TOKEN_SECONDS": "50"}, stdout=subprocess.PIPE,
+                            stderr=subprocess.DEVNULL)
     port = node.stdout.readline().strip()
     if not port:
         pytest.skip("oidc-provider does not start with this node")
