@@ -20,3 +20,4 @@ int run_pb_tests(void);
 int run_phase_tests(void);
 int run_search_tests(void);
 int run_order_tests(void);
+int run_label_selector_tests(void);

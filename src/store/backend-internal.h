@@ -56,6 +56,9 @@ typedef struct Dialect {
     /* Writes the test "column LIKE parameter" with PostgreSQL's meaning: backslash escapes, and without
        ignore_case letters differ by case. */
     void (*like)(Buf *out, const char *column, unsigned param, bool ignore_case);
+    /* Writes the text that the JSON object in `column` holds under the key in `param` (letters, digits and
+       -_./ only), NULL when there is none, or no text, or no JSON object. */
+    void (*label)(Buf *out, const char *column, unsigned param);
 } Dialect;
 
 typedef int (*DbNameFn)(void *arg, Str name);

@@ -200,9 +200,36 @@ static int in_list(Render *r, const SearchExpr *e)
     return 0;
 }
 
+/* Never NULL, so that an object without the label is one that has not that value. */
+static int label(Render *r, const SearchExpr *e)
+{
+    const char *column = field_column(field_of(r, e->left.field));
+    vec_push(&r->q->params, sql_text(str_from(e->lits[0].text)));
+    unsigned key = (unsigned)r->q->params.len;
+    if (e->op == S_LABEL_EXISTS) {
+        buf_addc(&r->q->sql, '(');
+        r->d->label(&r->q->sql, column, key);
+        buf_addz(&r->q->sql, ") IS NOT NULL");
+        return 0;
+    }
+    buf_addz(&r->q->sql, "coalesce((");
+    r->d->label(&r->q->sql, column, key);
+    buf_addz(&r->q->sql, ") IN (");
+    for (size_t i = 1; i < e->n_lits; i++) {
+        if (i > 1)
+            buf_addz(&r->q->sql, ", ");
+        query_param(r->q, sql_text(str_from(e->lits[i].text)));
+    }
+    buf_addz(&r->q->sql, "), FALSE)");
+    return 0;
+}
+
 static int test(Render *r, const SearchExpr *e)
 {
     switch (e->op) {
+    case S_LABEL_IN:
+    case S_LABEL_EXISTS:
+        return label(r, e);
     case S_LIKE:
     case S_ILIKE:
         return like(r, e);

@@ -458,6 +458,61 @@ static void test_search__takes_no_longer_than_it_may(void **state)
     obj_list_done(&all.out);
 }
 
+/* ---- labels ---- */
+
+/* Names of the sessions that a selector finds, in order, each followed by a blank. */
+static void labelled(Fixture *f, const char *selector, Buf *names)
+{
+    Err err = {0};
+    CLEANUP(search_freep) SearchExpr *e = NULL;
+    assert_ok(label_selector_parse(&kind_session, str_from(selector), &e, &err), &err);
+    Search s = {.where = e};
+    assert_ok(run_job(f, STORE_READ, search_job, &s, &err), &err);
+    for (size_t i = 0; i < s.out.len; i++)
+        buf_addf(names, "%s ", obj_cstr(s.out.ptr[i], SESSION_NAME));
+    obj_list_done(&s.out);
+}
+
+/* What a client stored as labels need not be an object of texts, nor JSON at all: then it has none. */
+static void test_search__labels(void **state)
+{
+    static const char *const rows[][2] = {
+        {"a", "{\"app\":\"x\",\"t.io/n\":\"1\"}"},
+        {"b", "{\"app\":\"y\",\"e\":\"\"}"},
+        {"c", "{}"},
+        {"d", NULL},
+        {"e", "{\"app"},
+        {"f", "[\"app\"]"},
+        {"g", "{\"app\":5}"},
+    };
+    static const char *const cases[][2] = {
+        {"app=x", "a "},
+        {"app in (x,y)", "a b "},
+        {"app!=x", "b c d e f g "},
+        {"app notin (x,y)", "c d e f g "},
+        {"app", "a b "},
+        {"!app", "c d e f g "},
+        {"t.io/n=1", "a "},
+        {"e=", "b "},
+        {"app,e notin (z)", "a b "},
+        {"app=5", ""},
+    };
+    Fixture *f = *state;
+    Err err = {0};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        CLEANUP(obj_freep) Obj *o = obj_new(&kind_session);
+        obj_set_str(o, SESSION_NAME, str_from(rows[i][0]));
+        if (rows[i][1])
+            obj_set_str(o, SESSION_LABELS, str_from(rows[i][1]));
+        assert_ok(insert_object(f, o, &err), &err);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        CLEANUP_BUF Buf names = BUF_INIT(1024);
+        labelled(f, cases[i][0], &names);
+        assert_string_equal(names.data ? names.data : "", cases[i][1]);
+    }
+}
+
 int run_search_tests(void)
 {
     const struct CMUnitTest tests[] = {
@@ -465,6 +520,7 @@ int run_search_tests(void)
         TEST(test_search__long_chains),
         TEST(test_search__bad_patterns_are_the_callers_fault),
         TEST(test_search__takes_no_longer_than_it_may),
+        TEST(test_search__labels),
     };
     return cmocka_run_group_tests_name("store search", tests, NULL, NULL);
 }

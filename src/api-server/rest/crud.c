@@ -116,6 +116,7 @@ void handle_list(Request *q)
     SvcList l = {
         .search = query_text(q, "search"),
         .order_by = query_text(q, "orderBy"),
+        .label_selector = query_text(q, "labelSelector"),
         .provider = query_text(q, "provider"),
         .project_id = query_text(q, "project_id"),
         .parent_id = t.parent,

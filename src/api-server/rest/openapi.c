@@ -40,6 +40,7 @@ static const Parameter of_lists[] = {{"page", "query", "integer"},
                                      {"search", "query", "string"},
                                      {"orderBy", "query", "string"},
                                      {"fields", "query", "string"}};
+static const Parameter of_labelled_lists[] = {{"labelSelector", "query", "string"}};
 static const Parameter of_messages[] = {
     {"after_seq", "query", "integer"}, {"limit", "query", "integer"}, {"Last-Event-ID", "header", "string"}};
 static const Parameter of_project[] = {{"project_id", "query", "string"}};
@@ -52,6 +53,8 @@ static const Parameter of_session_creation[] = {{"X-Ambient-Project", "header", 
 static void add_list_parameters(Buf *out, bool *first, const Route *rt)
 {
     add_all(out, first, of_lists, ARRAY_LEN(of_lists));
+    if (kind_field(rt->kind, STR("labels")) >= 0)
+        add_all(out, first, of_labelled_lists, ARRAY_LEN(of_labelled_lists));
     if (!strchr(rt->r.pattern, '{') && rt->kind->project_field >= FIELD_FIRST) {
         add_all(out, first, of_project, ARRAY_LEN(of_project));
         add_all(out, first, of_session_creation, ARRAY_LEN(of_session_creation));

@@ -220,8 +220,12 @@ static void normalise_page(const Op *op, ListQuery *q)
 static int list_where(Op *op, Tx *tx, SearchExpr **ret, Err *err)
 {
     CLEANUP(search_freep) SearchExpr *where = NULL;
-    SearchExpr *visible = NULL;
+    SearchExpr *visible = NULL, *labelled = NULL;
     int rc = search_parse(op->kind, op->list.search, &where, err);
+    if (rc == 0)
+        rc = label_selector_parse(op->kind, op->list.label_selector, &labelled, err);
+    if (rc == 0)
+        where = search_and(where, labelled);
     if (rc == 0)
         rc = op->rules->filter(op, tx, &visible, err);
     if (rc == 0)
@@ -257,6 +261,7 @@ void svc_list(Service *s, const SvcCtx *x, const Kind *k, const SvcList *q, SvcD
         .size = q->size,
         .search = op_keep(op, q->search),
         .order_by = op_keep(op, q->order_by),
+        .label_selector = op_keep(op, q->label_selector),
         .project_id = op_keep(op, q->project_id),
         .provider = op_keep(op, q->provider),
     };

@@ -43,7 +43,7 @@ typedef int (*OpRun)(Op *op, Tx *tx, Err *err);
 
 typedef struct ListInput {
     int64_t page, size;
-    Str search, order_by, project_id, provider;
+    Str search, order_by, label_selector, project_id, provider;
 } ListInput;
 
 #define OP_STRINGS_MAX 16

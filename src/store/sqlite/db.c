@@ -319,6 +319,15 @@ static int db_open(const char *location, DbRole role, Db **ret, Err *err)
     return 0;
 }
 
+/* The column is what a client sent: it need not be JSON. */
+static void write_label(Buf *out, const char *column, unsigned param)
+{
+    buf_addf(out,
+             "CASE WHEN json_valid(%s) AND json_type(%s, '$.\"' || ?%u || '\"') = 'text'"
+             " THEN json_extract(%s, '$.\"' || ?%u || '\"') END",
+             column, column, param, column, param);
+}
+
 static const Dialect dialect = {
     .types =
         {
@@ -336,6 +345,7 @@ static const Dialect dialect = {
     .blob = "BLOB",
     .for_update = "", /* there is one writer */
     .like = sqlite_like_write,
+    .label = write_label,
 };
 
 const Backend sqlite_backend = {

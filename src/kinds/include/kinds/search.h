@@ -25,6 +25,8 @@ typedef enum SearchOp {
     S_IS_NULL,
     S_BETWEEN,
     S_IN,
+    S_LABEL_IN,     /* the label named by the first literal has one of the others as its value */
+    S_LABEL_EXISTS, /* the label named by the first literal is there */
     S_TRUE,
     S_FALSE,
 } SearchOp;
@@ -63,6 +65,13 @@ typedef struct SearchExpr {
 int search_parse(const Kind *k, Str text, SearchExpr **ret, Err *err);
 SearchExpr *search_free(SearchExpr *e); /* NULL-safe; iterative */
 DEFINE_CLEANUP(SearchExpr, search_free)
+
+/* `labelSelector` in Kubernetes' syntax: =, ==, !=, in, notin, key, !key, joined by commas. ERR_BAD_REQUEST for text
+   that is none, and for kinds without labels. Blank text gives *ret = NULL. An object without a label is also one
+   whose label has another value. */
+int label_selector_parse(const Kind *k, Str text, SearchExpr **ret, Err *err);
+bool label_key_ok(Str key); /* [prefix/]name */
+bool label_value_ok(Str value);
 
 /* Builders take over their arguments. NULL means "everything" in search_and. */
 SearchExpr *search_and(SearchExpr *a, SearchExpr *b);

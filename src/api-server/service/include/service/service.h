@@ -66,6 +66,7 @@ struct SvcAnswer {
 typedef struct SvcList {
     int64_t page, size; /* as given by the client after its own defaults; normalised by the service */
     Str search, order_by;
+    Str label_selector;
     Str provider;   /* query parameter of credentials; empty = all */
     Str project_id; /* query parameter; empty = none (then the header counts, rest-core.md 3.1) */
     Str parent_id;  /* agents: the project; inbox: the agent; agent sessions: the agent; empty = none */
