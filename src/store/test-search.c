@@ -461,7 +461,7 @@ static void test_search__takes_no_longer_than_it_may(void **state)
 /* ---- labels ---- */
 
 /* Names of the sessions that a selector finds, in order, each followed by a blank. */
-static void labelled(Fixture *f, const char *selector, Buf *names)
+static void labelled(Fixture *f, const char *selector, Buf *found)
 {
     Err err = {0};
     CLEANUP(search_freep) SearchExpr *e = NULL;
@@ -469,7 +469,7 @@ static void labelled(Fixture *f, const char *selector, Buf *names)
     Search s = {.where = e};
     assert_ok(run_job(f, STORE_READ, search_job, &s, &err), &err);
     for (size_t i = 0; i < s.out.len; i++)
-        buf_addf(names, "%s ", obj_cstr(s.out.ptr[i], SESSION_NAME));
+        buf_addf(found, "%s ", obj_cstr(s.out.ptr[i], SESSION_NAME));
     obj_list_done(&s.out);
 }
 
@@ -507,9 +507,9 @@ static void test_search__labels(void **state)
         assert_ok(insert_object(f, o, &err), &err);
     }
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        CLEANUP_BUF Buf names = BUF_INIT(1024);
-        labelled(f, cases[i][0], &names);
-        assert_string_equal(names.data ? names.data : "", cases[i][1]);
+        CLEANUP_BUF Buf found = BUF_INIT(1024);
+        labelled(f, cases[i][0], &found);
+        assert_string_equal(found.data ? found.data : "", cases[i][1]);
     }
 }
 
