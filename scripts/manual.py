@@ -30,7 +30,8 @@ def flag(name, text, env):
 
 
 def flags(program, *command):
-    found = re.findall(r"^  (--\S.*|\(environment only\))\n {8}(.*?)(?: \[\$(.*)\])?$", help_of(program, *command), re.M)
+    found = re.findall(r"^  (--\S.*|\(environment only\))\n {8}(.*?)(?: \[\$(.*)\])?$", help_of(program, *command),
+                       re.M)
     assert found, f"{program} tells of no flags"
     return "".join(flag(*one) for one in found).rstrip("\n")
 

@@ -12,6 +12,15 @@ static const Resource resources[] = {
     {"project-settings", "project-settings", "projectsettings project-setting ps", &kind_project_settings,
      "/project_settings", false, true, false},
     {"user", "users", "usr", &kind_user, "/users", false, false, false},
+    {"role", "roles", "", &kind_role, "/roles", false, false, false},
+    {"role-binding", "role-bindings", "rolebinding rolebindings rb", &kind_role_binding, "/role_bindings",
+     false, false, false},
+    {"credential", "credentials", "cred creds", &kind_credential, "/credentials", false, false, false},
+    {"application", "applications", "app apps", &kind_application, "/applications", false, false, false},
+    {"scheduled-session", "scheduled-sessions", "scheduledsession scheduledsessions ss",
+     &kind_scheduled_session, "/projects/%s/scheduled-sessions", true, true, false},
+    {"audit-event", "audit-events", "auditevent auditevents", &kind_audit_event, "/audit_events", false,
+     false, false},
 };
 
 static bool named(const Resource *r, Str word)

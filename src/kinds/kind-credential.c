@@ -53,7 +53,7 @@ const Kind kind_credential = {
     .parent_field = -1,
     .owner_field = -1,
     .default_order = "created_at asc",
-    .columns = "ID:id:27 NAME:name:24 PROVIDER:provider:12 URL:url:30 AGE:created_at:10",
+    .columns = "ID:id:27 NAME:name:24 PROVIDER:provider:12 DESCRIPTION:description:32 AGE:created_at:10",
     .json_order = json_order,
     .n_json_order = ARRAY_LEN(json_order),
 };

@@ -54,7 +54,8 @@ const Kind kind_role_binding = {
     .parent_field = -1,
     .owner_field = ROLE_BINDING_USER_ID,
     .default_order = "created_at asc",
-    .columns = "ID:id:27 USER_ID:user_id:24 ROLE_ID:role_id:27 SCOPE:scope:10 SCOPE_ID:scope_id:27",
+    .columns = "ID:id:27 USER:user_id:27 ROLE:role|role_id:30 SCOPE:scope:10 "
+               "TARGET:target|project_id|agent_id|session_id|credential_id:27",
     .json_order = json_order,
     .n_json_order = ARRAY_LEN(json_order),
 };

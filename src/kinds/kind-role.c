@@ -38,7 +38,7 @@ const Kind kind_role = {
     .parent_field = -1,
     .owner_field = -1,
     .default_order = "created_at asc",
-    .columns = "ID:id:27 NAME:name:26 BUILT_IN:built_in:8 DESCRIPTION:description:50",
+    .columns = "ID:id:27 NAME:name:30 DISPLAY_NAME:display_name:30 BUILT-IN:built_in:9",
     .json_order = json_order,
     .n_json_order = ARRAY_LEN(json_order),
 };

@@ -66,9 +66,9 @@ int search_parse(const Kind *k, Str text, SearchExpr **ret, Err *err);
 SearchExpr *search_free(SearchExpr *e); /* NULL-safe; iterative */
 DEFINE_CLEANUP(SearchExpr, search_free)
 
-/* `labelSelector` in Kubernetes' syntax: =, ==, !=, in, notin, key, !key, joined by commas. ERR_BAD_REQUEST for text
-   that is none, and for kinds without labels. Blank text gives *ret = NULL. An object without a label is also one
-   whose label has another value. */
+/* `labelSelector` in Kubernetes' syntax: =, ==, !=, in, notin, key, !key, joined by commas. ERR_BAD_REQUEST
+   for text that is none, and for kinds without labels. Blank text gives *ret = NULL. An object without a
+   label is also one whose label has another value. */
 int label_selector_parse(const Kind *k, Str text, SearchExpr **ret, Err *err);
 bool label_key_ok(Str key); /* [prefix/]name */
 bool label_value_ok(Str value);
