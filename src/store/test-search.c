@@ -502,6 +502,7 @@ static void test_search__labels(void **state)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         CLEANUP(obj_freep) Obj *o = obj_new(&kind_session);
         obj_set_str(o, SESSION_NAME, str_from(rows[i][0]));
+        obj_set_time(o, FIELD_CREATED_AT, (WallUsec){(int64_t)i + 1});
         if (rows[i][1])
             obj_set_str(o, SESSION_LABELS, str_from(rows[i][1]));
         assert_ok(insert_object(f, o, &err), &err);
