@@ -3,7 +3,7 @@
 BUILD ?= build
 NINJA ?= ninja
 
-.PHONY: all deps run test bench format fuzz install clean
+.PHONY: all deps run test test-kube bench format fuzz install clean
 
 all: deps $(BUILD)/build.ninja
 	$(NINJA) -C $(BUILD)
@@ -21,6 +21,11 @@ run: all
 test:
 	@scripts/deps.sh test
 	scripts/test.sh
+
+# Against a real etcd and kube-apiserver. The first time builds them, which takes some minutes.
+test-kube:
+	@scripts/deps.sh test
+	scripts/test.sh kube
 
 bench:
 	@scripts/deps.sh bench

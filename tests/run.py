@@ -258,7 +258,7 @@ def suite_pytest():
     if not build("build-asan", SANITIZE) or not link("build-asan"):
         return Result(failed=1)
     total, reports = Result(), os.path.join(RESULTS, "sanitizer")
-    groups = sorted({os.path.basename(os.path.dirname(p)) for p in glob.glob(f"{ROOT}/tests/*/test_*.py")})
+    groups = sorted({os.path.basename(os.path.dirname(p)) for p in glob.glob(f"{ROOT}/tests/*/test_*.py")} - {"kube"})
     with concurrent.futures.ThreadPoolExecutor(2) as pool:  # they share nothing: own ports, own directories
         for result in pool.map(lambda group: run_group(group, reports), groups):
             total.add(result)
@@ -268,8 +268,26 @@ def suite_pytest():
     return total
 
 
+def suite_kube():
+    """The same against a real etcd and kube-apiserver, which are built once and kept (scripts/test-kube-deps.sh)."""
+    status, log = run("kube-deps", ["scripts/test-kube-deps.sh"], 1200)
+    if status == 77:
+        with open(log, encoding="utf-8") as f:
+            print(f"skipped kube: {f.read().strip().splitlines()[-1]}")
+        return Result(skipped=1)
+    if status or not build("build-asan", SANITIZE) or not link("build-asan"):
+        complain("kube", log)
+        return Result(failed=1)
+    reports = os.path.join(RESULTS, "sanitizer-kube")
+    total = run_group("kube", reports)
+    for path in glob.glob(reports + ".*"):
+        complain("a program under test", path)
+        total.failed += 1
+    return total
+
+
 SUITES = {"lint": suite_lint, "plain": suite_plain, "asan": suite_asan, "clang": suite_clang, "tsan": suite_tsan,
-          "pytest": suite_pytest, "fuzz": suite_fuzz}
+          "pytest": suite_pytest, "kube": suite_kube, "fuzz": suite_fuzz}
 
 
 def main():

@@ -185,5 +185,6 @@ Str secret_reveal(const Secret *s)
 
 void secret_erase(void *p, size_t len)
 {
-    explicit_bzero(p, len);
+    if (p)
+        explicit_bzero(p, len);
 }

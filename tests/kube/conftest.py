@@ -1,0 +1,21 @@
+import pathlib
+import sys
+
+import pytest
+
+sys.path[:0] = [str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).parents[1] / "api"),
+                str(pathlib.Path(__file__).parents[1] / "chaos")]
+import cluster_support  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory):
+    """One cluster for all tests: each makes namespaces of its own."""
+    binaries, why = cluster_support.find_binaries()
+    if not binaries:
+        pytest.skip(why)
+    made = cluster_support.Cluster(tmp_path_factory.mktemp("cluster"), binaries)
+    try:
+        yield made.start()
+    finally:
+        made.stop()
