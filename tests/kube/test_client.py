@@ -1,4 +1,4 @@
-"""src/kube against a real kube-apiserver: the program test-kube-live makes the calls, kubectl sees what came of them."""
+"""src/kube against a real kube-apiserver: test-kube-live makes the calls, kubectl sees what came of them."""
 import os
 import subprocess
 
