@@ -147,6 +147,9 @@ static int finish_field(Obj *o, int field, Err *err)
     const unsigned must = F_REQUIRED | F_NOT_EMPTY;
     if ((f->flags & must) == must && (!obj_has(o, field) || !o->v[field].len))
         return required(f, err);
+    /* Sent as null: the key was there, and an answer has a value for what is required. */
+    if ((f->flags & F_REQUIRED) && field_is_text(f) && o->v[field].state == V_NULL)
+        obj_set_str(o, field, STR(""));
     if (obj_has(o, field) && field_is_text(f))
         return check_length(f, o->v[field].len, err);
     return 0;

@@ -130,6 +130,17 @@ static void test_create__required_fields_must_not_be_empty(void **state)
     "letter and end with an alphanumeric character"
 #define S62 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
+static void test_create__required_text_sent_as_null_is_empty(void **state)
+{
+    CLEANUP(obj_freep) Obj *o = NULL;
+    Err err = {0};
+    const char *body = "{\"name\":\"n\",\"provider\":null}";
+    assert_int_equal(obj_from_json_text(&kind_credential, OBJ_CREATE, str_from(body), &o, &err), 0);
+    assert_int_equal(obj_finish_create(o, &err), 0);
+    assert_true(obj_has(o, CREDENTIAL_PROVIDER));
+    assert_string_equal(obj_cstr(o, CREDENTIAL_PROVIDER), "");
+}
+
 static void test_project_name__rules_hold_on_create_and_patch(void **state)
 {
     static const Case cases[] = {
@@ -415,6 +426,7 @@ int run_from_json_tests(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_create__refuses_in_the_words_of_the_reference),
         cmocka_unit_test(test_create__required_fields_must_not_be_empty),
+        cmocka_unit_test(test_create__required_text_sent_as_null_is_empty),
         cmocka_unit_test(test_project_name__rules_hold_on_create_and_patch),
         cmocka_unit_test(test_create__ignores_what_the_server_owns),
         cmocka_unit_test(test_create__takes_every_type),
