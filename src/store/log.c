@@ -74,6 +74,62 @@ static void take_head(Stmt *st, Head *ret)
         memcpy(ret->hash, hash.ptr, SHA256_LEN);
 }
 
+/* ---- lists ---- */
+
+static int count_messages(Tx *tx, const ListQuery *lq, int64_t *ret, Err *err)
+{
+    CLEANUP(query_done) Query q = QUERY_INIT;
+    CLEANUP_STMT Stmt *st = NULL;
+    buf_addz(&q.sql, "SELECT count(*) FROM session_messages WHERE ");
+    int rc = query_search(&q, tx->sql->dialect, &kind_session_message, lq->where, err);
+    if (rc == 0)
+        rc = query_use(&q, tx->db, &st, err);
+    if (rc == 0)
+        rc = stmt_step(st, err);
+    if (rc < 0)
+        return rc;
+    *ret = stmt_int(st, 0);
+    return stmt_run(st, err);
+}
+
+static int messages_query(Tx *tx, const ListQuery *lq, Query *q, Err *err)
+{
+    static const OrderBy by_seq = {.items = {{MESSAGE_SEQ, false}}, .n = 1};
+    buf_addz(&q->sql, "SELECT " COLUMNS ", session_id FROM session_messages WHERE ");
+    int rc = query_search(q, tx->sql->dialect, &kind_session_message, lq->where, err);
+    query_order(q, &kind_session_message, lq->order.n ? &lq->order : &by_seq);
+    buf_addz(&q->sql, " LIMIT ");
+    query_param(q, sql_int(lq->limit));
+    buf_addz(&q->sql, " OFFSET ");
+    query_param(q, sql_int(lq->offset > 0 ? lq->offset : 0));
+    return rc;
+}
+
+int tx_message_list(Tx *tx, const ListQuery *lq, MessageFn fn, void *arg, int64_t *ret_total, Err *err)
+{
+    CLEANUP(query_done) Query q = QUERY_INIT;
+    CLEANUP_STMT Stmt *st = NULL;
+    size_t bytes = 0;
+    int rc = messages_query(tx, lq, &q, err);
+    if (rc == 0)
+        rc = query_use(&q, tx->db, &st, err);
+    while (rc >= 0 && (rc = stmt_step(st, err)) > 0) {
+        Message *m = NULL;
+        rc = read_message(st, stmt_text(st, 8), &m, err);
+        if (rc < 0)
+            break;
+        bytes += message_bytes(m);
+        rc = fn(arg, m);
+        message_unref(m);
+        if (lq->bytes_max && bytes > lq->bytes_max)
+            return err_set(err, ERR_BAD_REQUEST,
+                           "the answer is larger than %zu bytes: ask for a smaller size", lq->bytes_max);
+    }
+    if (rc == 0)
+        rc = count_messages(tx, lq, ret_total, err);
+    return rc < 0 ? query_fault(rc, err) : 0;
+}
+
 int tx_message_last_seq(Tx *tx, Str session_id, uint64_t *ret, Err *err)
 {
     CLEANUP_STMT Stmt *st = NULL;

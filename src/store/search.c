@@ -37,6 +37,16 @@ int query_use(Query *q, Db *db, Stmt **ret, Err *err)
     return 0;
 }
 
+/* A pattern that takes too many steps is the caller's, not ours. */
+int query_fault(int rc, Err *err)
+{
+    if (rc == -ERR_TOO_LARGE)
+        return err_set(err, ERR_BAD_REQUEST, "the search takes too long: its pattern has too many wildcards");
+    if (rc == -ERR_DEADLINE)
+        return err_set(err, ERR_DEADLINE, "the search takes too long");
+    return rc;
+}
+
 static int render(Render *r, const SearchExpr *e);
 
 static const Field *field_of(const Render *r, int field)

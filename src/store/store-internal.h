@@ -53,6 +53,8 @@ typedef struct Query {
 void query_done(Query *q);
 void query_param(Query *q, SqlValue v); /* writes its placeholder */
 int query_search(Query *q, const Dialect *d, const Kind *k, const SearchExpr *e, Err *err);
+void query_order(Query *q, const Kind *k, const OrderBy *order); /* id last, so that the order is whole */
+int query_fault(int rc, Err *err); /* the words for a search that was too much; rc, or its error */
 /* Prepares and binds; the query must outlive the statement. */
 int query_use(Query *q, Db *db, Stmt **ret, Err *err);
 

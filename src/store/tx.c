@@ -139,7 +139,7 @@ static int add_where(Tx *tx, Query *q, const Kind *k, const SearchExpr *where, E
     return query_search(q, tx->sql->dialect, k, where, err);
 }
 
-static void add_order(Query *q, const Kind *k, const OrderBy *order)
+void query_order(Query *q, const Kind *k, const OrderBy *order)
 {
     bool by_id = false;
     buf_addz(&q->sql, " ORDER BY ");
@@ -188,7 +188,7 @@ static int read_rows(Tx *tx, const Kind *k, const ListQuery *lq, ObjList *out, E
     int rc = add_where(tx, &q, k, lq->where, err);
     if (rc < 0)
         return rc;
-    add_order(&q, k, lq->order.n ? &lq->order : &ks->order);
+    query_order(&q, k, lq->order.n ? &lq->order : &ks->order);
     if (lq->limit >= 0 || lq->offset > 0) {
         buf_addz(&q.sql, " LIMIT ");
         query_param(&q, sql_int(lq->limit >= 0 ? lq->limit : INT64_MAX));
@@ -229,13 +229,8 @@ int tx_list(Tx *tx, const Kind *k, const ListQuery *q, ObjList *ret, Err *err)
         else
             rc = count(tx, k, q->where, &l.total, err);
     }
-    /* A pattern that takes too many steps is the caller's, not ours. */
-    if (rc == -ERR_TOO_LARGE)
-        return err_set(err, ERR_BAD_REQUEST, "the search takes too long: its pattern has too many wildcards");
-    if (rc == -ERR_DEADLINE)
-        return err_set(err, ERR_DEADLINE, "the search takes too long");
     if (rc < 0)
-        return rc;
+        return query_fault(rc, err);
     *ret = l;
     l = (ObjList){0};
     return 0;

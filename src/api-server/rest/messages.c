@@ -239,6 +239,45 @@ void handle_session_export(Request *q)
     svc_message_list(q->rest->o.service, &x, &page, answer_first, q);
 }
 
+/* ---- GET /session_messages ---- */
+
+static void render_search(void *arg, SvcAnswer *a)
+{
+    Request *q = arg;
+    buf_clear(&q->out);
+    buf_clear(&q->packed);
+    (void)buf_addz(&q->out, "{\"items\":[");
+    render_rows(a, true, &q->out);
+    (void)buf_addf(&q->out, "],\"kind\":\"SessionMessageList\",\"page\":%lld,\"size\":%zu,\"total\":%lld}",
+                   (long long)a->list->page, a->n_messages, (long long)a->list->total);
+    pack_output(q);
+}
+
+static void answer_search(void *arg, SvcAnswer *a)
+{
+    Request *q = arg;
+    if (!request_release(q))
+        return;
+    if (a->err)
+        rest_reply_error(q, a->err);
+    else
+        rest_reply_json(q, 200, &q->out);
+}
+
+void handle_message_search(Request *q)
+{
+    Err err = {0};
+    SvcList l = {.search = http_req_query(q->http, "search"), .order_by = http_req_query(q->http, "orderBy")};
+    if (query_i64(q, "page", 1, &l.page, &err) < 0 || query_i64(q, "size", 100, &l.size, &err) < 0) {
+        rest_reply_error(q, &err);
+        return;
+    }
+    SvcCtx x = request_ctx(q);
+    x.render = render_search;
+    request_hold(q);
+    svc_message_search(q->rest->o.service, &x, &l, answer_search, q);
+}
+
 /* ---- POST ---- */
 
 static void answer_push(void *arg, SvcAnswer *a)

@@ -38,8 +38,8 @@ static void add_all(Buf *out, bool *first, const Parameter *list, size_t n)
 static const Parameter of_lists[] = {{"page", "query", "integer"},
                                      {"size", "query", "integer"},
                                      {"search", "query", "string"},
-                                     {"orderBy", "query", "string"},
-                                     {"fields", "query", "string"}};
+                                     {"orderBy", "query", "string"}};
+static const Parameter of_kind_lists[] = {{"fields", "query", "string"}};
 static const Parameter of_labelled_lists[] = {{"labelSelector", "query", "string"}};
 static const Parameter of_messages[] = {
     {"after_seq", "query", "integer"}, {"limit", "query", "integer"}, {"Last-Event-ID", "header", "string"}};
@@ -53,6 +53,8 @@ static const Parameter of_session_creation[] = {{"X-Ambient-Project", "header", 
 static void add_list_parameters(Buf *out, bool *first, const Route *rt)
 {
     add_all(out, first, of_lists, ARRAY_LEN(of_lists));
+    if (rt->handle == handle_list)
+        add_all(out, first, of_kind_lists, ARRAY_LEN(of_kind_lists));
     if (kind_field(rt->kind, STR("labels")) >= 0)
         add_all(out, first, of_labelled_lists, ARRAY_LEN(of_labelled_lists));
     if (!strchr(rt->r.pattern, '{') && rt->kind->project_field >= FIELD_FIRST) {
@@ -73,7 +75,7 @@ static void add_parameters(Buf *out, const Route *rt)
     (void)buf_addz(out, "\"parameters\":[");
     for (const char *p = strchr(rt->r.pattern, '{'); p; p = strchr(p + 1, '{'))
         add_parameter(out, &first, p + 1, strcspn(p + 1, "}"), "path", "string");
-    if (rt->handle == handle_list)
+    if (rt->handle == handle_list || rt->handle == handle_message_search)
         add_list_parameters(out, &first, rt);
     if (rt->handle == handle_messages_get)
         add_all(out, &first, of_messages, ARRAY_LEN(of_messages));

@@ -239,6 +239,7 @@ void handle_project_home(Request *q);
 
 /* messages.c, sse.c */
 void handle_session_export(Request *q);
+void handle_message_search(Request *q);
 void handle_messages_get(Request *q);
 void handle_messages_post(Request *q);
 void sse_open(Request *q, Str session_id);

@@ -88,5 +88,11 @@ static const Route rows[] = {
      .answer = "SessionMessage",
      .status = 201,
      .doc = "Say something to the session's agent"},
+    {.r = {"GET", "/session_messages", "session_message:read"},
+     .handle = handle_message_search,
+     .kind = &kind_session_message,
+     .answer = "SessionMessageList",
+     .status = 200,
+     .doc = "Messages of the session that the search names: session_id = '...'"},
 };
 ROUTE_TABLE(routes_sessions, rows);

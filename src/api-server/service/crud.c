@@ -5,7 +5,6 @@
 #define REST_SIZE_MAX 65500
 #define GRPC_SIZE_MAX 500
 #define GRPC_SIZE_DEFAULT 20
-#define LIST_BYTES_MAX ((size_t)64 << 20) /* of text in one page */
 
 Op *target_op(Service *s, const SvcCtx *x, const SvcTarget *t, StoreMode mode, OpRun run, SvcDone done,
               void *arg)
@@ -196,7 +195,7 @@ void svc_delete(Service *s, const SvcCtx *x, const SvcTarget *t, SvcDone done, v
 
 /* ---- list ---- */
 
-static void normalise_page(const Op *op, ListQuery *q)
+void normalise_page(const Op *op, ListQuery *q)
 {
     int64_t page = op->list.page, size = op->list.size;
     if (op->rest) {

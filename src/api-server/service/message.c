@@ -34,8 +34,7 @@ static int load_session(Op *op, Tx *tx, const char *verb, bool *ret_may, Err *er
     return rc;
 }
 
-static Op *message_op(Service *s, const SvcCtx *x, StoreMode mode, OpRun run, Str session, SvcDone done,
-                      void *arg)
+Op *message_op(Service *s, const SvcCtx *x, StoreMode mode, OpRun run, Str session, SvcDone done, void *arg)
 {
     Op *op = op_new(s, x, mode, run, done, arg);
     op->kind = message_parent;
@@ -104,7 +103,7 @@ void svc_message_push(Service *s, const SvcCtx *x, const SvcPush *p, SvcDone don
 /* ---- read and watch ---- */
 
 /* REST hides what may not be read; gRPC says so (grpc.md 3.4). */
-static int check_watch(Op *op, Tx *tx, Err *err)
+int message_check_watch(Op *op, Tx *tx, Err *err)
 {
     bool may = false;
     int rc = load_session(op, tx, "read", &may, err);
@@ -118,7 +117,7 @@ static int check_watch(Op *op, Tx *tx, Err *err)
 
 void svc_watch_check(Service *s, const SvcCtx *x, Str session_id, SvcDone done, void *arg)
 {
-    op_submit(message_op(s, x, STORE_READ, check_watch, session_id, done, arg));
+    op_submit(message_op(s, x, STORE_READ, message_check_watch, session_id, done, arg));
 }
 
 static int collect(void *arg, Message *m)
@@ -131,7 +130,7 @@ static int collect(void *arg, Message *m)
 static int run_list(Op *op, Tx *tx, Err *err)
 {
     uint64_t last = 0;
-    int rc = check_watch(op, tx, err);
+    int rc = message_check_watch(op, tx, err);
     if (rc == 0)
         rc = tx_messages_read(tx, op->id, op->after, op->max_rows, op->max_bytes, collect, op, err);
     if (rc == 0)

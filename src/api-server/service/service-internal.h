@@ -153,6 +153,14 @@ int secret_seal(const Service *s, Obj *o, int field, Str owner, Err *err);
 int audit(Op *op, Tx *tx, const char *action, const Obj *o, Err *err);
 void audit_log(const Op *op, const char *action, const Obj *o);
 
+/* Paging of lists, from what the client sent. */
+#define LIST_BYTES_MAX ((size_t)64 << 20) /* of text in one page */
+void normalise_page(const Op *op, ListQuery *q);
+
+/* message.c */
+Op *message_op(Service *s, const SvcCtx *x, StoreMode mode, OpRun run, Str session, SvcDone done, void *arg);
+int message_check_watch(Op *op, Tx *tx, Err *err); /* may the caller read the messages of session op->id? */
+
 /* etag.c: ERR_PRECONDITION unless the op's If-Match, when there is one, names this state; NULL = no object.
  */
 int check_if_match(const Op *op, const Obj *now, Err *err);

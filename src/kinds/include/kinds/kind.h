@@ -312,6 +312,10 @@ enum {
     _APPLICATION_MAX
 };
 
+enum { MESSAGE_SESSION_ID = FIELD_FIRST, MESSAGE_SEQ, MESSAGE_EVENT_TYPE, MESSAGE_PAYLOAD, _MESSAGE_MAX };
+/* What the list of messages is searched and ordered by; not one of kinds_all(). */
+extern const Kind kind_session_message;
+
 /* Session phases. NULL phase is PHASE_NONE. The one table of allowed moves is in kinds/phase.c. */
 typedef enum Phase {
     PHASE_NONE,

@@ -41,6 +41,10 @@ typedef int (*MessageFn)(void *arg, Message *m); /* borrowed; a non-zero return 
 /* Rows with seq > after in order, until either limit is passed. */
 int tx_messages_read(Tx *tx, Str session_id, uint64_t after, size_t max_rows, size_t max_bytes, MessageFn fn,
                      void *arg, Err *err);
+/* Rows that match, of kind_session_message; *ret_total counts them all. ERR_BAD_REQUEST beyond q->bytes_max.
+ */
+struct ListQuery;
+int tx_message_list(Tx *tx, const struct ListQuery *q, MessageFn fn, void *arg, int64_t *ret_total, Err *err);
 int tx_message_last_seq(Tx *tx, Str session_id, uint64_t *ret, Err *err); /* 0 when there is none */
 
 /* For a periodic look: every row has a position in the whole log. Calls fn for each session that got rows
