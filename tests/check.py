@@ -31,7 +31,7 @@ BANNED = [
 EXCEPTIONS = {
     ("src/loop/child.c", "only a program's main ends"),  # the child between fork and exec
     ("src/launcher/up.c", "only a program's main ends"),  # the children that become the supervisor
-    ("src/control-plane/sandbox.c", "only a program's main ends"),  # a child that tries a sandbox out
+    ("src/sandbox/sandbox.c", "only a program's main ends"),  # a child that tries a sandbox out
     ("src/control-plane/shim.c", "only a program's main ends"),  # the half that detaches itself ends
     ("src/control-plane/shim-child.c", "only a program's main ends"),  # the child between fork and exec
 }

@@ -86,6 +86,9 @@ static const Flag table[] = {
     SET("sandbox-write", "LOCAL_SANDBOX_WRITE", FLAG_STRING, sandbox_write,
         "/tmp:/var/tmp:/dev/shm:~/.claude:~/.claude.json:~/.gemini:~/.cache:~/.npm",
         "what runners may write beside their workspace; what does not exist is skipped", "PATH:..."),
+    SET("sandbox-hide", "LOCAL_SANDBOX_HIDE", FLAG_STRING, sandbox_hide,
+        "~/.config/ambient:~/.local/share/ambient",
+        "what runners may not open, beside other sessions and the token file", "PATH:..."),
     SET("listen-fds", "LOCAL_LISTEN_FDS", FLAG_STRING, listen_fds_text, "auto",
         "hand runners their listening socket: true, false; auto: ambient-runner only", "BOOL"),
 
@@ -186,6 +189,51 @@ static char *home_path(const char *path)
     return path_join(home, path + 1);
 }
 
+/* As it is named, and as it really is. */
+static void add_hidden(Config *c, const char *path)
+{
+    if (!path || *path != '/')
+        return;
+    CLEANUP_FREE char *real = realpath(path, NULL);
+    strvec_add(&c->hidden, path);
+    if (real && strcmp(real, path) != 0)
+        strvec_add(&c->hidden, real);
+}
+
+static void derive_hidden(Config *c)
+{
+    add_hidden(c, c->root);
+    add_hidden(c, c->api_token_file);
+    for (Str rest = str_from(c->sandbox_hide); rest.ptr;) {
+        CLEANUP_FREE char *raw = str_dup(str_cut(&rest, ':'));
+        CLEANUP_FREE char *path = home_path(raw);
+        add_hidden(c, path);
+    }
+}
+
+static bool holds_hidden(const Config *c, const char *path)
+{
+    size_t n = strlen(path);
+    for (size_t i = 0; i < c->hidden.len; i++) {
+        const char *h = c->hidden.ptr[i];
+        if (strncmp(h, path, n) == 0 && (h[n] == '/' || h[n] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+/* What is hidden below a place that may be written to would have to be told apart file by file: no rule can.
+ */
+static void add_writable(Config *c, const char *path)
+{
+    if (*path != '/' || !file_exists(path))
+        return;
+    if (holds_hidden(c, path))
+        c->private_tmp = true;
+    else
+        strvec_add(&c->writable, path);
+}
+
 static void derive_writable(Config *c)
 {
     for (Str rest = str_from(c->sandbox_write); rest.ptr;) {
@@ -193,15 +241,12 @@ static void derive_writable(Config *c)
         if (one.len == 0)
             continue;
         CLEANUP_FREE char *raw = str_dup(one);
-        char *path = home_path(raw);
-        if (*path == '/' && file_exists(path))
-            strvec_take(&c->writable, path);
-        else
-            free(path);
+        CLEANUP_FREE char *path = home_path(raw);
+        add_writable(c, path);
     }
     const char *tmp = getenv("TMPDIR");
-    if (tmp && *tmp == '/')
-        strvec_add(&c->writable, tmp);
+    if (tmp)
+        add_writable(c, tmp);
 }
 
 /* "auto" depends on whether the runner is our own, which knows how to take what it is offered. */
@@ -251,6 +296,9 @@ static int derive_sandbox(Config *c, Err *err)
     c->sandbox = sandbox_choose(wanted);
     if (!sandbox_works(c->sandbox))
         return err_set(err, ERR_USAGE, "LOCAL_SANDBOX=%s: this system does not offer it", c->sandbox_text);
+    if (c->sandbox == SANDBOX_NONE)
+        return 0;
+    derive_hidden(c);
     derive_writable(c);
     return 0;
 }
@@ -298,4 +346,5 @@ void config_free(Config *c)
     flags_free(table, c);
     strvec_done(&c->command);
     strvec_done(&c->writable);
+    strvec_done(&c->hidden);
 }

@@ -7,7 +7,7 @@
 
 #include "base/flag.h"
 #include "process-port.h"
-#include "sandbox.h"
+#include "sandbox/sandbox.h"
 #include "shim-spec.h"
 
 typedef enum Mode { MODE_PROCESS, MODE_TEST } Mode;
@@ -31,8 +31,8 @@ typedef struct Config {
         *vertex_credentials;
     Secret *anthropic_api_key;
     /* the process runtime */
-    char *root, *runner_command, *port_range_text, *sandbox_text, *sandbox_write, *listen_fds_text,
-        *token_endpoint_text;
+    char *root, *runner_command, *port_range_text, *sandbox_text, *sandbox_write, *sandbox_hide,
+        *listen_fds_text, *token_endpoint_text;
     int64_t max_sessions, uid, gid, mem_max, files_max, log_max;
     char *cpu_max_text;
     Usec stop_grace, health_timeout;
@@ -47,6 +47,8 @@ typedef struct Config {
     SandboxMode sandbox;
     StrVec command;      /* the runner's */
     StrVec writable;     /* existing paths that runners may write to beside their workspace */
+    StrVec hidden;       /* paths that runners may not open; the root of sessions is the first */
+    bool private_tmp;    /* a place for temporary files holds what is hidden: each session has its own */
     bool listen_fds;     /* the runner takes its listening socket from us */
     bool token_endpoint; /* runners are told of the token endpoint */
     bool use_vertex;

@@ -96,6 +96,8 @@ int dirs_make(const Dirs *d, const char *session_id, Err *err)
     if (fd < 0)
         return err_set_errno(err, errno, "%s/%s", d->root, session_id);
     rc = make_dir(fd, WORKSPACE, 0700, d->uid, d->gid);
+    if (rc == 0)
+        rc = make_dir(fd, TMP_DIR, 0700, d->uid, d->gid);
     return rc < 0 ? err_set_errno(err, -rc, "%s/%s/" WORKSPACE, d->root, session_id) : 0;
 }
 

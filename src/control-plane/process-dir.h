@@ -6,6 +6,7 @@
  *     .trash/         what is being removed
  *     <session>/      state of a session's run (run-state.h), .token, runner.log
  *     <session>/workspace/   the only place that the runner may write to
+ *     <session>/tmp/         its temporary files, where /tmp is not for it
  *
  * The state lies outside the workspace, so that an agent in its sandbox cannot forge it. A session id becomes
  * a path only through here: checked, and resolved beneath the root without following links. Blocking; all but
@@ -18,6 +19,8 @@
 #include "base/clock.h"
 #include "base/err.h"
 #include "base/str.h"
+
+#define TMP_DIR "tmp"
 
 typedef struct Dirs {
     char *root;

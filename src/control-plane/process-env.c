@@ -175,6 +175,10 @@ static void add_platform(const RunnerEnv *e, StrVec *v)
     setz(v, "AGENT_ID", obj_cstr(e->session, SESSION_AGENT_ID));
     set_some(v, "PARENT_SESSION_ID", obj_str(e->session, SESSION_PARENT_SESSION_ID));
     setz(v, "WORKSPACE_PATH", e->workspace);
+    if (e->hidden)
+        setz(v, "AMBIENT_SANDBOX_HIDE", e->hidden);
+    if (e->tmp)
+        setz(v, "TMPDIR", e->tmp);
     setz(v, "ARTIFACTS_DIR", "artifacts");
     setz(v, "AGUI_HOST", "127.0.0.1");
     set_int(v, "AGUI_PORT", e->port);

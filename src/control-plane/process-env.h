@@ -15,6 +15,8 @@ typedef struct RunnerEnv {
     int64_t port;
     const char *cookie; /* RUN_COOKIE_NAME's value; comes first, so that it is quick to find */
     const char *workspace;
+    const char *hidden; /* what the runner is to hide from its agent; NULL = nothing */
+    const char *tmp;    /* the session's own place for temporary files; NULL = everybody's */
     const char *token_file;
     const char *agui_token;
     const char *prompt_file; /* NULL: the prompt goes into the environment */

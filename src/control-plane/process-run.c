@@ -325,6 +325,7 @@ static void fill_env(Run *r, const RtSpec *spec)
 {
     const ProcessOptions *o = &r->rt->o;
     CLEANUP_FREE char *token_file = xasprintf("%s/" TOKEN_FILE, r->a->spec.dir);
+    CLEANUP_FREE char *tmp = xasprintf("%s/" TMP_DIR, r->a->spec.dir);
     CLEANUP_FREE char *prompt_file = xasprintf("%s/" PROMPT_FILE, r->a->spec.dir);
     const RunnerEnv e = {
         .config = o->config,
@@ -334,6 +335,8 @@ static void fill_env(Run *r, const RtSpec *spec)
         .port = r->a->spec.port,
         .cookie = r->a->spec.cookie,
         .workspace = r->a->spec.workspace,
+        .hidden = o->config->sandbox == SANDBOX_NONE ? NULL : r->a->spec.dir,
+        .tmp = o->config->private_tmp ? tmp : NULL,
         .token_file = token_file,
         .agui_token = r->a->spec.agui_token,
         .prompt = spec->initial_prompt,
@@ -370,6 +373,10 @@ static void fill_spec(Run *r, const RtSpec *spec, int64_t port)
         strvec_add(&s->argv, c->command.ptr[i]);
     for (size_t i = 0; i < c->writable.len; i++)
         strvec_add(&s->writable, c->writable.ptr[i]);
+    if (c->private_tmp)
+        strvec_take(&s->writable, xasprintf("%s/" TMP_DIR, s->dir));
+    for (size_t i = 0; i < c->hidden.len; i++)
+        strvec_add(&s->hidden, c->hidden.ptr[i]);
     fill_env(r, spec);
 }
 

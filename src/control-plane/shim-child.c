@@ -10,7 +10,9 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "base/file.h"
 #include "base/mem.h"
+#include "sandbox/hide.h"
 
 enum {
     STAGE_SESSION,
@@ -34,9 +36,20 @@ const char *const child_stages[] = {
 #define LISTEN_PID_NAME "LISTEN_PID="
 #define LISTEN_PID_DIGITS 12
 
-void shim_child_init(ShimChild *c, const ShimSpec *spec)
+/* Where Landlock writes the rules. In a mount namespace alone, what is hidden can still be read. */
+static int prepare_hiding(ShimChild *c, Err *err)
 {
-    *c = (ShimChild){.spec = spec, .log_fd = -1, .listen_fd = -1, .go_fd = -1, .error_fd = -1};
+    const ShimSpec *s = c->spec;
+    const char *const shown[] = {s->dir};
+    if (c->sandbox != SANDBOX_LANDLOCK || s->hidden.len == 0)
+        return 0;
+    return hide_prepare((const char *const *)s->hidden.ptr, s->hidden.len, shown, 1, &c->hide_fd, err);
+}
+
+int shim_child_init(ShimChild *c, const ShimSpec *spec, SandboxMode sandbox, Err *err)
+{
+    *c = (ShimChild){.spec = spec, .log_fd = -1, .listen_fd = -1, .go_fd = -1, .error_fd = -1, .hide_fd = -1};
+    c->sandbox = sandbox;
     c->parent = getpid();
     c->argv = xcalloc(spec->argv.len + 1, sizeof(char *));
     for (size_t i = 0; i < spec->argv.len; i++)
@@ -55,6 +68,7 @@ void shim_child_init(ShimChild *c, const ShimSpec *spec)
         c->writable[i + 1] = spec->writable.ptr[i];
     if (*spec->cgroup)
         c->procs_path = xasprintf("%s/cgroup.procs", spec->cgroup);
+    return prepare_hiding(c, err);
 }
 
 void shim_child_done(ShimChild *c)
@@ -64,6 +78,7 @@ void shim_child_done(ShimChild *c)
     free(c->listen_pid);
     free(c->writable);
     free(c->procs_path);
+    closep(&c->hide_fd);
 }
 
 static void fail(const ShimChild *c, int stage, int errnum) __attribute__((noreturn));
@@ -183,6 +198,7 @@ void shim_child_main(const ShimChild *c)
     MUST(STAGE_LIMITS, set_limits(c->spec));
     MUST(STAGE_USER, set_user(c->spec));
     MUST(STAGE_SANDBOX, sandbox_apply(c->sandbox, c->writable, c->n_writable));
+    MUST(STAGE_SANDBOX, c->hide_fd >= 0 ? hide_enter(c->hide_fd) : 0);
     /* After that: a directory entered before would still be the one of the old mounts. */
     MUST(STAGE_CWD, chdir(c->spec->workspace) < 0 ? -errno : 0);
     die_with_parent(c);

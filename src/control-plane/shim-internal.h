@@ -14,6 +14,7 @@ typedef struct ShimChild {
     const char **writable;
     size_t n_writable;
     SandboxMode sandbox;
+    int hide_fd;           /* what hides; -1 = nothing */
     char *procs_path;      /* cgroup.procs of the run; NULL = none */
     int log_fd, listen_fd; /* -1 = none */
     int go_fd;             /* a byte = go on, end of file = the shim is gone */
@@ -28,7 +29,7 @@ typedef struct ChildError {
 } ChildError;
 extern const char *const child_stages[];
 
-void shim_child_init(ShimChild *c, const ShimSpec *spec);
+int shim_child_init(ShimChild *c, const ShimSpec *spec, SandboxMode sandbox, Err *err);
 void shim_child_done(ShimChild *c);
 void shim_child_main(const ShimChild *c) __attribute__((noreturn));
 

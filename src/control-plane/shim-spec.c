@@ -59,6 +59,7 @@ void shim_spec_done(ShimSpec *s)
     free(s->cgroup);
     strvec_done(&s->argv);
     strvec_done(&s->writable);
+    strvec_done(&s->hidden);
     shim_spec_init(s);
 }
 
@@ -83,6 +84,7 @@ static const SpecField fields[] = {
     FIELD(grace, SPEC_INT),      FIELD(log_max, SPEC_INT), FIELD(mem_max, SPEC_INT),
     FIELD(files_max, SPEC_INT),  FIELD(uid, SPEC_INT),     FIELD(gid, SPEC_INT),
     FIELD(writable, SPEC_LIST),  FIELD(cgroup, SPEC_TEXT), FIELD(agui_token, SPEC_TEXT),
+    FIELD(hidden, SPEC_LIST),
 };
 #undef FIELD
 

@@ -13,7 +13,7 @@
 #include "base/err.h"
 #include "base/vec.h"
 #include "run-state.h"
-#include "sandbox.h"
+#include "sandbox/sandbox.h"
 
 typedef VEC_OF(char *)
 StrVec; /* owned strings, NULL-ended by strvec_end() */
@@ -42,6 +42,7 @@ typedef struct ShimSpec {
     int64_t uid, gid;  /* -1 = stay who we are */
     SandboxMode sandbox;
     StrVec writable; /* beside the workspace */
+    StrVec hidden;   /* cannot be opened, but for the session's directory */
     char *cgroup;    /* directory of the run's control group; "" = none */
 } ShimSpec;
 

@@ -184,8 +184,9 @@ static void pipes_done(Pipes *p)
 static int fork_child(Shim *s, const Pipes *p, SandboxMode sandbox, pid_t *ret, Err *err)
 {
     CLEANUP(shim_child_done) ShimChild c;
-    shim_child_init(&c, &s->spec);
-    c.sandbox = sandbox;
+    int rc = shim_child_init(&c, &s->spec, sandbox, err);
+    if (rc < 0)
+        return rc;
     c.log_fd = p->log[1];
     c.go_fd = p->go[0];
     c.error_fd = p->error[1];

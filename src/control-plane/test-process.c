@@ -375,8 +375,8 @@ static void test_process__a_run_is_started_once(void **state)
 {
     CLEANUP_RIG Rig r;
     char args[160], starts[96];
-    snprintf(args, sizeof(args), "--starts /tmp/cplane-starts-%d", (int)getpid());
-    snprintf(starts, sizeof(starts), "/tmp/cplane-starts-%d", (int)getpid());
+    snprintf(args, sizeof(args), "--starts /var/tmp/cplane-starts-%d", (int)getpid());
+    snprintf(starts, sizeof(starts), "/var/tmp/cplane-starts-%d", (int)getpid());
     unlink(starts);
     rig_init(&r, runner(args), (const char *[]){"--listen-fds=true", NULL});
     ensure_ok(&r, 0);
@@ -794,6 +794,29 @@ static void test_process__userns_keeps_writes_in(void **state)
     check_sandbox("userns");
 }
 
+/* The platform's own files: not for a runner, not even to read; its session's directory is. */
+static void test_process__landlock_hides_other_sessions_and_the_platform(void **state)
+{
+    if (!sandbox_works(SANDBOX_LANDLOCK))
+        skip();
+    char command[512], hide[128], secret[96];
+    CLEANUP_RIG Rig r;
+    snprintf(secret, sizeof(secret), "/var/tmp/cplane-hidden-%d", (int)getpid());
+    assert_int_equal(file_write_atomic(secret, STR("secret\n"), 0600, NULL), 0);
+    snprintf(hide, sizeof(hide), "--sandbox-hide=%s", secret);
+    snprintf(command, sizeof(command),
+             "sh -c 'cat %s 2>/dev/null && exit 10; cat ../../.lock 2>/dev/null && exit 11; "
+             "cat ../.token > /dev/null || exit 12; echo x > \"$TMPDIR/x\" && cat \"$TMPDIR/x\" || exit 13; "
+             "cat /etc/passwd > /dev/null || exit 14; exit 0'",
+             secret);
+    rig_init(&r, command, (const char *[]){"--sandbox=landlock", hide, NULL});
+    ensure_ok(&r, 0);
+    WAIT_FOR(&r, state_of(&r) == RT_ENDED);
+    unlink(secret);
+    assert_int_equal(seen(&r).end, RT_END_EXIT);
+    assert_int_equal(seen(&r).code, 0);
+}
+
 static void test_process__landlock_keeps_signals_in(void **state)
 {
     if (!sandbox_works(SANDBOX_LANDLOCK) || sandbox_landlock_abi() < 6)
@@ -850,6 +873,7 @@ int run_process_tests(void)
         cmocka_unit_test(test_process__a_new_token_reaches_the_runners_file),
         cmocka_unit_test(test_process__landlock_keeps_writes_in),
         cmocka_unit_test(test_process__userns_keeps_writes_in),
+        cmocka_unit_test(test_process__landlock_hides_other_sessions_and_the_platform),
         cmocka_unit_test(test_process__landlock_keeps_signals_in),
         cmocka_unit_test(test_process__limits_are_set),
     };

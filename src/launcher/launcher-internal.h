@@ -74,6 +74,8 @@ Str logfile_tail(const LogFile *f); /* the last lines, for error messages */
 
 /* ---- login.c ---- */
 
+/* acpctl's configuration; NULL when nothing says where it is. It holds a token. */
+char *login_config_path(void);
 /* Adds or updates context "local" in acpctl's configuration and makes it current. Says so on out. */
 int login_write(const Place *p, const State *s, FILE *out, Err *err);
 

@@ -8,7 +8,7 @@
 #define CONTEXT "local"
 
 /* cli.md 2.1 */
-static char *config_path(void)
+char *login_config_path(void)
 {
     const char *file = getenv("AMBIENT_CONFIG"), *xdg = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
     if (file && *file)
@@ -91,7 +91,7 @@ static int save(const char *path, const json_t *cfg, Err *err)
 
 int login_write(const Place *p, const State *s, FILE *out, Err *err)
 {
-    CLEANUP_FREE char *path = config_path();
+    CLEANUP_FREE char *path = login_config_path();
     if (!path)
         return err_set(err, ERR_USAGE,
                        "neither HOME nor AMBIENT_CONFIG is set: no login for acpctl was written");

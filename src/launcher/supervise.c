@@ -135,6 +135,15 @@ static void api_words(Supervisor *sv, Words *argv, Words *env)
     word(env, xasprintf("RUNNER_URL_TEMPLATE=http://127.0.0.1:%d/sessions/{id}/runner", sv->proxy_port));
 }
 
+/* What no agent may open: our directory, with its tokens and its store, and acpctl's login. */
+static void add_hidden(Supervisor *sv, Words *env)
+{
+    CLEANUP_FREE char *config = login_config_path();
+    const char *more = getenv("LOCAL_SANDBOX_HIDE");
+    word(env, xasprintf("LOCAL_SANDBOX_HIDE=%s:%s:%s", sv->place->dir, config ? config : "",
+                        more && *more ? more : "~/.config/ambient"));
+}
+
 static void cp_words(Supervisor *sv, Words *argv, Words *env)
 {
     word(argv, program_path(sv->place, "ambient-control-plane"));
@@ -145,6 +154,7 @@ static void cp_words(Supervisor *sv, Words *argv, Words *env)
     word(env, xasprintf("AMBIENT_GRPC_SERVER_ADDR=%s", sv->st.grpc));
     word(env, xasprintf("LOCAL_WORKSPACE_ROOT=%s", sv->place->sessions_dir));
     word(env, xasprintf("LOCAL_PROXY_ADDR=127.0.0.1:%d", sv->proxy_port));
+    add_hidden(sv, env);
     if (!getenv("LOCAL_RUNNER_COMMAND"))
         word(env, xasprintf("LOCAL_RUNNER_COMMAND=%s", runner));
 }

@@ -140,7 +140,10 @@ _Noreturn static void child_main(const ChildSpec *spec, const char *path, const 
     Report r = {0};
     child_identity(spec, parent);
     child_signals();
-    if (child_descriptors(p) == 0) {
+    int rc = spec->enter ? spec->enter(spec->enter_fd) : 0;
+    if (rc < 0)
+        errno = -rc;
+    if (rc == 0 && child_descriptors(p) == 0) {
         r.at_cwd = spec->cwd && chdir(spec->cwd) < 0;
         if (!r.at_cwd)
             execve(path, unconst(spec->argv), spec->envp ? unconst(spec->envp) : environ);

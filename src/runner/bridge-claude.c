@@ -13,6 +13,7 @@
 #include "claude-internal.h"
 #include "state.h"
 #include "uuid.h"
+#include "wall.h"
 
 #define START_LIMIT (60 * USEC_PER_SEC)
 #define INTERRUPT_LIMIT (10 * USEC_PER_SEC)
@@ -340,7 +341,12 @@ static int spawn(Claude *c, Err *err)
     };
     claude_argv(&start, &argv);
     claude_env(h->config, &env);
-    ProcSpec spec = {argv.argv, (const char *const *)env.vars, h->config->workspace, true};
+    CLEANUP_FD int wall = wall_prepare(h->config);
+    ProcSpec spec = {.argv = argv.argv,
+                     .envp = (const char *const *)env.vars,
+                     .cwd = h->config->workspace,
+                     .with_stdin = true,
+                     .wall_fd = wall};
     int r = proc_start(h->loop, &spec, &ops, c, &c->proc, err);
     child_env_done(&env);
     claude_argv_done(&argv);

@@ -4,11 +4,13 @@
  * signal_<n>.
  */
 #include <sys/wait.h>
+#include "base/file.h"
 #include "base/mem.h"
 #include "bridge.h"
 #include "child-env.h"
 #include "proc.h"
 #include "utf8.h"
+#include "wall.h"
 
 #define OUTPUT_MAX ((size_t)1 << 20) /* of one command; the rest is read and dropped */
 #define MARK STR("[stderr] ")
@@ -154,7 +156,11 @@ static void shell_send(Bridge *b, const char *text)
     s->shown = s->dropped = 0;
     s->interrupted = false;
     child_env_init(&env, false);
-    ProcSpec spec = {.argv = argv, .envp = (const char *const *)env.vars, .cwd = b->host.config->workspace};
+    CLEANUP_FD int wall = wall_prepare(b->host.config);
+    ProcSpec spec = {.argv = argv,
+                     .envp = (const char *const *)env.vars,
+                     .cwd = b->host.config->workspace,
+                     .wall_fd = wall};
     int r = proc_start(b->host.loop, &spec, &ops, s, &s->proc, &err);
     child_env_done(&env);
     if (r < 0)

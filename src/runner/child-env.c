@@ -7,13 +7,11 @@
 
 /* Names that end in '*' are prefixes. */
 static const char *const private_names[] = {
-    "BOT_TOKEN*",           "AMBIENT_CP_TOKEN_*",
-    "AGUI_TOKEN*",          "AMBIENT_API_TOKEN*",
-    "AMBIENT_TOKEN*",       "CREDENTIAL_*",
-    "LISTEN_FDS",           "LISTEN_PID",
-    "LISTEN_FDNAMES",       "NOTIFY_SOCKET",
-    "INITIAL_PROMPT*",      "LANGFUSE_SECRET_KEY",
-    "MLFLOW_TRACKING_AUTH", "GOOGLE_OAUTH_CLIENT_SECRET",
+    "BOT_TOKEN*",          "AMBIENT_CP_TOKEN_*",   "AGUI_TOKEN*",
+    "AMBIENT_API_TOKEN*",  "AMBIENT_TOKEN*",       "CREDENTIAL_*",
+    "AMBIENT_SANDBOX_*",   "LISTEN_FDS",           "LISTEN_PID",
+    "LISTEN_FDNAMES",      "NOTIFY_SOCKET",        "INITIAL_PROMPT*",
+    "LANGFUSE_SECRET_KEY", "MLFLOW_TRACKING_AUTH", "GOOGLE_OAUTH_CLIENT_SECRET",
 };
 
 static const char *const model_key_names[] = {

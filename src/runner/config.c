@@ -40,6 +40,8 @@ static const Flag table[] = {
     ENV("AMBIENT_GRPC_CA_CERT_FILE", FLAG_STRING, grpc_ca_file, NULL, "roots for it; default " SERVICE_CA),
     ENV("BOT_TOKEN_FILE", FLAG_STRING, bot_token_file, NULL,
         "the session's token, read again when it changed; then BOT_TOKEN. Default " CREDS_FILE),
+    ENV("AMBIENT_SANDBOX_HIDE", FLAG_STRING, sandbox_hide, NULL,
+        "paths that the agent cannot open, with ':' between them; the workspace stays open"),
     ENV("INITIAL_PROMPT", FLAG_STRING, initial_prompt, NULL, "the assembled prompt of the session"),
     ENV("INITIAL_PROMPT_FILE", FLAG_STRING, initial_prompt_file, NULL, "the same in a file"),
     ENV("INTERACTIVE", FLAG_STRING, interactive_text, NULL,

@@ -20,6 +20,7 @@ typedef struct RunnerConfig {
     char *log_level, *log_format;
     char *grpc_url, *grpc_enabled_text, *grpc_tls_text, *grpc_ca_file;
     char *bot_token_file;
+    char *sandbox_hide;
     char *initial_prompt, *initial_prompt_file;
     char *interactive_text, *run_once_text, *idle_text, *inactivity_text, *timeout_text;
     int64_t resume_after_seq;

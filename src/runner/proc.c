@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "descendants.h"
+#include "sandbox/hide.h"
 
 #define READ_SIZE 65536
 #define READS_PER_TURN 4 /* the loop has other work too */
@@ -206,6 +207,8 @@ int proc_start(Loop *l, const ProcSpec *spec, const ProcOps *ops, void *arg, Pro
         .pipe_out = true,
         .pipe_err = true,
         .die_with_parent = true,
+        .enter = spec->wall_fd > 0 ? hide_enter : NULL,
+        .enter_fd = spec->wall_fd,
     };
     p->loop = l;
     p->ops = *ops;

@@ -21,6 +21,7 @@ typedef struct ProcSpec {
     const char *const *envp;
     const char *cwd;
     bool with_stdin; /* else /dev/null */
+    int wall_fd;     /* of wall_prepare(); borrowed; 0 or -1 = none */
 } ProcSpec;
 
 int proc_start(Loop *l, const ProcSpec *spec, const ProcOps *ops, void *arg, Proc **ret, Err *err);

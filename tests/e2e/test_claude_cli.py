@@ -28,6 +28,7 @@ def model():
 
 @pytest.fixture
 def platform(tmp_path, claude_dir, model):
+    (tmp_path / ".claude").mkdir()  # the CLI's own place; the sandbox lets it write there and not beside it
     p = Platform(str(tmp_path), ANTHROPIC_BASE_URL=model.url, ANTHROPIC_API_KEY="key-of-the-model",
                  AMBIENT_CLAUDE_PATH=os.path.join(claude_dir, "claude"), HOME=str(tmp_path))
     p.up()

@@ -66,6 +66,8 @@ typedef struct ChildSpec {
     bool new_session;                 /* setsid() instead of setpgid() */
     bool die_with_parent;             /* SIGTERM when the thread that spawned it ends (PR_SET_PDEATHSIG) */
     int pass_fd;                      /* >= 0 arrives as descriptor 3; 0 or -1 = none */
+    int (*enter)(int fd);             /* in the child before anything else, async-signal-safe: 0 or -errno */
+    int enter_fd;                     /* given to it; borrowed */
 } ChildSpec;
 typedef void (*ChildExitFn)(void *arg, int wait_status); /* called once, on the loop */
 int child_spawn(Loop *l, const ChildSpec *spec, ChildExitFn fn, void *arg, Child **ret, Err *err);

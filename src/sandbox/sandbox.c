@@ -1,9 +1,8 @@
-#include "sandbox.h"
+#include "sandbox/sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/landlock.h>
 #include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -14,14 +13,9 @@
 #include <unistd.h>
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "landlock-internal.h"
 
-/* Newer than the headers of our oldest build machines; values are the kernel's. */
-#ifndef LANDLOCK_ACCESS_FS_REFER
-#define LANDLOCK_ACCESS_FS_REFER (1ULL << 13)
-#endif
-#ifndef LANDLOCK_ACCESS_FS_TRUNCATE
-#define LANDLOCK_ACCESS_FS_TRUNCATE (1ULL << 14)
-#endif
+/* Newer than the headers of our oldest build machines. */
 #define SCOPE_ABSTRACT_UNIX_SOCKET (1ULL << 0)
 #define SCOPE_SIGNAL (1ULL << 1)
 
