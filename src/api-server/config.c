@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include "base/log.h"
 #include "base/mem.h"
+#include "http/url.h"
 #include "limits.h"
 
 #define AT(field) offsetof(Config, field)
@@ -86,6 +87,10 @@ const Flag config_flags[] = {
     {"cors-allowed-headers", NULL, FLAG_STRING, AT(cors_headers), NULL, "comma list", "LIST"},
     {NULL, "RUNNER_URL_TEMPLATE", FLAG_STRING, AT(runner_url), "http://127.0.0.1:9080/sessions/{id}/runner",
      "where runners of the process runtime are reached", NULL},
+    {"backend-url", "BACKEND_URL", FLAG_STRING, AT(backend_url), NULL,
+     "server that gets every path outside of /api/ambient; without it they are 404", "URL"},
+    {"backend-forward-token", "BACKEND_FORWARD_TOKEN", FLAG_BOOL, AT(backend_forward_token), "false",
+     "the backend also gets the caller's Authorization and cookies", NULL},
     {NULL, "AMBIENT_RUNNER_TOKEN", FLAG_SECRET, AT(runner_token), NULL, "sent to runners", NULL},
 
 #define LIMIT(flag, type, member, dflt, least, most, value, what, beyond)                                    \
@@ -208,6 +213,18 @@ static int apply_bearer(Config *c, Err *err)
     return err_set(err, ERR_USAGE, "--enable-bearer needs the token in API_TOKEN or BEARER_TOKEN");
 }
 
+static int check_backend_url(const Config *c, Err *err)
+{
+    Url u;
+    if (!c->backend_url || !*c->backend_url)
+        return 0;
+    if (url_parse(str_from(c->backend_url), &u, err) < 0)
+        return err_wrap(err, "--backend-url");
+    if (u.has_userinfo || str_find_byte(str_from(c->backend_url), '?') >= 0)
+        return err_set(err, ERR_USAGE, "--backend-url must be scheme, host, port and path only");
+    return 0;
+}
+
 int config_load(Config *c, int argc, char **argv, Err *err)
 {
     int rc = flags_parse(config_flags, c, argc, argv, NULL, err);
@@ -216,6 +233,8 @@ int config_load(Config *c, int argc, char **argv, Err *err)
     rc = check_environment(c, err);
     if (rc == 0)
         rc = limits_check(c, err);
+    if (rc == 0)
+        rc = check_backend_url(c, err);
     if (rc == 0) {
         apply_environment(c, argc, argv);
         rc = apply_bearer(c, err);

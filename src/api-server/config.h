@@ -27,7 +27,8 @@ typedef struct Config {
     char *key_version, *allow_plaintext;
     bool decrypt, dry_run; /* encrypt-credentials */
     /* REST */
-    char *cors_origins, *cors_headers, *runner_url;
+    char *cors_origins, *cors_headers, *runner_url, *backend_url;
+    bool backend_forward_token;
     Secret *runner_token;
     /* life */
     Usec shutdown_timeout, stream_ping;

@@ -133,6 +133,8 @@ static Rest *make_rest(Server *s)
         .runner_url = c->runner_url,
         .runner_token = c->runner_token,
         .proxy_token = c->service_token,
+        .backend_url = c->backend_url,
+        .backend_forward_token = c->backend_forward_token,
         .limits = http_limits_default,
         .ping_interval = c->stream_ping,
         .message_max = (size_t)c->message_max,

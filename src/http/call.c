@@ -211,6 +211,7 @@ HttpCall *call_new(HttpClient *c, const HttpRequest *req, HttpDone done, void *a
     call->done = done;
     call->arg = arg;
     call->on_piece = req->on_piece;
+    call->every_status = req->every_status;
     call->on_headers = req->on_headers;
     buf_init(&call->in, req->body_max ? req->body_max : BODY_MAX);
     buf_init(&call->fields, FIELDS_MAX);
@@ -274,6 +275,23 @@ static Str response_header(const HttpResponse *r, const char *name)
     return STR_NULL;
 }
 
+bool http_response_field(const HttpResponse *r, size_t *at, Str *ret_name, Str *ret_value)
+{
+    const HttpCall *call = r->impl;
+    while (*at < call->fields.len) {
+        Str rest = str_slice(buf_str(&call->fields), *at, call->fields.len);
+        Str value = str_cut(&rest, '\n');
+        *at += value.len + 1;
+        Str name = str_cut(&value, ':');
+        if (!value.ptr)
+            continue;
+        *ret_name = str_trim(name);
+        *ret_value = str_trim(value);
+        return true;
+    }
+    return false;
+}
+
 /* The end of a header block. Blocks of interim answers (1xx) come before the real one and are forgotten. */
 static void headers_end(HttpCall *call)
 {
@@ -312,7 +330,7 @@ static size_t body_cb(char *bytes, size_t size, size_t n, void *arg)
     Str piece = {bytes, size * n};
     if (call->cancelled)
         return CURL_WRITEFUNC_ERROR;
-    if (call->on_piece && call->response.status / 100 == 2)
+    if (call->on_piece && (call->every_status || call->response.status / 100 == 2))
         call->on_piece(call->arg, piece);
     else if (buf_adds(&call->in, piece) < 0)
         err_set(&call->err, ERR_TOO_LARGE, "%s: answer is larger than %zu bytes", call->where, call->in.max);

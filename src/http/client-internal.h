@@ -26,6 +26,7 @@ struct HttpCall {
     bool cancelled; /* nobody wants to hear of it; freed at the end of the turn */
     HttpDone done;
     HttpPiece on_piece;
+    bool every_status;
     void (*on_headers)(void *arg, const HttpResponse *r);
     void *arg;
     struct curl_slist *headers;

@@ -93,18 +93,20 @@ static void remove_field(Buf *fields, Str name)
     }
 }
 
-void http_reply_header(HttpReq *r, const char *name, Str value)
+static bool may_be_sent(const char *name, Str value)
 {
-    Str n = str_from(name);
-    if (is_ours(n))
-        return;
-    if (!http_is_token(n) || !http_is_field_value(value)) {
-        log_warn("answer's header field is not valid and was left out", F_STR("name", name));
-        return;
-    }
-    remove_field(&r->reply_fields, n);
+    if (is_ours(str_from(name)))
+        return false;
+    if (http_is_token(str_from(name)) && http_is_field_value(value))
+        return true;
+    log_warn("answer's header field is not valid and was left out", F_STR("name", name));
+    return false;
+}
+
+static void add_field(HttpReq *r, const char *name, Str value)
+{
     size_t before = r->reply_fields.len;
-    buf_adds(&r->reply_fields, n);
+    buf_addz(&r->reply_fields, name);
     buf_addz(&r->reply_fields, ": ");
     buf_adds(&r->reply_fields, value);
     buf_addz(&r->reply_fields, "\r\n");
@@ -112,6 +114,20 @@ void http_reply_header(HttpReq *r, const char *name, Str value)
         buf_truncate(&r->reply_fields, before);
         log_warn("answer's header fields are too large, one was left out", F_STR("name", name));
     }
+}
+
+void http_reply_header(HttpReq *r, const char *name, Str value)
+{
+    if (!may_be_sent(name, value))
+        return;
+    remove_field(&r->reply_fields, str_from(name));
+    add_field(r, name, value);
+}
+
+void http_reply_header_add(HttpReq *r, const char *name, Str value)
+{
+    if (may_be_sent(name, value))
+        add_field(r, name, value);
 }
 
 static void write_status(Conn *c, HttpServer *s, int status)
@@ -254,6 +270,11 @@ void http_stream_end(HttpStream *s)
         conn_write(hc->conn, STR("0\r\n\r\n"));
     hc->state = HTTP_ANSWERING;
     http_conn_answered(hc);
+}
+
+void http_stream_abort(HttpStream *s)
+{
+    http_conn_close(req_of(s)->hc);
 }
 
 /* ---- Errors ---- */

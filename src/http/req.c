@@ -81,6 +81,15 @@ Str http_req_header(const HttpReq *r, const char *name)
     return STR_NULL;
 }
 
+bool http_req_field(const HttpReq *r, size_t i, Str *ret_name, Str *ret_value)
+{
+    if (i >= r->parser.fields.len)
+        return false;
+    *ret_name = parser_str(&r->parser, r->parser.fields.ptr[i].name);
+    *ret_value = parser_str(&r->parser, r->parser.fields.ptr[i].value);
+    return true;
+}
+
 /* Appends the decoded text; 0, or -1 when an escape is broken. */
 static int decode(Buf *b, Str s, Span *ret)
 {

@@ -257,9 +257,11 @@ static void runner_done(void *arg, const HttpResponse *r, const Err *err)
     p->call = NULL;
     HttpStream *stream = TAKE(p->stream);
     Request *q = p->request ? proxy_take_request(p) : NULL;
-    bool telling = p->telling;
+    bool telling = p->telling, events = p->event_stream;
     proxy_free(p);
-    if (stream)
+    if (stream && err && !events) /* half a file must not look like a whole one */
+        http_stream_abort(stream);
+    else if (stream)
         http_stream_end(stream);
     else if (q && telling)
         told(q, r, err);

@@ -153,6 +153,8 @@ static void dispatch(Request *q)
 {
     if (q->route)
         q->route->handle(q);
+    else if (backend_wants(q->rest, http_req_path(q->http)))
+        handle_backend(q);
     else
         refuse_path(q);
 }

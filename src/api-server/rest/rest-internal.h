@@ -105,7 +105,7 @@ struct Rest {
     struct Cache *cache;
     Buf openapi;
     bool ending; /* no new streams */
-    List proxies;
+    List proxies, backends;
 };
 
 /* One request, from its arrival to its answer. It outlives the HttpReq while the service works for it. */
@@ -245,6 +245,11 @@ void handle_messages_post(Request *q);
 void sse_open(Request *q, Str session_id);
 void sse_end_all(Rest *r);
 void sse_ping(void *rest);
+
+/* backend.c */
+bool backend_wants(const Rest *r, Str path);
+void handle_backend(Request *q);
+void backend_end_all(Rest *r);
 
 /* runner-link.c */
 /* False: the session has no runner. `sub` is the value of the path's variable that is not {id}. */

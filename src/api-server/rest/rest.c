@@ -21,6 +21,7 @@ Rest *rest_new(Loop *l, const RestOptions *o)
     list_init(&r->requests);
     list_init(&r->streams);
     list_init(&r->proxies);
+    list_init(&r->backends);
     r->ping = timer_new(l, sse_ping, r);
     r->cors = cors_new(o->cors_origins, o->cors_headers);
     r->streams_of_user = map_new();
@@ -45,6 +46,7 @@ void rest_end_streams(Rest *r)
     r->ending = true;
     sse_end_all(r);
     proxy_end_all(r);
+    backend_end_all(r);
 }
 
 void rest_drain(Rest *r, LoopFn done, void *arg)

@@ -42,6 +42,9 @@ typedef struct HttpResponse {
     void *impl;
 } HttpResponse;
 
+/* Every response header in turn, repeated ones too; *at starts at 0. False at the end. */
+bool http_response_field(const HttpResponse *r, size_t *at, Str *ret_name, Str *ret_value);
+
 /* err is set (and r NULL) when no answer came: ERR_UNAVAILABLE, ERR_DEADLINE, ERR_TOO_LARGE, or ERR_INVALID
    for a request that cannot be sent. */
 typedef void (*HttpDone)(void *arg, const HttpResponse *r, const Err *err);
@@ -60,6 +63,7 @@ typedef struct HttpRequest {
     Usec connect_timeout;         /* 0 = 10 s */
     size_t body_max;              /* 0 = 64 MiB */
     HttpPiece on_piece;           /* not NULL: streamed */
+    bool every_status;            /* bodies of other statuses than 2xx are streamed, too */
     /* Streamed: status and headers are there. May be NULL. */
     void (*on_headers)(void *arg, const HttpResponse *r);
 } HttpRequest;

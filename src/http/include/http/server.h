@@ -46,7 +46,9 @@ Str http_req_method(const HttpReq *r);                   /* "GET" */
 Str http_req_path(const HttpReq *r);                     /* percent-decoded, without query */
 Str http_req_raw_target(const HttpReq *r);               /* as sent */
 Str http_req_header(const HttpReq *r, const char *name); /* first value, STR_NULL (ptr NULL) when absent */
-Str http_req_query(const HttpReq *r, const char *name);  /* decoded, first value; ptr NULL when absent */
+/* The i-th header field as sent; false behind the last. */
+bool http_req_field(const HttpReq *r, size_t i, Str *ret_name, Str *ret_value);
+Str http_req_query(const HttpReq *r, const char *name); /* decoded, first value; ptr NULL when absent */
 Str http_req_body(const HttpReq *r);
 const char *http_req_peer(const HttpReq *r);
 /* on_gone(user) is called when the request is over: answered, or the client left. */
@@ -56,7 +58,8 @@ void *http_req_user(const HttpReq *r);
 /* The answer: headers first, then exactly one of these. Date, Content-Length, Transfer-Encoding and
    Connection are set here and ignored when given; a header with control characters is left out. HEAD gets no
    body. */
-void http_reply_header(HttpReq *r, const char *name, Str value); /* replaces */
+void http_reply_header(HttpReq *r, const char *name, Str value);     /* replaces */
+void http_reply_header_add(HttpReq *r, const char *name, Str value); /* beside those of the same name */
 void http_reply(HttpReq *r, int status, Str body);      /* copies; body may be empty; req is gone after */
 void http_reply_buf(HttpReq *r, int status, Buf *body); /* moves the bytes, leaves an empty Buf */
 
@@ -71,3 +74,5 @@ void http_stream_write(HttpStream *s, Str bytes); /* accepted even when not writ
 /* The same without a copy; `release` is called when the bytes are sent or dropped. */
 void http_stream_write_ref(HttpStream *s, Str bytes, LoopFn release, void *arg);
 void http_stream_end(HttpStream *s); /* last chunk; the stream is gone after */
+/* Without the last chunk, and closes: the client sees that it is not whole. The stream is gone after. */
+void http_stream_abort(HttpStream *s);

@@ -26,6 +26,8 @@ typedef struct RestOptions {
     const Secret *runner_token; /* sent to runners in pods as X-Ambient-Session-Token; NULL = none */
     const Secret
         *proxy_token; /* sent to the process runtime's proxy, which has the runners' own; NULL = none */
+    const char *backend_url;    /* where paths go that are not ours; NULL or empty = nowhere */
+    bool backend_forward_token; /* with the caller's own credentials */
     HttpLimits limits;
     size_t message_max;        /* bytes of a posted message's body; 0 = 1 MiB */
     Usec ping_interval;        /* of event streams; 0 = 30 s */
