@@ -234,6 +234,8 @@ int app_call(App *app, const char *method, const char *path, const json_t *body,
             break;
         (void)poll(NULL, 0, 100 << n);
     }
+    if (text.data)
+        secret_erase(text.data, text.len); /* it may have held one */
     if (w.err.code == ERR_UNAUTHENTICATED && !strstr(w.err.msg, "run 'acpctl login'"))
         return err_set(err, w.err.code, "%s; run 'acpctl login'", w.err.msg);
     if (w.err.code)
@@ -298,12 +300,12 @@ char *path_segment(const char *text)
     return buf_take(&b);
 }
 
-char *search_name(const char *name)
+char *search_member(const char *member, const char *value)
 {
     CLEANUP_BUF Buf plain = BUF_INIT(4096);
     CLEANUP_BUF Buf b = BUF_INIT(16384);
-    buf_addz(&plain, "name = '");
-    for (const char *p = name; *p; p++) {
+    buf_addf(&plain, "%s = '", member);
+    for (const char *p = value; *p; p++) {
         buf_addc(&plain, *p);
         if (*p == '\'')
             buf_addc(&plain, '\'');
@@ -312,6 +314,11 @@ char *search_name(const char *name)
     buf_addz(&b, "search=");
     url_escape_query(&b, buf_str(&plain));
     return buf_take(&b);
+}
+
+char *search_name(const char *name)
+{
+    return search_member("name", name);
 }
 
 void body_str(json_t *body, const Args *a, const char *opt, const char *member)

@@ -38,8 +38,9 @@ int app_get(App *app, json_t **ret, Err *err, const char *fmt, ...) PRINTF_LIKE(
    cut it. */
 int app_list(App *app, const char *path, const char *query, int64_t limit, json_t **ret, Err *err);
 
-char *path_segment(const char *text); /* percent-encoded, caller frees */
-char *search_name(const char *name);  /* "search=name+%3D+'x'", quotes doubled, caller frees */
+char *path_segment(const char *text);                       /* percent-encoded, caller frees */
+char *search_member(const char *member, const char *value); /* "search=member+%3D+'x'", caller frees */
+char *search_name(const char *name); /* "search=name+%3D+'x'", quotes doubled, caller frees */
 
 /* Request bodies from options: adds `member` when the option was given. Empty strings are sent. */
 void body_str(json_t *body, const Args *a, const char *opt, const char *member);

@@ -7,18 +7,20 @@
 #include "options.h"
 #include "output.h"
 #include "resource.h"
+#include "role.h"
 
-typedef enum CreateType { C_STR, C_INT, C_FLOAT } CreateType;
+typedef enum CreateType { C_STR, C_INT, C_FLOAT, C_OWN /* read by the kind's own code */ } CreateType;
 
 /* Which option fills which member, and for which kinds it is there. */
 static const struct {
     const char *opt, *member, *nouns;
     CreateType type;
 } create_map[] = {
-    {"name", "name", "session project agent user", C_STR},
+    {"name", "name", "session project agent user role", C_STR},
     {"prompt", "prompt", "session project agent", C_STR},
-    {"description", "description", "project agent", C_STR},
-    {"display-name", "display_name", "agent", C_STR},
+    {"description", "description", "project agent role", C_STR},
+    {"display-name", "display_name", "agent role", C_STR},
+    {"permissions", "permissions", "role", C_STR},
     {"repo-url", "repo_url", "session agent", C_STR},
     {"model", "llm_model", "session agent", C_STR},
     {"max-tokens", "llm_max_tokens", "session agent", C_INT},
@@ -32,6 +34,14 @@ static const struct {
     {"email", "email", "user", C_STR},
     {"group-access", "group_access", "project-settings", C_STR},
     {"repositories", "repositories", "project-settings", C_STR},
+    {"role-id", NULL, "role-binding", C_OWN},
+    {"user-id", NULL, "role-binding", C_OWN},
+    {"scope", NULL, "role-binding", C_OWN},
+    {"scope-id", NULL, "role-binding", C_OWN},
+    {"project-id-fk", NULL, "role-binding", C_OWN},
+    {"agent-id-fk", NULL, "role-binding", C_OWN},
+    {"session-id-fk", NULL, "role-binding", C_OWN},
+    {"credential-id-fk", NULL, "role-binding", C_OWN},
 };
 
 static bool applies(const char *nouns, const char *noun)
@@ -57,9 +67,11 @@ static int create_body(App *app, const Args *a, const Resource *r, json_t *body,
             body_int(body, a, opt, create_map[i].member);
         else if (create_map[i].type == C_FLOAT)
             body_float(body, a, opt, create_map[i].member);
-        else
+        else if (create_map[i].type == C_STR)
             body_str(body, a, opt, create_map[i].member);
     }
+    if (r->kind == &kind_role_binding)
+        return binding_body(app, a, body, err);
     if (strcmp(r->noun, "session") == 0 && !opt_given(a, "prompt") && args_len(a) > 1)
         json_object_set_new(body, "prompt", json_string(arg_at(a, 1)));
     if (strcmp(r->noun, "session") == 0 && opt_bool(a, "interactive"))
@@ -86,6 +98,16 @@ static int project_created(App *app, const Args *a, const json_t *obj, Err *err)
     return rc;
 }
 
+/* Kinds whose commands of their own know more: where a secret or a time is asked for, there is one place. */
+static int check_kind(const Resource *r, Err *err)
+{
+    if (r->kind == &kind_credential || r->kind == &kind_scheduled_session)
+        return err_set(err, ERR_USAGE, "use: acpctl %s create", r->noun);
+    if (r->kind == &kind_audit_event)
+        return err_set(err, ERR_USAGE, "%s are made by the server", r->plural);
+    return 0;
+}
+
 static int check_create(const Args *a, const Resource *r, Err *err)
 {
     bool needs_name = r->kind->name_field >= 0 && strcmp(r->noun, "user") != 0;
@@ -104,7 +126,11 @@ static int cmd_create(App *app, const Args *a, Err *err)
     CLEANUP_FREE char *path = NULL;
     int rc = resource_need(arg_at(a, 0), &r, err);
     if (rc == 0)
+        rc = check_kind(r, err);
+    if (rc == 0)
         rc = check_create(a, r, err);
+    if (rc == 0 && r->kind == &kind_application)
+        return application_create(app, a, true, err);
     if (rc == 0)
         rc = create_body(app, a, r, body, err);
     if (rc == 0)
@@ -149,6 +175,28 @@ static const Opt opts_create[] = {
     OPT("group-access", STR, "project-settings: JSON"),
     OPT("repositories", STR, "project-settings: JSON"),
     OPT("no-switch", BOOL, "project: do not make it the current one"),
+    OPT("permissions", STR, "role: JSON array of resource:action"),
+    OPT("role-id", STR, "role-binding: role, by name or id", .values = "ROLE"),
+    OPT_ALIAS("role", "role-id"),
+    OPT("user-id", STR, "role-binding: user name"),
+    OPT_ALIAS("user", "user-id"),
+    OPT("scope", STR, "role-binding: global, project, agent, session or credential",
+        .values = "global project agent session credential"),
+    OPT("scope-id", STR, "role-binding: what the scope names, by name or id"),
+    OPT("project-id-fk", STR, "role-binding: project", .values = "PROJECT"),
+    OPT("agent-id-fk", STR, "role-binding: agent, by name or id", .values = "AGENT"),
+    OPT("session-id-fk", STR, "role-binding: session, by name or id", .values = "SESSION"),
+    OPT("credential-id-fk", STR, "role-binding: credential, by name or id", .values = "CREDENTIAL"),
+    OPT("source-repo-url", STR, "application: Git repository"),
+    OPT("source-path", STR, "application: folder of a kustomization in it"),
+    OPT("source-target-revision", STR, "application: branch, tag or commit"),
+    OPT("destination-project", STR, "application: project that follows it", .values = "PROJECT"),
+    OPT("destination-url", STR, "application: API of another installation"),
+    OPT("credential-id", STR, "application: credential for that one", .values = "CREDENTIAL"),
+    OPT("auto-sync", BOOL, "application: sync when the repository moves"),
+    OPT("auto-prune", BOOL, "application: delete what the repository does not name any more"),
+    OPT("self-heal", BOOL, "application: sync when somebody changed what was synced"),
+    OPT("retry-limit", INT, "application: how often a failed sync is tried again"),
     {0},
 };
 
@@ -165,6 +213,7 @@ const Command commands_create[] = {
          "current one.",
      .examples = "create project --name demo\n"
                  "create session --name nightly --prompt \"run the tests\"\n"
-                 "create agent --name reviewer --prompt \"You review patches.\""},
+                 "create agent --name reviewer --prompt \"You review patches.\"\n"
+                 "create role-binding --role project:editor --user bob --scope project --scope-id demo"},
     {0},
 };

@@ -7,6 +7,7 @@
 #include "options.h"
 #include "output.h"
 #include "resource.h"
+#include "role.h"
 
 static int list_query(const Args *a, Buf *out, Err *err)
 {
@@ -22,6 +23,14 @@ static int list_query(const Args *a, Buf *out, Err *err)
     return buf_check(out, err);
 }
 
+/* A table of bindings has names where the other formats have the ids alone. */
+static int show_names(App *app, const Args *a, json_t *list, Err *err)
+{
+    Format f = FORMAT_TABLE;
+    int rc = format_of(a, &f, err);
+    return rc == 0 && (f == FORMAT_TABLE || f == FORMAT_WIDE) ? binding_names(app, list, err) : rc;
+}
+
 static int get_list(App *app, const Args *a, const Resource *r, const char *path, Err *err)
 {
     CLEANUP_BUF Buf query = BUF_INIT(32768);
@@ -31,6 +40,8 @@ static int get_list(App *app, const Args *a, const Resource *r, const char *path
         rc = app_list(app, path, query.data, opt_int(a, "limit"), &list, err);
     if (rc < 0)
         return err_wrap(err, "list %s", r->plural);
+    if (r->kind == &kind_role_binding && (rc = show_names(app, a, list, err)) < 0)
+        return rc;
     const char *project = app_project_or_null(app);
     CLEANUP_FREE char *empty = r->scoped && project
                                    ? xasprintf("No %s found in project \"%s\".", r->plural, project)

@@ -4,19 +4,10 @@
 #include "options.h"
 
 const Command *const command_tables[] = {
-    commands_get,
-    commands_create,
-    commands_delete,
-    commands_start,
-    commands_project,
-    commands_agent,
-    commands_session,
-    commands_inbox,
-    commands_login,
-    commands_whoami,
-    commands_config,
-    commands_completion,
-    NULL,
+    commands_get,        commands_create,   commands_delete,      commands_start,
+    commands_project,    commands_agent,    commands_session,     commands_inbox,
+    commands_credential, commands_schedule, commands_application, commands_login,
+    commands_whoami,     commands_config,   commands_completion,  NULL,
 };
 
 const Opt root_opts[] = {
