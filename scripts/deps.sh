@@ -4,11 +4,12 @@
 set -euo pipefail
 
 build=(gcc make meson ninja-build pkg-config ccache libevent-dev libnghttp2-dev libcurl4-openssl-dev libprotobuf-c-dev
-    protobuf-c-compiler protobuf-compiler libjansson-dev libfyaml-dev libsqlite3-dev libcjose-dev libssl-dev
+    protobuf-c-compiler protobuf-compiler libjansson-dev libfyaml-dev libsqlite3-dev libpq-dev libcjose-dev libssl-dev
     zlib1g-dev)
 test=(libcmocka-dev clang clang-format-14 libclang-rt-14-dev python3 python3-grpcio python3-protobuf python3-hpack
-    python3-pytest python3-pytest-timeout python3-cryptography python3-jwt python3-yaml curl openssl procps mandoc man-db)
-bench=(redis-server redis-tools nginx-light nghttp2-client wrk)
+    python3-pytest python3-pytest-timeout python3-cryptography python3-jwt python3-yaml postgresql curl openssl procps
+    mandoc man-db)
+bench=(postgresql redis-server redis-tools nginx-light nghttp2-client wrk)
 
 task=${1:-build}
 case $task in
@@ -44,4 +45,10 @@ echo "deps: installing ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
 apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3)
 "${apt[@]}" update
+if [[ " ${missing[*]} " == *" postgresql "* ]]; then
+    # The tests start servers of their own; Debian's package would also make one and start it.
+    "${apt[@]}" install -y --no-install-recommends postgresql-common
+    "${as_root[@]}" sed -i 's/^#\?create_main_cluster.*/create_main_cluster = false/' \
+        /etc/postgresql-common/createcluster.conf
+fi
 "${apt[@]}" install -y --no-install-recommends "${missing[@]}"

@@ -21,7 +21,7 @@ RESULTS = os.path.join(ROOT, "build-asan", "results")
 JOBS = str(os.cpu_count() or 2)
 FUZZ_SECONDS = os.environ.get("FUZZ_SECONDS", "4")
 # Rooms with threads of their own, or that feed them.
-THREADED = ("base", "loop", "store", "service", "hub", "control-plane")
+THREADED = ("base", "loop", "store", "store-postgres", "service", "hub", "control-plane")
 SANITIZE = ["-Db_sanitize=address,undefined", "-Db_lundef=false"]
 RACES = ["-Db_sanitize=thread", "-Db_lundef=false"]
 ENVIRONMENT = {

@@ -30,8 +30,19 @@ const Flag config_flags[] = {
      "health listener; empty = none", "ADDR"},
     {"ports-file", NULL, FLAG_STRING, AT(ports_file), NULL, "write the bound ports there, as JSON", "PATH"},
 
-    {"db-url", "AMBIENT_DB_URL", FLAG_STRING, AT(db_url), "sqlite:ambient.db", "the store: sqlite:PATH",
-     "URL"},
+    {"db-url", "AMBIENT_DB_URL", FLAG_STRING, AT(db_url), "sqlite:ambient.db",
+     "the store: sqlite:PATH or postgres://USER@HOST/DATABASE", "URL"},
+    {"db-host-file", NULL, FLAG_STRING, AT(db_host_file), NULL,
+     "PostgreSQL instead: the file that holds its host", "PATH"},
+    {"db-port-file", NULL, FLAG_STRING, AT(db_port_file), NULL, "file with its port", "PATH"},
+    {"db-user-file", NULL, FLAG_STRING, AT(db_user_file), NULL, "file with the user", "PATH"},
+    {"db-password-file", NULL, FLAG_STRING, AT(db_password_file), NULL,
+     "file with the password, also for --db-url; read at each connect", "PATH"},
+    {"db-name-file", NULL, FLAG_STRING, AT(db_name_file), NULL, "file with the database's name", "PATH"},
+    {"db-rootcert", NULL, FLAG_STRING, AT(db_rootcert), NULL, "roots of its certificate", "PATH"},
+    {"db-sslmode", NULL, FLAG_STRING, AT(db_sslmode), "disable", "libpq's sslmode, with --db-host-file",
+     "MODE"},
+    {"db-max-open-connections", NULL, FLAG_INT, AT(db_max_connections), "50", "most connections to it", "N"},
     {"no-migrate", NULL, FLAG_BOOL, AT(no_migrate), "false", "refuse a store that `migrate` did not prepare",
      NULL},
 
@@ -123,14 +134,6 @@ const Flag config_flags[] = {
     IGNORED("acl-file"),
     IGNORED("auth-bypass-paths"),
     IGNORED("auth-bypass-methods"),
-    IGNORED("db-host-file"),
-    IGNORED("db-port-file"),
-    IGNORED("db-user-file"),
-    IGNORED("db-password-file"),
-    IGNORED("db-name-file"),
-    IGNORED("db-rootcert"),
-    IGNORED("db-sslmode"),
-    IGNORED("db-max-open-connections"),
     IGNORED_BOOL("enable-db-debug"),
     IGNORED("label-metrics-inclusion-duration"),
     IGNORED("api-base-url"),
@@ -230,7 +233,10 @@ int config_load(Config *c, int argc, char **argv, Err *err)
     int rc = flags_parse(config_flags, c, argc, argv, NULL, err);
     if (rc < 0)
         return rc;
-    rc = check_environment(c, err);
+    bool in_argv = was_given(argc, argv, "db-url");
+    rc = config_resolve_db(c, in_argv || getenv("AMBIENT_DB_URL"), in_argv, err);
+    if (rc == 0)
+        rc = check_environment(c, err);
     if (rc == 0)
         rc = limits_check(c, err);
     if (rc == 0)

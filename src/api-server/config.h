@@ -6,6 +6,8 @@
 #include "base/flag.h"
 #include "base/secret.h"
 
+struct StoreOptions;
+
 typedef struct Config {
     /* listeners; an empty address switches one off (not REST) */
     char *http_address, *grpc_address, *metrics_address, *health_address;
@@ -13,6 +15,9 @@ typedef struct Config {
     char *ports_file;
     /* store */
     char *db_url;
+    char *db_host_file, *db_port_file, *db_user_file, *db_password_file, *db_name_file, *db_rootcert;
+    char *db_sslmode;
+    int64_t db_max_connections;
     bool no_migrate;
     /* TLS */
     bool enable_https, enable_tls, grpc_enable_tls, metrics_https, health_https, tls_client_auth;
@@ -50,3 +55,6 @@ void config_free(Config *c);
 /* What a person should know about the settings before the server runs. */
 void config_warn(const Config *c);
 bool config_is_development(const Config *c);
+/* Makes db_url of the flags that say where the database is. */
+int config_resolve_db(Config *c, bool url_given, bool url_in_argv, Err *err);
+struct StoreOptions config_store(const Config *c); /* borrowed from c */

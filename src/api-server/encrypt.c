@@ -133,7 +133,8 @@ static int say_failures(const Encrypt *e)
 static int walk(Encrypt *e, const Config *c, Err *err)
 {
     static const SecretWalk ops = {turn, turned};
-    int rc = store_secrets_walk(c->db_url, &ops, e, err);
+    const StoreOptions where = config_store(c);
+    int rc = store_secrets_walk(&where, &ops, e, err);
     if (rc < 0)
         return rc;
     if (e->dry_run)

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "build-info.h"
 #include "config.h"
 #include "encrypt.h"
@@ -57,12 +58,14 @@ static int cmd_migrate(const Config *c)
 {
     Err err = {0};
     int from = 0, to = 0;
-    if (store_migrate(c->db_url, &from, &to, &err) < 0)
+    CLEANUP_FREE char *shown = store_url_shown(c->db_url);
+    const StoreOptions where = config_store(c);
+    if (store_migrate(&where, &from, &to, &err) < 0)
         return report(&err);
     if (from == to)
-        (void)printf("%s: schema %d, nothing to do\n", c->db_url, to);
+        (void)printf("%s: schema %d, nothing to do\n", shown, to);
     else
-        (void)printf("%s: schema %d -> %d\n", c->db_url, from, to);
+        (void)printf("%s: schema %d -> %d\n", shown, from, to);
     return 0;
 }
 
@@ -78,7 +81,8 @@ static int cmd_verify(const Config *c)
     Err err = {0};
     unsigned bad = 0;
     uint64_t rows = 0;
-    if (store_verify(c->db_url, str_from(c->session), print_bad, &bad, &rows, &err) < 0)
+    const StoreOptions where = config_store(c);
+    if (store_verify(&where, str_from(c->session), print_bad, &bad, &rows, &err) < 0)
         return report(&err);
     (void)printf("%llu messages checked, %u sessions do not fit\n", (unsigned long long)rows, bad);
     return bad ? 1 : 0;

@@ -89,12 +89,10 @@ static int make_tls_contexts(Server *s, Err *err)
 
 static int open_store(Server *s, Err *err)
 {
-    StoreOptions o = {.url = s->config->db_url,
-                      .create = !s->config->no_migrate,
-                      .queue_max = (size_t)s->config->store_queue,
-                      .read_limit = s->config->read_limit};
-    if (!str_starts(str_from(o.url), STR("sqlite:")))
-        return err_set(err, ERR_USAGE, "--db-url: this build has no other store than sqlite:PATH yet");
+    StoreOptions o = config_store(s->config);
+    /* A file of our own is brought up to date; a database that several servers share is not, while others may
+       still run an older version: that is what `migrate` is for. */
+    o.create = !s->config->no_migrate && str_starts(str_from(o.url), STR("sqlite:"));
     return store_open(s->loop, &o, &s->store, err);
 }
 
@@ -271,6 +269,7 @@ static int listen_all(Server *s, Err *err)
 static void loaded(void *arg, const Err *err)
 {
     Server *s = arg;
+    CLEANUP_FREE char *store = store_url_shown(s->config->db_url);
     int rc = 0;
     if (s->ending)
         return;
@@ -286,7 +285,7 @@ static void loaded(void *arg, const Err *err)
         rpc_set_serving(s->rpc, true);
     log_info("serving", F_STR("version", build_version), F_INT("http", rest_port(s->rest)),
              F_INT("grpc", grpc_port(s)), F_INT("metrics", observe_metrics_port(s->observe)),
-             F_INT("health", observe_health_port(s->observe)), F_STR("store", s->config->db_url));
+             F_INT("health", observe_health_port(s->observe)), F_STR("store", store));
 }
 
 /* ---- the end ---- */

@@ -1,6 +1,7 @@
 /*
  * What the store asks of a database: connections, cached prepared statements with typed parameters,
- * transactions with one savepoint, and a few words of its dialect. sqlite/ is one such struct of functions.
+ * transactions with one savepoint, and a few words of its dialect. sqlite/ and postgres/ are two such structs
+ * of functions.
  *
  * A Db belongs to one thread at a time. SQL text uses the placeholders ?1, ?2 ...; a backend whose own are
  * written otherwise rewrites them once, in use().
@@ -27,6 +28,13 @@ struct Stmt {
     Db *db;
 };
 
+/* Where a database is; the strings are copied. */
+typedef struct DbSource {
+    const char *location;
+    const char *password_file; /* read at each connect; NULL = none */
+    const char *self;          /* names this process's writer to the others; NULL = it tells nobody */
+} DbSource;
+
 typedef enum DbRole {
     DB_CREATE, /* writer; makes a missing database */
     DB_WRITER,
@@ -52,7 +60,7 @@ typedef struct Dialect {
     const char *serial; /* column definition of a number that the database counts up, primary key */
     const char *count;  /* the same, cheaper: may give the number of a removed newest row again */
     const char *blob;
-    const char *for_update; /* behind a SELECT of a row that is going to be changed */
+    bool nulls_last; /* in ascending order, unless the statement says otherwise */
     /* Writes the test "column LIKE parameter" with PostgreSQL's meaning: backslash escapes, and without
        ignore_case letters differ by case. */
     void (*like)(Buf *out, const char *column, unsigned param, bool ignore_case);
@@ -66,9 +74,12 @@ typedef int (*DbNameFn)(void *arg, Str name);
 struct Backend {
     const char *scheme; /* of the URL: "sqlite" */
     const Dialect *dialect;
+    /* Other processes may write at the same time; a statement that fails takes its transaction, or its
+       savepoint, with it. */
+    bool is_shared;
     /* All jobs run on one connection: a database that no second connection could see. */
     bool (*is_private)(const char *location);
-    int (*open)(const char *location, DbRole role, Db **ret, Err *err);
+    int (*open)(const DbSource *src, DbRole role, Db **ret, Err *err);
     Db *(*close)(Db *db);                           /* NULL-safe */
     void (*limit_reads)(Db *db, Usec limit);        /* a transaction that takes longer gives ERR_DEADLINE */
     int (*exec)(Db *db, const char *sql, Err *err); /* several statements, no results */
@@ -86,19 +97,34 @@ struct Backend {
     int (*use)(Db *db, Str sql, Stmt **ret, Err *err);
     void (*bind)(Stmt *st, unsigned param, SqlValue v);
     int (*step)(Stmt *st, Err *err); /* 1 row, 0 end, < 0 error: ERR_CONFLICT for a unique violation */
+    /* Runs a statement without rows that cannot violate a rule. The backend need not wait for it: a failure
+       may be told by a later call, and then it is the whole transaction's. */
+    int (*run_later)(Stmt *st, Err *err);
     SqlValue (*column)(Stmt *st, unsigned col, SqlType as);
     void (*done)(Stmt *st);
     int64_t (*changes)(const Db *db); /* rows that the last statement changed */
 
     int (*columns)(Db *db, const char *table, DbNameFn fn, void *arg,
-                   Err *err);       /* no call for a missing table */
+                   Err *err); /* no call for a missing table */
+    int (*tables)(Db *db, DbNameFn fn, void *arg, Err *err);
+    /* Before migrations: what the dialect's words need. */
+    int (*prepare_schema)(Db *db, Err *err);
+    /* Make what another program's migrations left fit our own; NULL where there is no such program. */
+    int (*adopt_column)(Db *db, const char *table, const char *column, const char *type, bool is_key,
+                        Err *err);
+    int (*adopt_table)(Db *db, const char *table, Err *err);
+    /* Held to the end of the transaction; nothing to do where transactions are one after the other anyway. */
+    int (*lock)(Db *db, const char *name, Err *err);
     int (*check)(Db *db, Err *err); /* ERR_CORRUPT for damaged files */
     /* Housekeeping of the writer's connection between transactions; idle: nobody waits. Returns whether it
        wants to be called again when idle. */
     bool (*maintain)(Db *db, bool idle);
+    /* Waits until another process may have committed something, `pause` has passed, or wake_fd can be read.
+       NULL when there is no other. After an error: the same again. */
+    int (*listen)(Db *db, int wake_fd, Usec pause, bool *ret_news, Err *err);
 };
 
-extern const Backend sqlite_backend;
+extern const Backend sqlite_backend, postgres_backend;
 
 static inline SqlValue sql_null(void)
 {
@@ -159,6 +185,10 @@ static inline int stmt_run(Stmt *st, Err *err)
     while ((rc = stmt_step(st, err)) > 0)
         continue;
     return rc;
+}
+static inline int stmt_run_later(Stmt *st, Err *err)
+{
+    return st->db->be->run_later(st, err);
 }
 static inline bool stmt_is_null(Stmt *st, unsigned col)
 {

@@ -4,10 +4,12 @@
  */
 #include "store-internal.h"
 
+#define READ_PAGE 256
 #define COLUMNS "id, seq, event_type, payload, created_at, actor, turn, hash"
 
 typedef struct Head {
     uint64_t seq; /* 0 = no row yet */
+    WallUsec created_at;
     uint8_t hash[SHA256_LEN];
 } Head;
 
@@ -38,9 +40,20 @@ static size_t message_bytes(const Message *m)
     return m->payload.len + m->event_type.len + sizeof(*m);
 }
 
-int tx_messages_read(Tx *tx, Str session_id, uint64_t after, size_t max_rows, size_t max_bytes, MessageFn fn,
-                     void *arg, Err *err)
+typedef struct Reading {
+    uint64_t after;
+    size_t rows, bytes; /* until now */
+    size_t max_rows, max_bytes;
+    MessageFn fn;
+    void *arg;
+    bool stopped;
+} Reading;
+
+/* What was read ahead and is not wanted has still come from a server: therefore pages. Returns how many rows
+ * came. */
+static int read_page(Tx *tx, Str session_id, Reading *r, Err *err)
 {
+    size_t limit = r->max_rows - r->rows < READ_PAGE ? r->max_rows - r->rows : READ_PAGE;
     CLEANUP_STMT Stmt *st = NULL;
     int rc = stmt_use(tx->db,
                       STR("SELECT " COLUMNS " FROM session_messages WHERE session_id = ?1 AND seq > ?2"
@@ -49,26 +62,38 @@ int tx_messages_read(Tx *tx, Str session_id, uint64_t after, size_t max_rows, si
     if (rc < 0)
         return rc;
     stmt_bind(st, 1, sql_text(session_id));
-    stmt_bind(st, 2, sql_int(after > INT64_MAX ? INT64_MAX : (int64_t)after));
-    stmt_bind(st, 3, sql_int(max_rows > INT64_MAX ? INT64_MAX : (int64_t)max_rows));
-    size_t bytes = 0;
-    while (bytes < max_bytes && (rc = stmt_step(st, err)) > 0) {
+    stmt_bind(st, 2, sql_int(r->after > INT64_MAX ? INT64_MAX : (int64_t)r->after));
+    stmt_bind(st, 3, sql_int((int64_t)limit));
+    size_t before = r->rows;
+    while (!r->stopped && r->bytes < r->max_bytes && (rc = stmt_step(st, err)) > 0) {
         Message *m = NULL;
         rc = read_message(st, session_id, &m, err);
         if (rc < 0)
             return rc;
-        bytes += message_bytes(m);
-        rc = fn(arg, m);
+        r->rows++;
+        r->bytes += message_bytes(m);
+        r->after = m->seq;
+        rc = r->fn(r->arg, m);
         message_unref(m);
-        if (rc)
-            break;
+        r->stopped = rc != 0;
     }
-    return rc < 0 ? rc : 0;
+    return rc < 0 ? rc : (int)(r->rows - before);
+}
+
+int tx_messages_read(Tx *tx, Str session_id, uint64_t after, size_t max_rows, size_t max_bytes, MessageFn fn,
+                     void *arg, Err *err)
+{
+    Reading r = {.after = after, .max_rows = max_rows, .max_bytes = max_bytes, .fn = fn, .arg = arg};
+    int n;
+    do {
+        n = read_page(tx, session_id, &r, err);
+    } while (n == READ_PAGE && !r.stopped && r.rows < max_rows && r.bytes < max_bytes);
+    return n < 0 ? n : 0;
 }
 
 static void take_head(Stmt *st, Head *ret)
 {
-    *ret = (Head){.seq = (uint64_t)stmt_int(st, 0)};
+    *ret = (Head){.seq = (uint64_t)stmt_int(st, 0), .created_at = stmt_time(st, 2)};
     Str hash = stmt_blob(st, 1);
     if (hash.len == SHA256_LEN)
         memcpy(ret->hash, hash.ptr, SHA256_LEN);
@@ -97,7 +122,7 @@ static int messages_query(Tx *tx, const ListQuery *lq, Query *q, Err *err)
     static const OrderBy by_seq = {.items = {{MESSAGE_SEQ, false}}, .n = 1};
     buf_addz(&q->sql, "SELECT " COLUMNS ", session_id FROM session_messages WHERE ");
     int rc = query_search(q, tx->sql->dialect, &kind_session_message, lq->where, err);
-    query_order(q, &kind_session_message, lq->order.n ? &lq->order : &by_seq);
+    query_order(q, NULL, &kind_session_message, lq->order.n ? &lq->order : &by_seq);
     buf_addz(&q->sql, " LIMIT ");
     query_param(q, sql_int(lq->limit));
     buf_addz(&q->sql, " OFFSET ");
@@ -211,7 +236,12 @@ static int check_input(const MessageIn *in, Err *err)
 static int read_head(Tx *tx, Str session_id, Head *ret, Err *err)
 {
     CLEANUP_STMT Stmt *st = NULL;
-    int rc = stmt_use(tx->db, str_from(tx->sql->message_head), &st, err);
+    int rc = stmt_use(tx->db,
+                      STR("SELECT m.seq, m.hash, m.created_at FROM sessions s LEFT JOIN session_messages m"
+                          " ON m.session_id = s.id AND m.seq ="
+                          " (SELECT max(seq) FROM session_messages WHERE session_id = ?1)"
+                          " WHERE s.id = ?1 AND s.deleted_at IS NULL"),
+                      &st, err);
     if (rc < 0)
         return rc;
     stmt_bind(st, 1, sql_text(session_id));
@@ -247,6 +277,8 @@ static int next_message(Tx *tx, const MessageIn *in, Head *head, Message **ret, 
         message_hash_seed(tx->w->sha, in->session_id, head->hash);
     char id[KSUID_LEN + 1];
     tx_ksuid(tx, id);
+    /* Replicas' clocks differ, and clocks are set back: within a session time does not. */
+    WallUsec created = tx->now.us < head->created_at.us ? head->created_at : tx->now;
     MessageParts p = {
         .id = {id, KSUID_LEN},
         .session_id = in->session_id,
@@ -255,7 +287,7 @@ static int next_message(Tx *tx, const MessageIn *in, Head *head, Message **ret, 
         .actor = in->actor,
         .turn = in->turn,
         .seq = head->seq + 1,
-        .created_at = tx->now,
+        .created_at = created,
     };
     Message *m = NULL;
     int rc = message_new(&p, &m, err);
@@ -285,7 +317,7 @@ static int insert_message(Tx *tx, const Message *m, Str request_id, Err *err)
     stmt_bind(st, 8, sql_text(m->actor));
     stmt_bind(st, 9, sql_text_or_null(m->turn));
     stmt_bind(st, 10, sql_blob(m->hash, sizeof(m->hash)));
-    return stmt_run(st, err);
+    return stmt_run_later(st, err); /* seq and request id were looked up: nothing can be twice */
 }
 
 static void message_unrefp(Message **m)

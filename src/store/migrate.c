@@ -57,7 +57,7 @@ static void expand(Buf *out, const Dialect *d, const char *sql)
 static int run_text(Db *db, Buf *b, Err *err)
 {
     int rc = buf_check(b, err);
-    return rc < 0 ? rc : db->be->exec(db, b->data, err);
+    return rc < 0 || !b->len ? rc : db->be->exec(db, b->data, err);
 }
 
 static int up_sql(Db *db, const Migration *m, Err *err)
@@ -130,6 +130,11 @@ static int up_kind(Db *db, const Migration *m, Err *err)
 static int up_owners(Db *db, const Migration *m, Err *err)
 {
     return migrate_owner_bindings(db, err);
+}
+
+static int up_adopt(Db *db, const Migration *m, Err *err)
+{
+    return migrate_adopt_logs(db, err);
 }
 
 /* ---- the steps ---- */
@@ -208,6 +213,7 @@ static const Migration steps[] = {
      "CREATE UNIQUE INDEX IF NOT EXISTS users_identity ON users (issuer, subject) WHERE deleted_at IS NULL"
      " AND subject IS NOT NULL;"},
     {"202611240002", up_owners, NULL, NULL},
+    {"202611240020", up_adopt, NULL, NULL},
     /* The platform's own secrets, sealed like those of credentials when there is a key ring. */
     {"202611240004", up_sql, NULL,
      "CREATE TABLE IF NOT EXISTS platform_secrets (name $KEY NOT NULL PRIMARY KEY, value $TEXT NOT NULL,"
@@ -305,10 +311,25 @@ static int add_column(Db *db, const Kind *k, int field, Err *err)
     return record(db, id, err);
 }
 
+/* A table of the reference: its columns get our types, and lose rules that ours do not have. */
+static int adopt_kind(Db *db, const Kind *k, Err *err)
+{
+    const Backend *be = db->be;
+    int rc = be->adopt_table ? be->adopt_table(db, k->table, err) : 0;
+    for (size_t i = 0; rc == 0 && be->adopt_column && i < k->n_fields; i++) {
+        if (field_stored(&k->fields[i]))
+            rc = be->adopt_column(db, k->table, field_column(&k->fields[i]), column_type(be->dialect, k, i),
+                                  i == FIELD_ID, err);
+    }
+    return rc;
+}
+
 static int complete_kind(Db *db, const Kind *k, Err *err)
 {
     int field = -1;
-    int rc = missing_column(db, k, &field, err);
+    int rc = adopt_kind(db, k, err);
+    if (rc == 0)
+        rc = missing_column(db, k, &field, err);
     while (rc == 0 && field >= 0) {
         rc = add_column(db, k, field, err);
         if (rc == 0)
@@ -347,7 +368,7 @@ static const Migration *step_of(Str id)
 static bool is_known(Str id)
 {
     Str rest = id;
-    if (step_of(id))
+    if (step_of(id) || migrate_is_reference_step(id))
         return true;
     if (!str_eqz(str_cut(&rest, '/'), "kinds"))
         return false;
@@ -396,6 +417,21 @@ static int apply(Db *db, const Migration *m, Err *err)
     return 0;
 }
 
+static int begin_schema(Db *db, Err *err)
+{
+    int rc = db->be->begin(db, true, err);
+    if (rc == 0)
+        rc = db->be->prepare_schema(db, err);
+    if (rc == 0)
+        rc = db->be->exec(db, "CREATE TABLE IF NOT EXISTS migrations (id VARCHAR(255) NOT NULL PRIMARY KEY);",
+                          err);
+    if (rc == 0)
+        rc = db->be->commit(db, err);
+    if (rc < 0)
+        db->be->rollback(db);
+    return rc;
+}
+
 static int complete_kinds(Db *db, Err *err)
 {
     int rc = db->be->begin(db, true, err);
@@ -429,8 +465,7 @@ int migrate_run(Db *db, int *ret_from, int *ret_to, Err *err)
 {
     int from = 0;
     int to = 0;
-    int rc = db->be->exec(db, "CREATE TABLE IF NOT EXISTS migrations (id VARCHAR(255) NOT NULL PRIMARY KEY);",
-                          err);
+    int rc = begin_schema(db, err);
     if (rc == 0)
         rc = count_applied(db, &from, err);
     if (rc == 0)

@@ -21,7 +21,12 @@ void query_done(Query *q)
 void query_param(Query *q, SqlValue v)
 {
     vec_push(&q->params, v);
-    buf_addf(&q->sql, "?%zu", q->params.len);
+    /* Numbers bring their type along: beside a column they would else have to fit into the column's. */
+    const char *type = v.type == SQL_INT ? "BIGINT" : v.type == SQL_DOUBLE ? "DOUBLE PRECISION" : NULL;
+    if (type)
+        buf_addf(&q->sql, "CAST(?%zu AS %s)", q->params.len, type);
+    else
+        buf_addf(&q->sql, "?%zu", q->params.len);
 }
 
 int query_use(Query *q, Db *db, Stmt **ret, Err *err)
@@ -131,11 +136,14 @@ static void arithmetic(Render *r, const SearchArith *a)
             query_param(r->q, sql_double(a->number));
         return;
     }
-    buf_addc(&r->q->sql, '(');
+    bool divides = a->op == '/' || a->op == '%';
+    buf_addz(&r->q->sql, a->op == '%' ? "(CAST(" : "(");
     arithmetic(r, a->a);
-    buf_addf(&r->q->sql, " %c ", a->op);
+    buf_addf(&r->q->sql, a->op == '%' ? " AS BIGINT) %c " : " %c ", a->op);
+    /* By zero gives no value. */
+    buf_addz(&r->q->sql, a->op == '%' ? "nullif(CAST(" : divides ? "nullif(" : "");
     arithmetic(r, a->b);
-    buf_addc(&r->q->sql, ')');
+    buf_addz(&r->q->sql, a->op == '%' ? " AS BIGINT), 0))" : divides ? ", 0))" : ")");
 }
 
 static void left_side(Render *r, const SearchExpr *e)

@@ -217,19 +217,15 @@ static int walk_one(void *arg, const StoredSecret *s, Err *err)
     return 0;
 }
 
-int store_secrets_walk(const char *url, const SecretWalk *ops, void *arg, Err *err)
+int store_secrets_walk(const StoreOptions *o, const SecretWalk *ops, void *arg, Err *err)
 {
-    const Backend *be;
-    const char *location;
     Walk w = {.ops = ops, .arg = arg};
-    int rc = backend_of_url(url, &be, &location, err);
-    if (rc == 0)
-        rc = be->open(location, DB_WRITER, &w.db, err);
+    int rc = db_open_url(o, DB_WRITER, &w.db, err);
     if (rc < 0)
         return rc;
     rc = migrate_check(w.db, err);
     if (rc == 0)
         rc = read_all(w.db, walk_one, &w, err);
-    be->close(w.db);
+    w.db->be->close(w.db);
     return rc;
 }

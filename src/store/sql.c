@@ -51,14 +51,13 @@ static const char *column_or_null(const Kind *k, int field)
     return field < 0 ? "NULL" : field_column(&k->fields[field]);
 }
 
-static int kind_sql_init(KindSql *s, const Kind *k, const Dialect *d, Err *err)
+static int kind_sql_init(KindSql *s, const Kind *k, Err *err)
 {
     if (order_by_parse(k, str_from(k->default_order), &s->order, err) < 0)
         return err_wrap(err, "default order of %s", k->name);
     s->kind = k;
     s->columns = columns_text(k);
     s->get = xasprintf("SELECT %s FROM %s WHERE id = ?1 AND deleted_at IS NULL", s->columns, k->table);
-    s->get_locked = xasprintf("%s%s", s->get, d->for_update);
     s->exists = xasprintf("SELECT 1 FROM %s WHERE id = ?1 AND deleted_at IS NULL", k->table);
     s->insert = insert_text(k);
     s->remove =
@@ -72,13 +71,9 @@ int sql_new(const Dialect *d, Sql **ret, Err *err)
     Sql *s = xnew(Sql);
     const Kind *const *kinds = kinds_all(&s->n_kinds);
     s->dialect = d;
-    s->message_head = xasprintf("SELECT m.seq, m.hash FROM sessions s LEFT JOIN session_messages m"
-                                " ON m.session_id = s.id WHERE s.id = ?1 AND s.deleted_at IS NULL"
-                                " ORDER BY m.seq DESC LIMIT 1%s",
-                                *d->for_update ? " FOR UPDATE OF s" : "");
     s->kinds = xcalloc(s->n_kinds, sizeof(*s->kinds));
     for (size_t i = 0; i < s->n_kinds; i++) {
-        int rc = kind_sql_init(&s->kinds[i], kinds[i], d, err);
+        int rc = kind_sql_init(&s->kinds[i], kinds[i], err);
         if (rc < 0) {
             sql_free(s);
             return rc;
@@ -96,12 +91,10 @@ Sql *sql_free(Sql *s)
         KindSql *k = &s->kinds[i];
         free(k->columns);
         free(k->get);
-        free(k->get_locked);
         free(k->exists);
         free(k->insert);
         free(k->remove);
     }
-    free(s->message_head);
     free(s->kinds);
     free(s);
     return NULL;

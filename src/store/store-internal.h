@@ -13,9 +13,8 @@
 
 typedef struct KindSql {
     const Kind *kind;
-    char *columns;    /* "id, created_at, ...": every field with a column, in table order */
-    char *get;        /* one live row by id */
-    char *get_locked; /* the same, for a change */
+    char *columns; /* "id, created_at, ...": every field with a column, in table order */
+    char *get;     /* one live row by id */
     char *exists;
     char *insert;
     char *remove;  /* soft delete; returns project and owner */
@@ -24,7 +23,6 @@ typedef struct KindSql {
 
 typedef struct Sql {
     const Dialect *dialect;
-    char *message_head; /* seq and hash of a live session's newest message, NULL when it has none */
     KindSql *kinds;
     size_t n_kinds;
 } Sql;
@@ -53,7 +51,9 @@ typedef struct Query {
 void query_done(Query *q);
 void query_param(Query *q, SqlValue v); /* writes its placeholder */
 int query_search(Query *q, const Dialect *d, const Kind *k, const SearchExpr *e, Err *err);
-void query_order(Query *q, const Kind *k, const OrderBy *order); /* id last, so that the order is whole */
+void query_order(
+    Query *q, const Dialect *d, const Kind *k,
+    const OrderBy *order); /* id last, so that the order is whole; d NULL: no column is without a value */
 int query_fault(int rc, Err *err); /* the words for a search that was too much; rc, or its error */
 /* Prepares and binds; the query must outlive the statement. */
 int query_use(Query *q, Db *db, Stmt **ret, Err *err);
@@ -64,6 +64,9 @@ int migrate_owner_bindings(Db *db, Err *err);
 
 /* Applies what is missing. ret_from, ret_to: number of steps before and after; may be NULL. */
 int migrate_run(Db *db, int *ret_from, int *ret_to, Err *err);
+/* migrate-adopt.c: what the reference's programs left */
+int migrate_adopt_logs(Db *db, Err *err);
+bool migrate_is_reference_step(Str id);
 /* ERR_PRECONDITION when the schema is newer than this program, or older. */
 int migrate_check(Db *db, Err *err);
 
@@ -102,7 +105,8 @@ struct Store {
     Loop *loop;
     const Clock *clock;
     const Backend *be;
-    char *location;
+    char *location, *password_file;
+    char self[KSUID_LEN + 1]; /* this process, to others on the database */
     Sql *sql;
     bool private; /* one connection for everything */
 
@@ -117,13 +121,30 @@ struct Store {
     StoreListener listener; /* loop thread */
     void *listener_arg;
 
+    /* What other processes commit: listen.c */
+    Db *ear; /* NULL = there are none */
+    pthread_t ear_thread;
+    bool ear_started;
+    int ear_wake; /* eventfd: the thread shall end */
+    atomic_bool ear_stop, news_posted;
+    StoreNewsFn news; /* loop thread */
+    void *news_arg;
+
     pthread_mutex_t lock;
     StoreStats stats; /* under lock; queue_len unused */
     Err sick;         /* under lock; code ERR_OK = healthy */
 };
 
-/* url.c: "sqlite:PATH" */
+/* url.c */
 int backend_of_url(const char *url, const Backend **ret, const char **ret_location, Err *err);
+
+/* store.c: a connection without a Store */
+int db_open_url(const StoreOptions *o, DbRole role, Db **ret, Err *err);
+int store_start_thread(pthread_t *ret, void *(*fn)(void *), void *arg, Err *err);
+
+/* listen.c */
+int listen_start(Store *s, Err *err);
+void listen_stop(Store *s);
 
 /* worker.c */
 void *writer_main(void *store);

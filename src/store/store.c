@@ -4,6 +4,7 @@
 #include "store-internal.h"
 
 #define READERS 2
+#define READERS_SHARED 4
 #define QUEUE_MAX 10000
 #define READ_LIMIT (10 * USEC_PER_SEC)
 
@@ -19,6 +20,7 @@ static void store_destroy(void *arg)
     free(s->readers);
     free(s->reader_threads);
     free(s->location);
+    free(s->password_file);
     free(s);
 }
 
@@ -42,7 +44,7 @@ static int open_writer(Store *s, bool create, Err *err)
 
 static int open_readers(Store *s, const StoreOptions *o, Err *err)
 {
-    unsigned n = s->private ? 0 : o->readers ? o->readers : READERS;
+    unsigned n = s->private ? 0 : o->readers ? o->readers : s->be->is_shared ? READERS_SHARED : READERS;
     s->readers = xcalloc(n, sizeof(*s->readers));
     s->reader_threads = xcalloc(n, sizeof(*s->reader_threads));
     for (unsigned i = 0; i < n; i++) {
@@ -56,7 +58,7 @@ static int open_readers(Store *s, const StoreOptions *o, Err *err)
 }
 
 /* Signals belong to the loop's thread. */
-static int start_thread(pthread_t *ret, void *(*fn)(void *), void *arg, Err *err)
+int store_start_thread(pthread_t *ret, void *(*fn)(void *), void *arg, Err *err)
 {
     sigset_t all, before;
     sigfillset(&all);
@@ -68,10 +70,10 @@ static int start_thread(pthread_t *ret, void *(*fn)(void *), void *arg, Err *err
 
 static int start_threads(Store *s, Err *err)
 {
-    int rc = start_thread(&s->writer_thread, writer_main, s, err);
+    int rc = store_start_thread(&s->writer_thread, writer_main, s, err);
     s->writer_started = rc == 0;
     for (unsigned i = 0; rc == 0 && i < s->n_readers; i++) {
-        rc = start_thread(&s->reader_threads[i], reader_main, &s->readers[i], err);
+        rc = store_start_thread(&s->reader_threads[i], reader_main, &s->readers[i], err);
         s->readers_started += rc == 0;
     }
     return rc;
@@ -95,7 +97,9 @@ static int open_all(Store *s, const StoreOptions *o, Err *err)
         rc = open_writer(s, o->create, err);
     if (rc == 0)
         rc = open_readers(s, o, err);
-    return rc < 0 ? rc : start_threads(s, err);
+    if (rc == 0)
+        rc = start_threads(s, err);
+    return rc < 0 ? rc : listen_start(s, err);
 }
 
 int store_open(Loop *l, const StoreOptions *o, Store **ret, Err *err)
@@ -110,12 +114,16 @@ int store_open(Loop *l, const StoreOptions *o, Store **ret, Err *err)
     s->clock = o->clock ? o->clock : &clock_system;
     s->be = be;
     s->location = xstrdup(location);
+    s->password_file = o->password_file ? xstrdup(o->password_file) : NULL;
+    ksuid_new(s->self, clock_wall(&clock_system));
+    s->ear_wake = -1;
     s->private = be->is_private(location);
     pthread_mutex_init(&s->lock, NULL);
     queue_init(&s->writes, o->queue_max ? o->queue_max : QUEUE_MAX);
     queue_init(&s->reads, o->queue_max ? o->queue_max : QUEUE_MAX);
     rc = open_all(s, o, err);
     if (rc < 0) {
+        listen_stop(s);
         stop_threads(s);
         close_connections(s);
         store_destroy(s);
@@ -129,6 +137,7 @@ Store *store_close(Store *s)
 {
     if (!s)
         return NULL;
+    listen_stop(s);
     stop_threads(s);
     close_connections(s);
     /* Behind the completions that the threads have posted. */
@@ -136,19 +145,28 @@ Store *store_close(Store *s)
     return NULL;
 }
 
-int store_migrate(const char *url, int *ret_from, int *ret_to, Err *err)
+int db_open_url(const StoreOptions *o, DbRole role, Db **ret, Err *err)
 {
     const Backend *be;
-    const char *location;
+    DbSource src = {.password_file = o->password_file};
+    int rc = backend_of_url(o->url, &be, &src.location, err);
+    return rc < 0 ? rc : be->open(&src, role, ret, err);
+}
+
+int store_migrate(const StoreOptions *o, int *ret_from, int *ret_to, Err *err)
+{
     Db *db = NULL;
-    int rc = backend_of_url(url, &be, &location, err);
-    if (rc == 0)
-        rc = be->open(location, DB_CREATE, &db, err);
+    int rc = db_open_url(o, DB_CREATE, &db, err);
     if (rc < 0)
         return rc;
     rc = migrate_run(db, ret_from, ret_to, err);
-    be->close(db);
+    db->be->close(db);
     return rc;
+}
+
+bool store_is_shared(const Store *s)
+{
+    return s->be->is_shared;
 }
 
 /* ---- jobs ---- */
@@ -183,6 +201,12 @@ void store_set_listener(Store *s, StoreListener fn, void *arg)
 {
     s->listener = fn;
     s->listener_arg = arg;
+}
+
+void store_set_news(Store *s, StoreNewsFn fn, void *arg)
+{
+    s->news = fn;
+    s->news_arg = arg;
 }
 
 bool store_healthy(const Store *s, Err *why)

@@ -213,7 +213,7 @@ static void run_faults(Fixture *f, int code, ErrCode want)
     }
     fixture_close(f);
     uint64_t rows = 0;
-    assert_ok(store_verify(f->url, STR_NULL, fail_verify, NULL, &rows, &err), &err);
+    assert_ok(store_verify(&f->options, STR_NULL, fail_verify, NULL, &rows, &err), &err);
     assert_int_equal(rows, acked);
 }
 

@@ -127,12 +127,12 @@ static void test_kill__nothing_acknowledged_is_lost(void **state)
         kill_after(f, sessions, 1 + test_random(&seed) % 400, acked);
         for (int i = 0; i < SESSIONS; i++) {
             uint64_t rows = 0;
-            assert_ok(store_verify(f->url, str_from(sessions[i]), fail_verify, NULL, &rows, &err), &err);
+            assert_ok(store_verify(&f->options, str_from(sessions[i]), fail_verify, NULL, &rows, &err), &err);
             assert_true(rows >= acked[i]); /* seq has no gaps: so many rows are rows 1 to so many */
             assert_true(rows <= acked[i] + IN_FLIGHT);
         }
     }
-    assert_ok(store_verify(f->url, STR_NULL, fail_verify, NULL, NULL, &err), &err); /* the files too */
+    assert_ok(store_verify(&f->options, STR_NULL, fail_verify, NULL, NULL, &err), &err); /* the files too */
     for (int i = 0; i < SESSIONS; i++)
         free(sessions[i]);
 }

@@ -3,6 +3,46 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "store-internal.h"
+
+bool on_postgres(void)
+{
+    return getenv("AMBIENT_TEST_POSTGRES") != NULL;
+}
+
+static void run_sql(const StoreOptions *o, const char *sql)
+{
+    Err err = {0};
+    Db *db = NULL;
+    assert_ok(db_open_url(o, DB_WRITER, &db, &err), &err);
+    assert_ok(db->be->exec(db, sql, &err), &err);
+    db->be->close(db);
+}
+
+void change_store(Fixture *f, const char *sql)
+{
+    run_sql(&f->options, sql);
+}
+
+/* A schema with the directory's name. */
+static void change_schema(Fixture *f, const char *what, const char *how)
+{
+    char sql[256];
+    const StoreOptions server = {.url = getenv("AMBIENT_TEST_POSTGRES")};
+    (void)snprintf(sql, sizeof(sql), "%s SCHEMA \"%s\" %s", what, f->dir + strlen("/tmp/"), how);
+    run_sql(&server, sql);
+}
+
+static void place_store(Fixture *f)
+{
+    if (!on_postgres()) {
+        (void)snprintf(f->url, sizeof(f->url), "sqlite:%s/ambient.db", f->dir);
+        return;
+    }
+    change_schema(f, "CREATE", "");
+    (void)snprintf(f->url, sizeof(f->url), "%s&options=-csearch_path%%3D%%22%s%%22",
+                   getenv("AMBIENT_TEST_POSTGRES"), f->dir + strlen("/tmp/"));
+}
 
 int fixture_setup(void **state)
 {
@@ -10,7 +50,7 @@ int fixture_setup(void **state)
     Err err = {0};
     (void)snprintf(f->dir, sizeof(f->dir), "/tmp/test-store-XXXXXX");
     assert_non_null(mkdtemp(f->dir));
-    (void)snprintf(f->url, sizeof(f->url), "sqlite:%s/ambient.db", f->dir);
+    place_store(f);
     fake_clock_init(&f->clock, (WallUsec){1775000000000000});
     assert_ok(loop_new(&f->loop, &err), &err);
     f->options = (StoreOptions){.url = f->url, .create = true, .clock = &f->clock.clock};
@@ -47,6 +87,8 @@ int fixture_teardown(void **state)
     Fixture *f = *state;
     fixture_close(f);
     loop_free(f->loop);
+    if (on_postgres())
+        change_schema(f, "DROP", "CASCADE");
     assert_int_equal(dir_remove_tree(f->dir, NULL), 0);
     free(f);
     return 0;
@@ -192,6 +234,8 @@ int push(Fixture *f, const char *session, const char *payload, const char *reque
 int main(void)
 {
     log_setup("test-store", LOG_OFF, false);
-    return run_tx_tests() | run_search_tests() | run_log_tests() | run_batch_tests() | run_migrate_tests() |
-           run_fault_tests() | run_kill_tests();
+    int failed = run_tx_tests() | run_search_tests() | run_log_tests() | run_batch_tests() |
+                 run_migrate_tests() | run_kill_tests();
+    /* Its disk is the server's business; so are replicas of a file nobody's. */
+    return failed | (on_postgres() ? run_replica_tests() : run_fault_tests());
 }

@@ -1,4 +1,8 @@
-/* What every test file of this room needs: a store on real files, and jobs that are waited for. */
+/*
+ * What every test file of this room needs: a store on real files, and jobs that are waited for. With the URL
+ * of a server in AMBIENT_TEST_POSTGRES (tests/postgres.py) the same tests run there, each in a schema of its
+ * own.
+ */
 #pragma once
 
 #include <setjmp.h>
@@ -18,7 +22,7 @@ typedef struct Fixture {
     Store *store;
     FakeClock clock;
     char dir[64];
-    char url[128];
+    char url[512];
     StoreOptions options;
 } Fixture;
 
@@ -27,6 +31,9 @@ int fixture_teardown(void **state);
 void fixture_close(Fixture *f); /* closes the store and runs what it posted */
 void fixture_reopen(Fixture *f);
 char *fixture_path(const Fixture *f, const char *suffix); /* of the database file; caller frees */
+bool on_postgres(void);
+/* Runs statements on the database, beside the store. */
+void change_store(Fixture *f, const char *sql);
 
 /* Runs one job and waits for it. */
 int run_job(Fixture *f, StoreMode mode, StoreJob job, void *arg, Err *err);
@@ -68,5 +75,6 @@ int run_fault_tests(void);
 int run_kill_tests(void);
 int run_log_tests(void);
 int run_migrate_tests(void);
+int run_replica_tests(void); /* PostgreSQL only */
 int run_search_tests(void);
 int run_tx_tests(void);

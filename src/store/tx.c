@@ -9,6 +9,11 @@ WallUsec tx_now(const Tx *tx)
     return tx->now;
 }
 
+int tx_lock(Tx *tx, const char *name, Err *err)
+{
+    return tx->db->be->lock(tx->db, name, err);
+}
+
 int tx_change(Tx *tx, Err *err)
 {
     if (!tx->writable)
@@ -139,14 +144,22 @@ static int add_where(Tx *tx, Query *q, const Kind *k, const SearchExpr *where, E
     return query_search(q, tx->sql->dialect, k, where, err);
 }
 
-void query_order(Query *q, const Kind *k, const OrderBy *order)
+/* No value comes before every value. Identity and times always have one, and their indexes know no NULLs. */
+static const char *nulls_word(const Dialect *d, const OrderItem *it)
+{
+    if (!d || !d->nulls_last || it->field < FIELD_FIRST)
+        return "";
+    return it->desc ? " NULLS LAST" : " NULLS FIRST";
+}
+
+void query_order(Query *q, const Dialect *d, const Kind *k, const OrderBy *order)
 {
     bool by_id = false;
     buf_addz(&q->sql, " ORDER BY ");
     for (size_t i = 0; i < order->n && !by_id; i++) {
         const OrderItem *it = &order->items[i];
-        buf_addf(&q->sql, "%s%s%s", i ? ", " : "", field_column(&k->fields[it->field]),
-                 it->desc ? " DESC" : "");
+        buf_addf(&q->sql, "%s%s%s%s", i ? ", " : "", field_column(&k->fields[it->field]),
+                 it->desc ? " DESC" : "", nulls_word(d, it));
         by_id = it->field == FIELD_ID;
     }
     if (!by_id)
@@ -188,7 +201,7 @@ static int read_rows(Tx *tx, const Kind *k, const ListQuery *lq, ObjList *out, E
     int rc = add_where(tx, &q, k, lq->where, err);
     if (rc < 0)
         return rc;
-    query_order(&q, k, lq->order.n ? &lq->order : &ks->order);
+    query_order(&q, tx->sql->dialect, k, lq->order.n ? &lq->order : &ks->order);
     if (lq->limit >= 0 || lq->offset > 0) {
         buf_addz(&q.sql, " LIMIT ");
         query_param(&q, sql_int(lq->limit >= 0 ? lq->limit : INT64_MAX));
@@ -359,7 +372,7 @@ int tx_update(Tx *tx, const Kind *k, Str id, const Obj *changes, bool *ret_chang
     if (rc < 0)
         return rc;
     CLEANUP(obj_freep) Obj *now = NULL;
-    rc = get(tx, k, id, sql_of(tx->sql, k)->get_locked, &now, err);
+    rc = get(tx, k, id, sql_of(tx->sql, k)->get, &now, err);
     if (rc < 0)
         return rc;
     bool changed = any_change(now, changes);

@@ -1,6 +1,7 @@
 /*
- * Reads the chain of every session again: seq counts 1, 2, 3 ..., and each row's hash is that of its content
- * and the row before. Read in steps, so that a running server's log of changes can be folded in meanwhile.
+ * Reads the chain of every session again: each row's hash is that of its content and of the row before, so
+ * that no row was changed or taken out. Read in steps, so that a running server's log of changes can be
+ * folded in meanwhile.
  */
 #include "store-internal.h"
 
@@ -35,6 +36,14 @@ static void report(Verify *v, uint64_t seq, const char *why)
         v->bad(v->arg, str_from(v->session), seq, why);
 }
 
+/* Rows of the reference may have gaps in their numbers, and fit all the same. */
+static const char *misfit(const Verify *v, uint64_t seq)
+{
+    if (seq == v->seq + 1)
+        return "its content does not fit its hash";
+    return v->seq ? "a message before it is missing" : "it should be the first message";
+}
+
 static void check_row(Verify *v, Stmt *st)
 {
     MessageParts p = {
@@ -50,10 +59,9 @@ static void check_row(Verify *v, Stmt *st)
     Str stored = stmt_blob(st, 8);
     uint8_t want[SHA256_LEN];
     message_hash(v->sha, v->hash, &p, want);
-    if (!v->is_bad && p.seq != v->seq + 1)
-        report(v, p.seq, v->seq ? "a message before it is missing" : "it should be the first message");
-    else if (!v->is_bad && (stored.len != SHA256_LEN || memcmp(stored.ptr, want, SHA256_LEN) != 0))
-        report(v, p.seq, "its content does not fit its hash");
+    bool fits = stored.len == SHA256_LEN && memcmp(stored.ptr, want, SHA256_LEN) == 0;
+    if (!v->is_bad && !fits)
+        report(v, p.seq, misfit(v, p.seq));
     memcpy(v->hash, want, SHA256_LEN);
     v->seq = p.seq;
     v->rows++;
@@ -97,15 +105,12 @@ static int verify_all(Verify *v, Str only, Err *err)
     return rc < 0 ? rc : 0;
 }
 
-int store_verify(const char *url, Str session_id, VerifyBad bad, void *arg, uint64_t *ret_rows, Err *err)
+int store_verify(const StoreOptions *o, Str session_id, VerifyBad bad, void *arg, uint64_t *ret_rows,
+                 Err *err)
 {
-    const Backend *be;
-    const char *location;
     Verify v = {.bad = bad, .arg = arg};
-    int rc = backend_of_url(url, &be, &location, err);
     /* Not as a reader: after a crash, opening puts the log's frames in order. */
-    if (rc == 0)
-        rc = be->open(location, DB_WRITER, &v.db, err);
+    int rc = db_open_url(o, DB_WRITER, &v.db, err);
     if (rc < 0)
         return rc;
     v.sha = sha256_new();
@@ -116,6 +121,6 @@ int store_verify(const char *url, Str session_id, VerifyBad bad, void *arg, uint
         *ret_rows = v.rows;
     free(v.session);
     sha256_free(v.sha);
-    be->close(v.db);
+    v.db->be->close(v.db);
     return rc;
 }

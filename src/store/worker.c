@@ -24,7 +24,8 @@ int worker_open(Worker *w, Store *s, DbRole role, Err *err)
 {
     w->store = s;
     w->sha = sha256_new();
-    return s->be->open(s->location, role, &w->db, err);
+    const DbSource src = {s->location, s->password_file, s->self};
+    return s->be->open(&src, role, &w->db, err);
 }
 
 static void drop_messages(Worker *w, size_t from)

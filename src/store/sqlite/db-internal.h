@@ -39,6 +39,7 @@ bool sqlite_is_late(const SqliteDb *d);
 int sqlite_use(Db *db, Str sql, Stmt **ret, Err *err);
 void sqlite_bind(Stmt *st, unsigned param, SqlValue v);
 int sqlite_step(Stmt *st, Err *err);
+int sqlite_run_later(Stmt *st, Err *err);
 SqlValue sqlite_column(Stmt *st, unsigned col, SqlType as);
 void sqlite_done(Stmt *st);
 void sqlite_stmts_free(SqliteDb *d);

@@ -151,6 +151,32 @@ static int db_columns(Db *db, const char *table, DbNameFn fn, void *arg, Err *er
     return rc;
 }
 
+static int db_tables(Db *db, DbNameFn fn, void *arg, Err *err)
+{
+    CLEANUP_STMT Stmt *st = NULL;
+    int rc = sqlite_use(db,
+                        STR("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
+                            " ORDER BY name"),
+                        &st, err);
+    while (rc >= 0 && (rc = stmt_step(st, err)) > 0) {
+        rc = fn(arg, stmt_text(st, 0));
+        if (rc < 0)
+            break;
+    }
+    return rc;
+}
+
+static int db_prepare_schema(Db *db, Err *err)
+{
+    return 0;
+}
+
+/* There is one writer. */
+static int db_lock(Db *db, const char *name, Err *err)
+{
+    return 0;
+}
+
 static int db_check(Db *db, Err *err)
 {
     CLEANUP_STMT Stmt *st = NULL;
@@ -292,8 +318,9 @@ static Db *db_close(Db *db)
     return NULL;
 }
 
-static int db_open(const char *location, DbRole role, Db **ret, Err *err)
+static int db_open(const DbSource *src, DbRole role, Db **ret, Err *err)
 {
+    const char *location = src->location;
     /* Before SQLite's first use in the process, else without effect: nobody reads its count of bytes, and
        keeping it takes a lock at each allocation. */
     (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
@@ -343,7 +370,6 @@ static const Dialect dialect = {
     .serial = "INTEGER PRIMARY KEY AUTOINCREMENT",
     .count = "INTEGER PRIMARY KEY",
     .blob = "BLOB",
-    .for_update = "", /* there is one writer */
     .like = sqlite_like_write,
     .label = write_label,
 };
@@ -366,10 +392,14 @@ const Backend sqlite_backend = {
     .use = sqlite_use,
     .bind = sqlite_bind,
     .step = sqlite_step,
+    .run_later = sqlite_run_later,
     .column = sqlite_column,
     .done = sqlite_done,
     .changes = db_changes,
     .columns = db_columns,
+    .tables = db_tables,
+    .prepare_schema = db_prepare_schema,
+    .lock = db_lock,
     .check = db_check,
     .maintain = db_maintain,
 };

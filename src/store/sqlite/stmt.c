@@ -154,6 +154,11 @@ int sqlite_step(Stmt *st, Err *err)
     }
 }
 
+int sqlite_run_later(Stmt *st, Err *err)
+{
+    return stmt_run(st, err);
+}
+
 SqlValue sqlite_column(Stmt *st, unsigned col, SqlType as)
 {
     sqlite3_stmt *h = CONTAINER_OF(st, SqliteStmt, stmt)->h;

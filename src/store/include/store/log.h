@@ -71,4 +71,6 @@ int tx_events_purge(Tx *tx, WallUsec before, uint64_t *ret_removed, Err *err);
 /* Checks every session's chain (or one session's), and of all sessions also the files (ERR_CORRUPT); calls
  * bad() for the first row of each session that does not fit. */
 typedef void (*VerifyBad)(void *arg, Str session_id, uint64_t seq, const char *why);
-int store_verify(const char *url, Str session_id, VerifyBad bad, void *arg, uint64_t *ret_rows, Err *err);
+struct StoreOptions;
+int store_verify(const struct StoreOptions *o, Str session_id, VerifyBad bad, void *arg, uint64_t *ret_rows,
+                 Err *err);

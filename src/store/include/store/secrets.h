@@ -32,4 +32,4 @@ typedef struct SecretWalk {
     int (*turn)(void *arg, const StoredSecret *s, Buf *out);
     void (*turned)(void *arg, const StoredSecret *s, bool swapped, const Err *err);
 } SecretWalk;
-int store_secrets_walk(const char *url, const SecretWalk *w, void *arg, Err *err);
+int store_secrets_walk(const StoreOptions *o, const SecretWalk *w, void *arg, Err *err);

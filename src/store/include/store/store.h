@@ -24,19 +24,27 @@ typedef int (*StoreJob)(Tx *tx, void *arg, Err *err);         /* worker thread; 
 typedef void (*StoreDone)(void *arg, int rc, const Err *err); /* loop thread */
 
 typedef struct StoreOptions {
-    const char *url;    /* "sqlite:PATH" or "sqlite::memory:" (tests: one connection for everything) */
-    unsigned readers;   /* reader threads; 0 = 2 */
-    size_t queue_max;   /* waiting jobs; 0 = 10,000; beyond: ERR_OVERLOADED */
-    Usec read_limit;    /* a read job that takes longer fails with ERR_DEADLINE; 0 = 10 s */
-    const Clock *clock; /* NULL = system */
-    bool create;        /* make and migrate a missing or older database */
+    /* "sqlite:PATH", "sqlite::memory:" (tests: one connection for everything),
+       "postgres://USER@HOST/DATABASE", or libpq's keywords "host=... dbname=..." */
+    const char *url;
+    const char *password_file; /* PostgreSQL: its first line, read at each connect; NULL = none */
+    unsigned readers;          /* reader threads; 0 = 2, of PostgreSQL 4 */
+    size_t queue_max;          /* waiting jobs; 0 = 10,000; beyond: ERR_OVERLOADED */
+    Usec read_limit;           /* a read job that takes longer fails with ERR_DEADLINE; 0 = 10 s */
+    const Clock *clock;        /* NULL = system */
+    bool create;               /* make and migrate a missing or older database */
 } StoreOptions;
 
 /* Opens; refuses a newer schema, and an older one unless `create` (ERR_PRECONDITION says what to run). */
 int store_open(Loop *l, const StoreOptions *o, Store **ret, Err *err);
 Store *store_close(Store *s); /* finishes queued jobs, posts their completions, joins threads; NULL-safe */
 /* Applies missing migrations, each in a transaction of its own; may be run again. For `migrate`. */
-int store_migrate(const char *url, int *ret_from, int *ret_to, Err *err);
+int store_migrate(const StoreOptions *o, int *ret_from, int *ret_to, Err *err);
+/* The URL without its password, for people; caller frees. */
+char *store_url_shown(const char *url);
+bool store_url_has_password(const char *url);
+/* Other processes may write to the same database: what is kept in memory may be old. */
+bool store_is_shared(const Store *s);
 
 /* Any thread. Returns 0, -ERR_OVERLOADED when the queue is full, or -ERR_UNAVAILABLE when the store is closed
    (then done is not called). */
@@ -54,6 +62,11 @@ typedef struct CommitNote {
 typedef void (*StoreListener)(void *arg, const CommitNote *note);
 void store_set_listener(Store *s, StoreListener fn, void *arg); /* one; loop thread */
 
+/* Another process may have committed something: look at the logs. Loop thread; also after a connection was
+   lost and made again, and never for a store that is not shared. */
+typedef void (*StoreNewsFn)(void *arg);
+void store_set_news(Store *s, StoreNewsFn fn, void *arg); /* one; loop thread */
+
 typedef struct StoreStats {
     uint64_t commits, jobs_done, jobs_failed; /* a job is done or failed */
     uint64_t queue_len, batch_max;            /* jobs */
@@ -62,7 +75,11 @@ StoreStats store_stats(const Store *s); /* thread-safe snapshot */
 
 /* ---- inside a job ---- */
 
-WallUsec tx_now(const Tx *tx); /* one time per job, microseconds */
+WallUsec
+tx_now(const Tx *tx); /* one time per job, microseconds; goes back only if the clock was set back far */
+/* Until the end of the transaction nobody else, of any process, is in a job behind the same lock. Write jobs
+   are one after the other anyway; this orders one that reads what was committed just before it. */
+int tx_lock(Tx *tx, const char *name, Err *err);
 
 /* Live (not soft-deleted) row or ERR_NOT_FOUND "<Kind> with id='<id>' not found". */
 int tx_get(Tx *tx, const Kind *k, Str id, Obj **ret, Err *err);
