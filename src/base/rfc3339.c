@@ -40,10 +40,8 @@ Str rfc3339_format(WallUsec t, char out[static RFC3339_MAX])
     at = put_number(at, sec / 60 % 60, 2, ':');
     at = put_number(at, sec % 60, 2, '.');
     at = put_number(at, fraction, FRACTION_DIGITS, 'Z') - 1;
-    while (at[-1] == '0')
-        at--;
-    if (at[-1] == '.')
-        at--;
+    if (!fraction)
+        at -= FRACTION_DIGITS + 1;
     at[0] = 'Z';
     at[1] = '\0';
     return (Str){out, (size_t)(at + 1 - out)};

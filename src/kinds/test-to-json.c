@@ -22,7 +22,7 @@ static void test_object__keys_alphabetical_nulls_omitted_html_escaped(void **sta
     obj_set_str(o, PROJECT_OWNER, STR("alice"));
     obj_to_json(o, &b, NULL);
     assert_string_equal(
-        b.data, "{\"created_at\":\"2026-04-01T00:00:00.5Z\",\"description\":\"\\u003ca\\u003e \\u0026 "
+        b.data, "{\"created_at\":\"2026-04-01T00:00:00.500000Z\",\"description\":\"\\u003ca\\u003e \\u0026 "
                 "\\\"b\\\"\\n\",\"href\":\"/api/ambient/v1/projects/demo\",\"id\":\"demo\","
                 "\"kind\":\"Project\",\"labels\":\"{\\\"env\\\":\\\"prod\\\"}\",\"name\":\"demo\","
                 "\"status\":\"\",\"updated_at\":\"2026-04-01T00:00:00.000001Z\"}");

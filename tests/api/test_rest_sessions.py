@@ -150,7 +150,7 @@ def test_status_fields(api):
             "sdk_restart_count": 2, "conditions": "[]", "reconciled_repos": "[]", "reconciled_workflow": "{}",
             "kube_cr_uid": "uid", "kube_namespace": "local"}
     after = api.status(session, **body)
-    assert {k: after[k] for k in body} == {**body, "start_time": "2026-04-01T08:00:00.5Z"}
+    assert {k: after[k] for k in body} == {**body, "start_time": "2026-04-01T08:00:00.500000Z"}
     assert "completion_time" in api.status(session, phase="Completed")
     given = api.status(in_phase(api, "Running"), phase="Failed", completion_time="2026-01-01T00:00:00Z")
     assert given["completion_time"] == "2026-01-01T00:00:00Z"

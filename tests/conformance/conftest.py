@@ -1,18 +1,10 @@
 """Conformance: the API server as independent clients see it. Each client is brought by scripts/test-conformance.sh and
 tested where it can be had; otherwise the test is skipped with the reason."""
-import pathlib
 import subprocess
-import sys
 
 import pytest
 
-HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-sys.path[:0] = [str(HERE), str(HERE.parent / "api")]
-
-import api_support  # noqa: E402  pylint: disable=wrong-import-position
-
-TOKEN = "conformance-token-0123456789"
+from conformance_support import ROOT, TOKEN, api_support
 
 
 @pytest.fixture(scope="session", name="bring")

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from conftest import HERE, ROOT, TOKEN
+from conformance_support import HERE, ROOT, TOKEN
 
 NOT_FOUND, INVALID, UNAUTHENTICATED, DEADLINE, CANCELLED = 5, 3, 16, 4, 1
 

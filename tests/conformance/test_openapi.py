@@ -3,7 +3,7 @@ gives a documented status and an answer of the documented shape; nothing makes t
 import re
 import subprocess
 
-from conftest import TOKEN
+from conformance_support import TOKEN
 
 # A session without a runner (502, 503) and what is not there yet (501) are answers, not failures.
 CONFIG = 'checks.not_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", "501", "502", "503"]\n'

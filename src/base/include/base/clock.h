@@ -46,8 +46,8 @@ Usec usec_add(Usec a, Usec b); /* saturates at USEC_NEVER */
 Usec usec_sub(Usec a, Usec b); /* saturates at 0 */
 
 #define RFC3339_MAX 32
-/* RFC 3339 in UTC with up to six fraction digits, trailing zeros cut: "2026-04-01T00:00:00.5Z".
-   Times outside the years 0 to 9999 are printed as the nearest one inside. */
+/* RFC 3339 in UTC, with no fraction or all six digits of it, since older parsers take nothing between:
+   "2026-04-01T00:00:00.500000Z". Times outside the years 0 to 9999 are printed as the nearest one inside. */
 Str rfc3339_format(WallUsec t, char out[static RFC3339_MAX]);
 /* Accepts any offset and up to nine fraction digits (digits behind microseconds are cut). 0 or -1;
    second 60 is refused, as Go does. */
