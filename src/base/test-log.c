@@ -33,7 +33,8 @@ static void test_log__logfmt_and_json(void **state)
                                {0}};
     assert_line(
         false, fields,
-        "time=1970-01-01T00:00:01.500000Z level=info program=p msg=\"it went\" a=plain b=\"two words\" c=\"\" "
+        "time=1970-01-01T00:00:01.500000Z level=info program=p msg=\"it went\" a=plain b=\"two words\" "
+        "c=\"\" "
         "d=\"\" "
         "e=\"x=\\\"\\\\\\n\\u001b\" f=-3 g=18446744073709551615 h=true i=\"\\ufffd\xc3\xa9\\u009b\"\n");
     assert_line(
