@@ -85,6 +85,14 @@ SearchExpr *search_is_null(int field)
     return test(S_IS_NULL, field);
 }
 
+SearchExpr *search_time(SearchOp op, int field, WallUsec t)
+{
+    char text[RFC3339_MAX];
+    SearchExpr *e = search_eq(field, rfc3339_format(t, text));
+    e->op = op;
+    return e;
+}
+
 SearchExpr *search_false(void)
 {
     return node(S_FALSE, NULL, NULL);

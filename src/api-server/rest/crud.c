@@ -119,6 +119,7 @@ void handle_list(Request *q)
         .label_selector = query_text(q, "labelSelector"),
         .provider = query_text(q, "provider"),
         .project_id = query_text(q, "project_id"),
+        .schedule_id = q->vars.id, /* no other list has an object in its path */
         .parent_id = t.parent,
         .project_of_parent = t.project,
     };

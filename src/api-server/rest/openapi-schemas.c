@@ -120,6 +120,13 @@ static const struct {
 
     {"CredentialToken",
      OBJECT("'credential_id':" TEXT ",'provider':" TEXT ",'token':" TEXT ",'url':" TEXT ",'email':" TEXT)},
+    {"ScheduledSessionTrigger",
+     OBJECT_WITH("'status'", "'status':{'type':'string','enum':['triggered','queued']},'session_id':" TEXT)},
+    {"ApplicationStatus",
+     OBJECT("'sync_status':" TEXT ",'health_status':" TEXT ",'sync_revision':" TEXT ",'last_synced_at':" TIME
+            ",'operation_phase':" TEXT ",'operation_message':" TEXT
+            ",'resource_status':{'type':'array','items':{'type':'object'}},"
+            "'conditions':{'type':'array','items':{'type':'object'}}")},
     {"AgentStartRequest", OBJECT("'prompt':" TEXT)},
     {"AgentStartPreview", OBJECT("'starting_prompt':" TEXT)},
     {"AgentStartResponse", OBJECT("'session':" REF("Session") ",'starting_prompt':" TEXT)},

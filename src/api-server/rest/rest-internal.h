@@ -219,6 +219,13 @@ void handle_session_start(Request *q);
 void handle_session_stop(Request *q);
 void handle_agent_start(Request *q);
 void handle_agent_preview(Request *q);
+/* schedules.c */
+void handle_schedule_suspend(Request *q);
+void handle_schedule_resume(Request *q);
+void handle_schedule_trigger(Request *q);
+void handle_application_status(Request *q);
+void handle_application_sync(Request *q);
+void handle_application_refresh(Request *q);
 int query_i64(Request *q, const char *name, int64_t dflt, int64_t *ret, Err *err);
 /* Answers with the object of a good answer, or with the error. */
 void answer_object(void *arg, SvcAnswer *a);

@@ -1,10 +1,6 @@
 /* Agents: rules of the kind, start and preview. rest-core.md 9. */
 #include "service-internal.h"
 
-#include <time.h>
-
-#define SESSION_NAME_MAX 255
-
 bool path_id_ok(Str id)
 {
     for (size_t i = 0; i < id.len; i++) {
@@ -207,6 +203,13 @@ static int load_unread(Tx *tx, const Obj *agent, ObjList *inbox, Err *err)
     return tx_list(tx, &kind_inbox_message, &q, inbox, err);
 }
 
+/* A schedule may choose another runner than the agent's. */
+static bool runs_command(const Op *op)
+{
+    Str type = op->schedule ? obj_str(op->schedule, SCHEDULE_RUNNER_TYPE) : STR_NULL;
+    return type.len ? str_eqz(type, "shell") : prompt_is_command(op->agent);
+}
+
 /* Assembles the prompt into op->text; *inbox ends as the messages that went into it. */
 static int assemble_prompt(Op *op, Tx *tx, ObjList *inbox, Err *err)
 {
@@ -215,7 +218,7 @@ static int assemble_prompt(Op *op, Tx *tx, ObjList *inbox, Err *err)
     int rc = scope_project(tx, obj_str(op->agent, AGENT_PROJECT_ID), false, &sc, err);
     if (rc == 0)
         rc = load_peers(tx, op->agent, &peers, err);
-    if (rc == 0 && !prompt_is_command(op->agent)) /* a command cannot carry messages: they stay unread */
+    if (rc == 0 && !runs_command(op)) /* a command cannot carry messages: they stay unread */
         rc = load_unread(tx, op->agent, inbox, err);
     if (rc < 0)
         return rc;
@@ -229,6 +232,7 @@ static int assemble_prompt(Op *op, Tx *tx, ObjList *inbox, Err *err)
         .peers_total = peers.total,
         .inbox = inbox,
         .task = op->payload,
+        .command = runs_command(op),
     };
     return prompt_build(&in, &op->text, err);
 }
@@ -254,26 +258,13 @@ static void copy_settings(const Obj *agent, Obj *session)
         obj_copy_value(session, fields[i].to, agent, fields[i].from);
 }
 
-/* `<agent name>-<unix seconds>`, the name cut at a character when it is too long. */
-static void set_session_name(const Obj *agent, WallUsec now, Obj *session)
-{
-    CLEANUP_FREE char *stamp = xasprintf("-%lld", (long long)(now.us / (int64_t)USEC_PER_SEC));
-    Str name = obj_str(agent, AGENT_NAME);
-    size_t len = name.len, room = SESSION_NAME_MAX - strlen(stamp);
-    if (len > room)
-        for (len = room; len > 0 && ((unsigned char)name.ptr[len] & 0xc0) == 0x80;)
-            len--;
-    CLEANUP_FREE char *full = xasprintf("%.*s%s", (int)len, name.ptr, stamp);
-    obj_set_str(session, SESSION_NAME, str_from(full));
-}
-
 static int insert_started_session(Op *op, Tx *tx, Obj **ret, Err *err)
 {
     CLEANUP(obj_freep) Obj *session = obj_new(&kind_session);
     char id[KSUID_LEN + 1];
     ksuid_new(id, tx_now(tx));
     copy_settings(op->agent, session);
-    set_session_name(op->agent, tx_now(tx), session);
+    session_name_after(session, obj_str(op->agent, AGENT_NAME), tx_now(tx));
     obj_set_str(session, FIELD_ID, str_from(id));
     obj_set_str(session, SESSION_KUBE_CR_NAME, str_from(id));
     obj_set_str(session, SESSION_AGENT_ID, obj_str(op->agent, FIELD_ID));
@@ -284,7 +275,9 @@ static int insert_started_session(Op *op, Tx *tx, Obj **ret, Err *err)
     session_new_run(session, tx_now(tx));
     if (*op->caller->username)
         obj_set_str(session, SESSION_CREATED_BY_USER_ID, str_from(op->caller->username));
-    int rc = obj_finish_create(session, err);
+    int rc = op->schedule ? schedule_apply(op->schedule, session, err) : 0;
+    if (rc == 0)
+        rc = obj_finish_create(session, err);
     if (rc == 0)
         rc = tx_insert(tx, session, err);
     if (rc == 0)
@@ -307,7 +300,7 @@ static int mark_read(Tx *tx, const ObjList *inbox, Err *err)
 }
 
 /* All or nothing: session, first message, inbox marks, the agent's pointer. */
-static int start_new_session(Op *op, Tx *tx, Err *err)
+int agent_start_new(Op *op, Tx *tx, Err *err)
 {
     CLEANUP(obj_list_done) ObjList inbox = {0};
     int rc = assemble_prompt(op, tx, &inbox, err);
@@ -353,7 +346,7 @@ static int run_agent_start(Op *op, Tx *tx, Err *err)
     rc = agent_active_session(tx, SESSION_AGENT_ID, obj_str(op->agent, FIELD_ID), &op->obj, err);
     if (rc < 0 || op->obj)
         return rc;
-    return start_new_session(op, tx, err);
+    return agent_start_new(op, tx, err);
 }
 
 static int run_agent_preview(Op *op, Tx *tx, Err *err)

@@ -263,6 +263,7 @@ void svc_list(Service *s, const SvcCtx *x, const Kind *k, const SvcList *q, SvcD
         .label_selector = op_keep(op, q->label_selector),
         .project_id = op_keep(op, q->project_id),
         .provider = op_keep(op, q->provider),
+        .schedule_id = op_keep(op, q->schedule_id),
     };
     op_submit(op);
 }

@@ -71,6 +71,19 @@ static void op_free(Op *op)
     free(op);
 }
 
+void op_sub_init(Op *sub, const Op *op, Caller *as)
+{
+    *sub = (Op){.s = op->s, .caller = as, .rest = op->rest};
+    buf_init(&sub->text, MESSAGE_PAYLOAD_MAX);
+}
+
+void op_sub_done(Op *sub)
+{
+    op_clear_results(sub);
+    vec_free(&sub->messages);
+    buf_done(&sub->text);
+}
+
 static SvcAnswer op_answer(Op *op, const Err *err)
 {
     return (SvcAnswer){

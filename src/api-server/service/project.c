@@ -43,6 +43,7 @@ static int project_before_delete(Op *op, Tx *tx, const Obj *now, Err *err)
         const Kind *kind;
         int field;
     } children[] = {
+        {&kind_scheduled_session, SCHEDULE_PROJECT_ID},
         {&kind_session, SESSION_PROJECT_ID},
         {&kind_inbox_message, INBOX_PROJECT_ID},
         {&kind_agent, AGENT_PROJECT_ID},

@@ -90,7 +90,7 @@ static int build_command(const PromptInput *in, Buf *out, Err *err)
 
 int prompt_build(const PromptInput *in, Buf *out, Err *err)
 {
-    if (prompt_is_command(in->agent))
+    if (in->command)
         return build_command(in, out, err);
     const char *name = obj_cstr(in->agent, AGENT_NAME);
     (void)buf_addf(out, "# Agent Start: %s\n\nYou are **%s**, working in project **%s**.\n", name, name,

@@ -43,10 +43,10 @@ typedef int (*OpRun)(Op *op, Tx *tx, Err *err);
 
 typedef struct ListInput {
     int64_t page, size;
-    Str search, order_by, label_selector, project_id, provider;
+    Str search, order_by, label_selector, project_id, provider, schedule_id;
 } ListInput;
 
-#define OP_STRINGS_MAX 16
+#define OP_STRINGS_MAX 18
 struct Op {
     Service *s;
     Caller *caller;
@@ -70,6 +70,8 @@ struct Op {
     uint64_t after;
     size_t max_rows, max_bytes;
     SvcSessionEdit edit;
+    const Obj *schedule; /* agent start: whose run it is; NULL = none. Borrowed */
+    bool enable;         /* schedules */
     char *owned[OP_STRINGS_MAX];
     unsigned n_owned;
     size_t bytes, pending; /* of `owned`; of what counts in the service */
@@ -117,13 +119,17 @@ struct KindRules {
     void (*deleted)(Op *op); /* loop thread */
 };
 extern const KindRules rules_project, rules_project_settings, rules_user, rules_agent, rules_session,
-    rules_inbox, rules_credential, rules_audit_event;
+    rules_inbox, rules_credential, rules_audit_event, rules_scheduled_session, rules_schedule_run,
+    rules_application;
 const KindRules *rules_of(const Kind *k);
 
 /* op.c */
 Op *op_new(Service *s, const SvcCtx *x, StoreMode mode, OpRun run, SvcDone done, void *arg);
 Str op_keep(Op *op, Str s); /* a copy that lives as long as the op */
 void op_submit(Op *op);
+/* A part of op's job that acts as somebody else: has results of its own, freed by op_sub_done(). */
+void op_sub_init(Op *sub, const Op *op, Caller *as);
+void op_sub_done(Op *sub);
 Service *service_ref(Service *s);
 Service *service_unref(Service *s);
 
@@ -185,6 +191,22 @@ int agent_set_session(Tx *tx, Str agent_id, Str session_id, Err *err);
  * = none. */
 int agent_active_session(Tx *tx, int field, Str agent_id, Obj **ret, Err *err);
 
+/* A new session of op->agent with its prompt, all or nothing, into op->obj. The caller has found that none is
+   active, and that op's caller may. */
+int agent_start_new(Op *op, Tx *tx, Err *err);
+
+/* schedule.c */
+/* A live schedule of the project, or ERR_NOT_FOUND. */
+int schedule_get(Tx *tx, Str project, Str id, Obj **ret, Err *err);
+int schedule_may_read(Op *op, Tx *tx, const Obj *schedule, Err *err);
+/* next_run_at and wake_at as they are after `now`. */
+int schedule_plan(const Obj *schedule, WallUsec now, Obj *changes, Err *err);
+/* What a schedule says about each of its sessions. */
+int schedule_apply(const Obj *schedule, Obj *session, Err *err);
+
+/* schedule-run.c: a session does not keep its agent busy any more; runs that wait for that are looked at. */
+int schedule_session_over(Tx *tx, const Obj *session, Err *err);
+
 /* project.c */
 int owned_projects(Tx *tx, const Caller *c, ObjList *ret, Err *err);
 /* field IN (ids of the projects that the caller owns) */
@@ -195,6 +217,9 @@ void owner_remember(Service *s, Str project_id, Str owner);
 Op *session_op(Service *s, const SvcCtx *x, OpRun run, Str id, SvcDone done, void *arg); /* writes */
 void session_new_run(Obj *session, WallUsec now); /* a fresh SESSION_RUN_ID */
 int session_push_prompt(Op *op, Tx *tx, const Obj *session, Str text, Err *err);
+int session_begin_stop(Tx *tx, Str id, Obj **ret, Err *err); /* to Stopping */
+/* `<name>-<unix seconds>`, the name cut at a character when it is too long. */
+void session_name_after(Obj *session, Str name, WallUsec now);
 int session_project_filter(Op *op, Tx *tx, SearchExpr **ret, Err *err);
 
 /* prompt.c: rest-core.md 9.2 */
@@ -204,6 +229,7 @@ typedef struct PromptInput {
     int64_t peers_total;
     const ObjList *inbox; /* unread, oldest first */
     Str task;             /* of this run; may be empty */
+    bool command;         /* for a shell: sent as it is */
 } PromptInput;
 #define PROMPT_INBOX_BYTES_MAX ((size_t)2 << 20)
 #define PROMPT_INBOX_ROWS_MAX 1000

@@ -76,9 +76,11 @@ bool svc_reason_is_private(const Err *err)
 
 const KindRules *rules_of(const Kind *k)
 {
-    static const KindRules *const all[] = {&rules_project,    &rules_project_settings, &rules_user,
-                                           &rules_agent,      &rules_session,          &rules_inbox,
-                                           &rules_credential, &rules_audit_event};
+    static const KindRules *const all[] = {
+        &rules_project,      &rules_project_settings, &rules_user,
+        &rules_agent,        &rules_session,          &rules_inbox,
+        &rules_credential,   &rules_audit_event,      &rules_scheduled_session,
+        &rules_schedule_run, &rules_application};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         if (all[i]->kind == k)
             return all[i];

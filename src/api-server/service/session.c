@@ -2,6 +2,7 @@
 #include "service-internal.h"
 
 #define NAME_TAIL 8 /* of the id, in a generated name */
+#define SESSION_NAME_MAX 255
 
 static int session_scope(Op *op, Tx *tx, const Obj *o, Scope *ret, Err *err)
 {
@@ -92,6 +93,17 @@ static int session_before_create(Op *op, Tx *tx, Obj *o, Err *err)
     return rc;
 }
 
+void session_name_after(Obj *session, Str name, WallUsec now)
+{
+    CLEANUP_FREE char *stamp = xasprintf("-%lld", (long long)(now.us / (int64_t)USEC_PER_SEC));
+    size_t len = name.len, room = SESSION_NAME_MAX - strlen(stamp);
+    if (len > room)
+        for (len = room; len > 0 && ((unsigned char)name.ptr[len] & 0xc0) == 0x80;)
+            len--;
+    CLEANUP_FREE char *full = xasprintf("%.*s%s", (int)len, name.ptr, stamp);
+    obj_set_str(session, SESSION_NAME, str_from(full));
+}
+
 int session_push_prompt(Op *op, Tx *tx, const Obj *session, Str text, Err *err)
 {
     MessageIn in = {
@@ -116,7 +128,8 @@ static int session_before_patch(Op *op, Tx *tx, const Obj *now, Obj *changes, Er
 
 static int session_before_delete(Op *op, Tx *tx, const Obj *now, Err *err)
 {
-    return agent_forget_session(tx, now, err);
+    int rc = agent_forget_session(tx, now, err);
+    return rc < 0 ? rc : schedule_session_over(tx, now, err);
 }
 
 /* ---- lists ---- */
@@ -182,10 +195,24 @@ static int agent_narrowing(Op *op, Tx *tx, SearchExpr **ret, Err *err)
     return 0;
 }
 
+/* Sessions that a schedule made, for those who may read the schedule. */
+static int schedule_filter(Op *op, Tx *tx, SearchExpr **ret, Err *err)
+{
+    CLEANUP(obj_freep) Obj *schedule = NULL;
+    int rc = schedule_get(tx, op->project, op->list.schedule_id, &schedule, err);
+    if (rc == 0)
+        rc = schedule_may_read(op, tx, schedule, err);
+    if (rc == 0)
+        *ret = search_eq(SESSION_SCHEDULED_SESSION_ID, op->list.schedule_id);
+    return rc;
+}
+
 static int session_filter(Op *op, Tx *tx, SearchExpr **ret, Err *err)
 {
     CLEANUP(search_freep) SearchExpr *narrow = NULL;
     SearchExpr *visible = NULL;
+    if (op->list.schedule_id.len)
+        return schedule_filter(op, tx, ret, err);
     int rc =
         op->parent.len ? agent_narrowing(op, tx, &narrow, err) : session_project_filter(op, tx, &narrow, err);
     if (rc == 0)
@@ -270,10 +297,19 @@ static int run_start(Op *op, Tx *tx, Err *err)
     return rc;
 }
 
+/* From here on its agent may be started again. */
+int session_begin_stop(Tx *tx, Str id, Obj **ret, Err *err)
+{
+    CLEANUP(obj_freep) Obj *changes = obj_new(&kind_session);
+    bool changed;
+    obj_set_str(changes, SESSION_PHASE, str_from(phase_name(PHASE_STOPPING)));
+    int rc = tx_update(tx, &kind_session, id, changes, &changed, ret, err);
+    return rc == 0 && changed ? schedule_session_over(tx, *ret, err) : rc;
+}
+
 static int run_stop(Op *op, Tx *tx, Err *err)
 {
     CLEANUP(obj_freep) Obj *now = NULL;
-    CLEANUP(obj_freep) Obj *changes = obj_new(&kind_session);
     int rc = op_load(op, tx, VERB_STOP, &now, err);
     if (rc < 0)
         return rc;
@@ -281,8 +317,7 @@ static int run_stop(Op *op, Tx *tx, Err *err)
         return err_set(err, ERR_CONFLICT,
                        "cannot stop session in phase \"%s\"; must be Running, Creating, or Pending",
                        phase_name(obj_phase(now)));
-    obj_set_str(changes, SESSION_PHASE, str_from(phase_name(PHASE_STOPPING)));
-    return update_session(op, tx, changes, err);
+    return session_begin_stop(tx, op->id, &op->obj, err);
 }
 
 /* ---- status ---- */
@@ -321,7 +356,9 @@ static int run_status(Op *op, Tx *tx, Err *err)
         !obj_has(now, SESSION_COMPLETION_TIME))
         obj_set_time(changes, SESSION_COMPLETION_TIME, tx_now(tx));
     rc = update_session(op, tx, changes, err);
-    return rc == 0 && ends ? agent_forget_session(tx, now, err) : rc;
+    if (rc == 0 && ends)
+        rc = agent_forget_session(tx, now, err);
+    return rc == 0 && ends ? schedule_session_over(tx, now, err) : rc;
 }
 
 Op *session_op(Service *s, const SvcCtx *x, OpRun run, Str id, SvcDone done, void *arg)

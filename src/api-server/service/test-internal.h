@@ -31,6 +31,7 @@ typedef struct Got {
     int64_t total;
     bool created, more;
     char *text;
+    char *first_payload; /* of a message list */
     uint64_t seq;
 } Got;
 void got_free(Got *g);
@@ -52,4 +53,5 @@ char *make(World *w, Caller *owner, const Kind *k, const char *project, const ch
 
 int run_access_tests(void);
 int run_rules_tests(void);
+int run_schedule_tests(void);
 int run_prompt_tests(void);

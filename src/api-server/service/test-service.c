@@ -43,6 +43,7 @@ void got_free(Got *g)
 {
     obj_free(g->obj);
     free(g->text);
+    free(g->first_payload);
     *g = (Got){0};
 }
 
@@ -60,6 +61,7 @@ void got_answer(void *arg, SvcAnswer *a)
     g->created = a->created;
     g->more = a->more;
     g->text = str_dup(a->text);
+    g->first_payload = a->n_messages ? str_dup(a->messages[0]->payload) : NULL;
     g->seq = a->message ? a->message->seq : 0;
 }
 
@@ -175,5 +177,5 @@ char *make(World *w, Caller *owner, const Kind *k, const char *project, const ch
 
 int main(void)
 {
-    return run_access_tests() + run_rules_tests() + run_prompt_tests();
+    return run_access_tests() + run_rules_tests() + run_prompt_tests() + run_schedule_tests();
 }

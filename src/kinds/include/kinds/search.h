@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "base/clock.h"
 #include "kinds/kind.h"
 
 #define SEARCH_DEPTH_MAX 64
@@ -80,6 +81,8 @@ SearchExpr *search_eq(int field, Str value);
 SearchExpr *search_eq_bool(int field, bool value);
 SearchExpr *search_is_null(int field);
 SearchExpr *search_in(int field, const Str *values, size_t n);
+/* op: S_LT, S_LE, S_GT, S_GE or S_EQ */
+SearchExpr *search_time(SearchOp op, int field, WallUsec t);
 SearchExpr *search_false(void);
 
 typedef struct OrderItem {

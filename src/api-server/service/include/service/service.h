@@ -67,9 +67,10 @@ typedef struct SvcList {
     int64_t page, size; /* as given by the client after its own defaults; normalised by the service */
     Str search, order_by;
     Str label_selector;
-    Str provider;   /* query parameter of credentials; empty = all */
-    Str project_id; /* query parameter; empty = none (then the header counts, rest-core.md 3.1) */
-    Str parent_id;  /* agents: the project; inbox: the agent; agent sessions: the agent; empty = none */
+    Str provider;    /* query parameter of credentials; empty = all */
+    Str schedule_id; /* sessions and runs: those of this schedule only; empty = all */
+    Str project_id;  /* query parameter; empty = none (then the header counts, rest-core.md 3.1) */
+    Str parent_id;   /* agents: the project; inbox: the agent; agent sessions: the agent; empty = none */
     Str project_of_parent; /* inbox and agent sessions: the path's project */
 } SvcList;
 
@@ -119,6 +120,15 @@ void svc_project_home(Service *s, const SvcCtx *x, Str project, SvcDone done, vo
 void svc_agent_start(Service *s, const SvcCtx *x, Str project, Str agent, Str prompt, SvcDone done,
                      void *arg);
 void svc_agent_preview(Service *s, const SvcCtx *x, Str project, Str agent, SvcDone done, void *arg);
+
+/* Schedules. Trigger: SvcAnswer.obj is the session, or NULL when the run waits for the agent. */
+void svc_schedule_enable(Service *s, const SvcCtx *x, const SvcTarget *t, bool enable, SvcDone done,
+                         void *arg);
+void svc_schedule_trigger(Service *s, const SvcCtx *x, const SvcTarget *t, SvcDone done, void *arg);
+
+/* Applications. There is no sync engine yet: both say so in the object that they answer with. */
+void svc_application_sync(Service *s, const SvcCtx *x, Str id, SvcDone done, void *arg);
+void svc_application_refresh(Service *s, const SvcCtx *x, Str id, SvcDone done, void *arg);
 
 /* Messages. push over REST forces event_type "user" before it comes here. */
 typedef struct SvcPush {
