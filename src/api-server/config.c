@@ -109,6 +109,11 @@ const Flag config_flags[] = {
 #include "limits.def"
 #undef LIMIT
 
+    {"enable-scheduler", NULL, FLAG_BOOL, AT(enable_scheduler), "true",
+     "start what scheduled sessions ask for", NULL},
+    {"scheduler-interval", NULL, FLAG_DURATION, AT(scheduler_interval), "30s",
+     "look at the schedules at least so often, for what other servers changed", "TIME"},
+
     {"stream-ping-interval", NULL, FLAG_DURATION, AT(stream_ping), "30s",
      "a comment on event streams that have nothing else to say", "TIME"},
     {"shutdown-timeout", NULL, FLAG_DURATION, AT(shutdown_timeout), "10s", "longest wait for open requests",

@@ -35,6 +35,9 @@ typedef struct Config {
     char *cors_origins, *cors_headers, *runner_url, *backend_url;
     bool backend_forward_token;
     Secret *runner_token;
+    /* schedules */
+    bool enable_scheduler;
+    Usec scheduler_interval;
     /* life */
     Usec shutdown_timeout, stream_ping;
     char *log_level;

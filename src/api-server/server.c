@@ -12,6 +12,7 @@
 #include "observe.h"
 #include "rest/rest.h"
 #include "rpc/rpc.h"
+#include "scheduler.h"
 #include "service/service.h"
 #include "stats.h"
 #include "store/store.h"
@@ -29,6 +30,7 @@ typedef struct Server {
     Rpc *rpc; /* NULL = off */
     Observe *observe;
     Housekeeping *housekeeping;
+    Scheduler *scheduler; /* NULL = off */
     TlsContext *tls_http, *tls_grpc, *tls_metrics, *tls_health;
     SignalWatch *term, *intr;
     Timer *shutdown_limit;
@@ -283,6 +285,10 @@ static void loaded(void *arg, const Err *err)
     }
     if (s->rpc)
         rpc_set_serving(s->rpc, true);
+    if (s->config->enable_scheduler)
+        s->scheduler = scheduler_new(s->loop, &(SchedulerOptions){.service = s->service,
+                                                                  .hub = s->hub,
+                                                                  .interval = s->config->scheduler_interval});
     log_info("serving", F_STR("version", build_version), F_INT("http", rest_port(s->rest)),
              F_INT("grpc", grpc_port(s)), F_INT("metrics", observe_metrics_port(s->observe)),
              F_INT("health", observe_health_port(s->observe)), F_STR("store", store));
@@ -315,6 +321,7 @@ static void shutdown_begin(void *arg)
         return;
     }
     log_info("shutting down");
+    scheduler_stop(s->scheduler);
     hub_shutdown(s->hub);
     rest_end_streams(s->rest);
     s->shutdown_limit = timer_new(s->loop, shutdown_late, s);
@@ -336,6 +343,7 @@ static void server_done(Server *s)
 {
     timer_free(s->shutdown_limit);
     housekeeping_stop(s->housekeeping);
+    scheduler_stop(s->scheduler);
     observe_free(s->observe);
     hub_forget_store(s->hub);
     if (s->service)
@@ -346,6 +354,7 @@ static void server_done(Server *s)
     rpc_free(s->rpc);
     hub_free(s->hub);
     service_free(s->service);
+    scheduler_free(s->scheduler);
     housekeeping_free(s->housekeeping);
     http_client_free(s->client);
     auth_free(s->auth);

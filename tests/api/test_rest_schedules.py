@@ -1,0 +1,299 @@
+"""Scheduled sessions: the kind, what it starts, and the scheduler in the program. rest-governance-and-auth.md 5."""
+import contextlib
+import datetime
+import sqlite3
+import threading
+
+import pytest
+
+import api_support
+from api_support import expect_error, wait_for
+
+FOUR = {"name": "nightly", "schedule": "0 9 * * 1-5", "timezone": "Europe/Berlin"}
+
+
+@pytest.fixture
+def base(project):
+    return f"/projects/{project}/scheduled-sessions"
+
+
+@pytest.fixture
+def agent(api, project):
+    return api.agent(project, "worker", prompt="Be good.", llm_model="m1")["id"]
+
+
+def make(api, base, **fields):
+    return api.ok("POST", base, {**FOUR, **fields})
+
+
+def runs(api, base, schedule):
+    return api.items(f"{base}/{schedule['id']}/runs")
+
+
+def history(api, base, schedule):
+    return api.items(f"{base}/{schedule['id']}/history")
+
+
+# ---- the kind ----
+
+def test_what_is_not_said_takes_defaults(api, base, project):
+    """D69: the CLI never sends `enabled`, and means true."""
+    made = make(api, base)
+    assert made["enabled"] is True and made["timezone"] == "Europe/Berlin"
+    assert made["overlap_policy"] == "skip" and made["catch_up"] == "one"
+    assert made["project_id"] == project and made["created_by_user_id"] == "dev-user"
+    assert made["kind"] == "ScheduledSession"
+    assert made["href"] == f"/api/ambient/v1{base}/{made['id']}"
+    assert api.raw("GET", made["href"]).json() == made
+    due = datetime.datetime.fromisoformat(made["next_run_at"].replace("Z", "+00:00"))
+    assert due > datetime.datetime.now(datetime.timezone.utc) and due.weekday() < 5 and due.minute == 0
+    assert "last_run_at" not in made and "agent_id" not in made
+    assert make(api, base, name="utc", timezone="")["timezone"] == "UTC"
+
+
+def test_the_body_is_read_leniently(api, base, project):
+    made = make(api, base, id="mine", project_id="another", unknown=1, next_run_at="2020-01-01T00:00:00Z")
+    assert made["id"] != "mine" and made["project_id"] == project and made["next_run_at"] > "2026"
+
+
+def test_refusals(api, base, agent, name):
+    """D69: what could never run is refused when it is written."""
+    for body, reason in (({}, "name is required"), ({"name": "n"}, "schedule is required"),
+                         ({"name": "", "schedule": "* * * * *"}, "name is required")):
+        expect_error(api.post(base, body), 400, 8, reason)
+    for bad in ("bad cron", "61 * * * *", "0 0 30 2 *", "0 0 31 4 *", "* * * * * *", "@reboot", "5/10 * * * *"):
+        assert expect_error(api.post(base, {**FOUR, "schedule": bad}), 400, 8)["reason"].startswith("schedule")
+    for bad in ("Mars/Olympus", "../../etc/passwd", "/etc/localtime", "Europe"):
+        error = expect_error(api.post(base, {**FOUR, "timezone": bad}), 400, 8)
+        assert error["reason"].startswith("unknown time zone")
+    other = api.project(f"other-{name}")["id"]
+    foreign = api.agent(other, "x")["id"]
+    texts = {expect_error(api.post(base, {**FOUR, "agent_id": a}), 400, 8)["reason"].replace(a, "")
+             for a in (foreign, "2abCdEfGhIjKlMnOpQrStUvWxYz")}
+    assert len(texts) == 1, "a foreign agent reads like none"
+    expect_error(api.post(base, {**FOUR, "timeout": -1}), 400, 8, "timeout must not be negative")
+    expect_error(api.post(base, "null"), 400, 17)
+    assert api.items(base) == []
+    made = make(api, base, agent_id=agent)
+    expect_error(api.post(base, FOUR), 409, 6, "This ScheduledSession already exists")
+    path = f"{base}/{made['id']}"
+    for change in ({"schedule": "x"}, {"timezone": "Nowhere"}, {"agent_id": foreign}, {"timeout": -5},
+                   {"overlap_policy": "Forbid"}, {"catch_up": "some"}, {"name": ""}):
+        expect_error(api.patch(path, change), 400, 8)
+    assert api.ok("GET", path) == made
+
+
+def test_a_list_is_paged_and_in_order(api, base):
+    """D69: the reference ignores paging and has a random order."""
+    ids = [make(api, base, name=f"s{i}")["id"] for i in range(5)]
+    assert [s["id"] for s in api.items(base)] == ids
+    page = api.ok("GET", base, query={"page": 2, "size": 2})
+    assert [s["id"] for s in page["items"]] == ids[2:4] and page["total"] == 5
+    assert page["kind"] == "ScheduledSessionList"
+    assert [s["id"] for s in api.items(base, search="name = 's3'")] == [ids[3]]
+    assert [s["id"] for s in api.items(base, orderBy="name desc")] == ids[::-1]
+    for hidden in ("wake_at", "owner_type"):
+        expect_error(api.get(base, {"search": f"{hidden} is null"}), 400, 21)
+
+
+def test_d11b_a_schedule_is_only_there_in_its_own_project(api, base, name):
+    made = make(api, base)
+    other = f"/projects/{api.project(f'other-{name}')['id']}/scheduled-sessions/{made['id']}"
+    for method, tail in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/suspend"), ("POST", "/resume"),
+                         ("POST", "/trigger"), ("GET", "/runs"), ("GET", "/history")):
+        expect_error(api.call(method, other + tail, {}), 404, 7)
+    assert api.ok("GET", f"{base}/{made['id']}") == made
+    expect_error(api.get("/projects/nobody/scheduled-sessions"), 404, 7)
+    expect_error(api.post("/projects/nobody/scheduled-sessions", FOUR), 404, 7)
+
+
+def test_d70_unknown_ids_are_not_found(api, base):
+    path = f"{base}/2abCdEfGhIjKlMnOpQrStUvWxYz"
+    for method, tail in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/suspend"), ("POST", "/resume"),
+                         ("POST", "/trigger"), ("GET", "/runs"), ("GET", "/history")):
+        expect_error(api.call(method, path + tail, {}), 404, 7)
+
+
+def test_suspend_and_resume(api, base):
+    path = f"{base}/{make(api, base)['id']}"
+    off = api.ok("POST", path + "/suspend", status=200)
+    assert off["enabled"] is False and "next_run_at" not in off
+    assert api.ok("POST", path + "/suspend", "whatever", status=200)["enabled"] is False
+    on = api.ok("POST", path + "/resume", status=200)
+    assert on["enabled"] is True and on["next_run_at"]
+    off = api.ok("PATCH", path, {"enabled": False})
+    assert off["enabled"] is False and "next_run_at" not in off
+    api.ok("DELETE", path)
+    expect_error(api.get(path), 404, 7)
+
+
+# ---- by hand ----
+
+def test_d68_trigger_starts_the_agent(api, base, agent):
+    made = make(api, base, agent_id=agent, session_prompt="Count the stars.", timeout=300, inactivity_timeout=20,
+                stop_on_run_finished=True, runner_type="claude")
+    answer = api.ok("POST", f"{base}/{made['id']}/trigger", status=200)
+    assert answer["status"] == "triggered"
+    session = api.ok("GET", f"/sessions/{answer['session_id']}")
+    assert session["agent_id"] == agent and session["scheduled_session_id"] == made["id"]
+    assert session["phase"] == "Pending" and session["llm_model"] == "m1" and session["interactive"] is False
+    assert session["timeout"] == 300 and session["inactivity_timeout"] == 20
+    assert session["environment_variables"] == '{"RUNNER_TYPE":"claude"}'
+    text = api.messages(session["id"])[0]["payload"]
+    assert text.index("Be good.") < text.index("## Task for this Run\n\nCount the stars.")
+    page = api.ok("GET", f"{base}/{made['id']}/runs", query={"size": 1})
+    assert page["kind"] == "SessionList" and page["total"] == 1 and page["items"][0]["id"] == session["id"]
+    line = history(api, base, made)[0]
+    assert (line["cause"], line["outcome"], line["session_id"]) == ("manual", "started", session["id"])
+    assert api.raw("GET", line["href"]).json() == line
+    assert api.ok("GET", f"{base}/{made['id']}")["last_run_at"]
+    expect_error(api.post(f"{base}/{made['id']}/trigger"), 409, 6, f'the agent already runs session "{session["id"]}"')
+    api.ok("DELETE", f"{base}/{made['id']}")
+    assert api.raw("GET", line["href"]).status == 404
+    assert api.ok("GET", f"/sessions/{session['id']}")["id"] == session["id"]
+
+
+def test_a_project_takes_its_schedules_with_it(api, name):
+    project = api.project(f"gone-{name}")["id"]
+    base = f"/projects/{project}/scheduled-sessions"
+    make(api, base)
+    api.ok("DELETE", f"/projects/{project}")
+    api.project(project)
+    assert api.items(base) == []
+
+
+# ---- who may ----
+
+def test_strangers_see_nothing_and_may_nothing(as_user, as_admin):
+    alice, mallory = as_user("alice"), as_user("mallory")
+    project = alice.project("scheduled")["id"]
+    base = f"/projects/{project}/scheduled-sessions"
+    made = make(alice, base)
+    assert made["created_by_user_id"] == "alice"
+    for path in (base, f"{base}/{made['id']}", f"{base}/{made['id']}/runs", f"{base}/{made['id']}/history"):
+        assert mallory.get(path).status == 404
+    for method, tail in (("PATCH", ""), ("DELETE", ""), ("POST", "/suspend"), ("POST", "/resume"),
+                         ("POST", "/trigger")):
+        assert mallory.call(method, f"{base}/{made['id']}{tail}", {}).status == 403
+    assert mallory.post(base, {**FOUR, "name": "m"}).status == 403
+    assert [s["id"] for s in as_admin.items(base)] == [made["id"]]
+
+
+# ---- the scheduler ----
+
+class Replicas:
+    """Servers on one SQLite file; `due` turns the clock for one schedule, as no test can wait for a minute."""
+
+    def __init__(self, directory, n):
+        self.directory, self.servers = directory, []
+        for i in range(n):
+            place = directory / f"server{i}"
+            place.mkdir()
+            server = api_support.ApiServer(place, ["--scheduler-interval=100ms"])
+            server.database = directory / "ambient.db"
+            self.servers.append(server.start())
+        self.api = self.servers[0].client()
+
+    def due(self, schedule, ago=0):
+        """The schedule is due since `ago` seconds; stored as microseconds."""
+        now = datetime.datetime.now(datetime.timezone.utc).timestamp()
+        with contextlib.closing(sqlite3.connect(self.directory / "ambient.db", timeout=30)) as db, db:
+            changed = db.execute("UPDATE scheduled_sessions SET next_run_at = ?1, wake_at = ?1 WHERE id = ?2",
+                                 (int((now - ago) * 1e6), schedule["id"])).rowcount
+            assert changed == 1
+
+
+@pytest.fixture
+def replicas(tmp_path):
+    started = []
+
+    def start(n):
+        started.append(Replicas(tmp_path, n))
+        return started[-1]
+    yield start
+    for one in started:
+        one.api.close()
+        for server in one.servers:
+            server.stop()
+
+
+def started_ids(api, base, schedule):
+    return [line["session_id"] for line in history(api, base, schedule) if line["outcome"] == "started"]
+
+
+def test_d68_a_schedule_runs_by_itself(replicas):
+    r = replicas(1)
+    r.api.project("demo")
+    base = "/projects/demo/scheduled-sessions"
+    agent = r.api.agent("demo", "worker")["id"]
+    made = make(r.api, base, agent_id=agent, session_prompt="Go.")
+    r.due(made)
+    ids = wait_for(lambda: started_ids(r.api, base, made), "the first run")
+    session = r.api.ok("GET", f"/sessions/{ids[0]}")
+    assert session["phase"] == "Pending" and session["created_by_user_id"] == "dev-user"
+    after = r.api.ok("GET", f"{base}/{made['id']}")
+    assert after["last_run_at"] and after["next_run_at"] == made["next_run_at"]
+
+
+def test_replicas_fire_once_also_when_some_are_killed(replicas):
+    """Three servers on one store: each time is served once, whoever is killed; what was missed meanwhile is told."""
+    r = replicas(3)
+    r.api.project("demo")
+    base = "/projects/demo/scheduled-sessions"
+    schedules = [make(r.api, base, name=f"s{i}", session_prompt="true", runner_type="shell") for i in range(8)]
+    for schedule in schedules:
+        r.due(schedule)
+    wait_for(lambda: all(started_ids(r.api, base, s) for s in schedules), "a run of each")
+    for round_number in range(3):
+        for schedule in schedules:
+            for session in runs(r.api, base, schedule):
+                if session["phase"] == "Pending":
+                    r.api.status(session["id"], phase="Failed")
+        victims = r.servers[1:]
+        kill = threading.Thread(target=lambda: [v.kill() for v in victims])
+        for i, schedule in enumerate(schedules):
+            if i == 3:
+                kill.start()
+            r.due(schedule)
+        kill.join()
+        for v in victims:
+            v.start()
+        want = round_number + 2
+        wait_for(lambda: all(len(started_ids(r.api, base, s)) >= want for s in schedules), "the next run of each")
+        for schedule in schedules:
+            ids = started_ids(r.api, base, schedule)
+            assert len(ids) == want and len(set(ids)) == want
+            assert sorted(ids) == sorted(s["id"] for s in runs(r.api, base, schedule))
+
+
+def test_what_was_missed_while_no_server_ran(replicas):
+    r = replicas(1)
+    r.api.project("demo")
+    base = "/projects/demo/scheduled-sessions"
+    one = make(r.api, base, name="one", schedule="@hourly", timezone="UTC")
+    none = make(r.api, base, name="none", schedule="@hourly", timezone="UTC", catch_up="none")
+    r.servers[0].kill()
+    for schedule in (one, none):
+        r.due(schedule, ago=3 * 3600)
+    r.servers[0].start()
+    r.api.close()
+    r.api = r.servers[0].client()
+    wait_for(lambda: len(history(r.api, base, one)) >= 3 and len(history(r.api, base, none)) >= 3, "both histories")
+    outcomes = [line["outcome"] for line in sorted(history(r.api, base, one), key=lambda x: x["scheduled_at"])]
+    assert outcomes[-1] == "started" and set(outcomes[:-1]) == {"missed"}
+    assert len(runs(r.api, base, one)) == 1
+    # The last hour may have begun less than a minute ago: then it is no missed one.
+    assert {line["outcome"] for line in history(r.api, base, none)} <= {"missed", "started"}
+    assert sum(line["outcome"] == "missed" for line in history(r.api, base, none)) >= 3
+    assert "the server was away" in history(r.api, base, none)[-1]["message"]
+
+
+def test_a_server_without_scheduler_leaves_schedules_alone(tmp_path):
+    with api_support.running(tmp_path, ["--enable-scheduler=false", "--scheduler-interval=50ms"]) as server:
+        api = server.client()
+        api.project("demo")
+        base = "/projects/demo/scheduled-sessions"
+        made = make(api, base)
+        assert api.ok("POST", f"{base}/{made['id']}/trigger", status=200)["status"] == "triggered"
+        assert len(history(api, base, made)) == 1
+        api.close()
