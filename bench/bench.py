@@ -7,6 +7,7 @@ Absolute numbers vary between machines; the ratio is what counts. Peers: Redis S
 nginx serving the same bytes from a file, nghttpd as the HTTP/2 ceiling, /bin/true for the start of a process.
 """
 import argparse
+import asyncio
 import json
 import os
 import re
@@ -92,7 +93,7 @@ class Process:
 class Server(Process):
     """An api-server of its own with an empty store."""
 
-    def __init__(self, bench):
+    def __init__(self, bench, *flags):
         self.dir = tempfile.mkdtemp(dir=bench.tmp)
         token = os.path.join(self.dir, "token")
         self.token = "bench-token-0123456789abcdef"
@@ -102,7 +103,7 @@ class Server(Process):
         super().__init__(bench.bin("ambient-api-server"), "serve", f"--db-url=sqlite:{self.dir}/a.db",
                          "--api-server-bindaddress=127.0.0.1:0", "--grpc-server-bindaddress=127.0.0.1:0",
                          "--metrics-server-bindaddress=", "--health-check-server-bindaddress=", "--enable-jwt=false",
-                         f"--admin-token-file={token}", f"--ports-file={ports}")
+                         f"--admin-token-file={token}", f"--ports-file={ports}", *flags)
         wait_for("api-server", lambda: os.path.exists(ports) or self.p.poll() is not None)
         with open(ports) as f:
             p = json.load(f)
@@ -260,6 +261,51 @@ def rest_get(b):
 def rest_list(b):
     """GET of a list of 20 sessions"""
     return rest(b, lambda sid: "/sessions?size=20", 20)
+
+
+async def ask_for(server, path, clients, seconds):
+    """Clients that ask one thing after the other. Returns (milliseconds of those served, how many refused)."""
+    loop, times, refused = asyncio.get_running_loop(), [], 0
+    end = loop.time() + seconds
+    host, port = server.http.removeprefix("http://").split(":")
+
+    async def client(number):
+        nonlocal refused
+        reader, writer = await asyncio.open_connection(host, int(port))
+        for turn in range(1 << 20):
+            start = loop.time()
+            if start >= end:
+                break
+            writer.write(f"GET {path}&n={number}.{turn} HTTP/1.1\r\nHost: b\r\nAuthorization: Bearer {server.token}"
+                         "\r\n\r\n".encode())
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            await reader.readexactly(int(re.search(r"Content-Length: (\d+)", head)[1]))
+            if head.split(" ")[1] == "200":
+                times.append((loop.time() - start) * 1000)
+            else:
+                refused += 1
+                await asyncio.sleep(1)  # as Retry-After says
+        writer.close()
+
+    await asyncio.gather(*(client(n) for n in range(clients)))
+    return times, refused
+
+
+@row("overload")
+def overload(b):
+    """p99 of the served when 2,000 clients ask for more than the server can, --store-max-wait=500ms"""
+    with Server(b, "--store-max-wait=500ms") as s:
+        s.session()
+        for i in range(40):
+            s.call("POST", "/sessions", {"name": f"s{i}", "project_id": "bench", "prompt": "a" * 60000})
+        path = "/api/ambient/v1/sessions?size=1&search=prompt%20like%20%27" + "%25a" * 20 + "%25b%27"
+        p99 = {}
+        for clients in (4, 2000):
+            times, refused = asyncio.run(ask_for(s, path, clients, b.args.seconds))
+            p99[clients] = statistics.quantiles(times, n=100)[98]
+            print(f"    {clients} clients: {len(times) / b.args.seconds:,.0f} served/s, {refused} refused, "
+                  f"p99 {p99[clients]:.0f} ms")
+    return p99[2000], None, "ms", "", -1000
 
 
 class Platform:
