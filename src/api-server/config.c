@@ -4,7 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "http/url.h"
-#include "limits.h"
+#include "limit-table.h"
 
 #define AT(field) offsetof(Config, field)
 #define IGNORED(flag)                                                                                        \

@@ -8,7 +8,7 @@
 #include "housekeeping.h"
 #include "http/client.h"
 #include "hub/hub.h"
-#include "limits.h"
+#include "limit-table.h"
 #include "observe.h"
 #include "rest/rest.h"
 #include "rpc/rpc.h"

@@ -1,4 +1,4 @@
-#include "limits.h"
+#include "limit-table.h"
 
 #include <inttypes.h>
 #include <stddef.h>
