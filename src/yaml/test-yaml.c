@@ -318,9 +318,25 @@ static void test_yaml__every_allocation_of_a_value_may_fail(void **state)
     json_set_alloc_funcs(malloc, free);
 }
 
+static void test_yaml__lines_of_members(void **state)
+{
+    CLEANUP_JSON json_t *all =
+        yaml_member_lines(STR("# first\nkind: A\nspec:\n  prompt: |\n    x\n    y\n"
+                              "  deep: {a: {b: {c: 1}}}\n---\n---\n? [1]\n: 2\nname: z\n"));
+    CLEANUP_JSON json_t *want = NULL;
+    assert_int_equal(json_parse(STR("[{\"kind\":2,\"spec\":3,\"spec.prompt\":4,\"spec.deep\":7,"
+                                    "\"spec.deep.a\":7},{},{\"name\":12}]"),
+                                &want, NULL),
+                     0);
+    assert_true(json_equal(all, want));
+    CLEANUP_JSON json_t *none = yaml_member_lines(STR("a: [1"));
+    assert_int_equal(json_array_size(none), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_yaml__lines_of_members),
         cmocka_unit_test(test_yaml__parses),
         cmocka_unit_test(test_yaml__as_written_keeps_the_text_of_scalars),
         cmocka_unit_test(test_yaml__refuses),

@@ -12,6 +12,9 @@ int yaml_parse_all(Str text, json_t **ret_array, Err *err);
 /* The same documents with every scalar but null as the text that was written: 1.10 stays "1.10", yes "yes".
  */
 int yaml_parse_all_as_written(Str text, json_t **ret_array, Err *err);
+/* The line on which each member of the outer mappings stands, per document: [{"kind": 1, "spec.prompt": 7}].
+   For messages about a text that yaml_parse_all has accepted; of another text it tells what it can. */
+json_t *yaml_member_lines(Str text);
 /* One document, block style, member order kept; strings are quoted where YAML 1.1 or 1.2 would read something
  * else. */
 int yaml_write(Buf *b, const json_t *v, Err *err);
