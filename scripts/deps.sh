@@ -10,6 +10,8 @@ test=(libcmocka-dev clang clang-format-14 libclang-rt-14-dev python3 python3-grp
     python3-pytest python3-pytest-timeout python3-cryptography python3-jwt python3-yaml postgresql curl openssl procps
     mandoc man-db)
 bench=(postgresql redis-server redis-tools nginx-light nghttp2-client wrk)
+# What acpctl kustomize is compared with; another package's kubectl does as well, and would be in the way.
+command -v kubectl >/dev/null || test+=(kubernetes-client)
 
 task=${1:-build}
 case $task in

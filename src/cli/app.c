@@ -156,6 +156,8 @@ int app_client(App *app, Err *err)
 
 const char *app_project_or_null(App *app)
 {
+    if (app->project)
+        return app->project;
     const char *flag = opt_str(app->args, "project-id");
     return flag && *flag ? flag : config_get(app->cfg, "project", NULL);
 }
@@ -193,7 +195,7 @@ static void on_answer(void *arg, const ClientAnswer *a, const Err *err)
 
 static void call_once(App *app, const char *method, const char *path, Str body, Waiting *w)
 {
-    ClientRequest r = {.method = method, .path = path, .body = body};
+    ClientRequest r = {.method = method, .path = path, .body = body, .project = app->project};
     client_request(app->client, &r, on_answer, w);
     client_wait(app->loop, &w->done);
 }
@@ -300,17 +302,22 @@ char *path_segment(const char *text)
     return buf_take(&b);
 }
 
+void search_equal(Buf *b, const char *member, const char *value)
+{
+    buf_addf(b, "%s%s = '", b->len ? " and " : "", member);
+    for (const char *p = value; *p; p++) {
+        buf_addc(b, *p);
+        if (*p == '\'')
+            buf_addc(b, '\'');
+    }
+    buf_addc(b, '\'');
+}
+
 char *search_member(const char *member, const char *value)
 {
     CLEANUP_BUF Buf plain = BUF_INIT(4096);
     CLEANUP_BUF Buf b = BUF_INIT(16384);
-    buf_addf(&plain, "%s = '", member);
-    for (const char *p = value; *p; p++) {
-        buf_addc(&plain, *p);
-        if (*p == '\'')
-            buf_addc(&plain, '\'');
-    }
-    buf_addc(&plain, '\'');
+    search_equal(&plain, member, value);
     buf_addz(&b, "search=");
     url_escape_query(&b, buf_str(&plain));
     return buf_take(&b);

@@ -14,6 +14,8 @@ struct App {
     TokenSource *token;
     Timer *renew_timer; /* NULL = the token is not renewed */
     Renewal *renewal;   /* what the timer started */
+    const char
+        *project; /* where the next calls go, instead of --project-id and the current one; NULL = those */
     bool insecure;
     int exit_code; /* set by commands that end well with another status than 0 */
 };
@@ -41,6 +43,8 @@ int app_list(App *app, const char *path, const char *query, int64_t limit, json_
 char *path_segment(const char *text);                       /* percent-encoded, caller frees */
 char *search_member(const char *member, const char *value); /* "search=member+%3D+'x'", caller frees */
 char *search_name(const char *name); /* "search=name+%3D+'x'", quotes doubled, caller frees */
+/* Adds " and member = 'value'", quotes doubled. */
+void search_equal(Buf *b, const char *member, const char *value);
 
 /* Request bodies from options: adds `member` when the option was given. Empty strings are sent. */
 void body_str(json_t *body, const Args *a, const char *opt, const char *member);

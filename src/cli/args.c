@@ -90,8 +90,8 @@ static int parse_long(Args *a, int argc, char **argv, int *i, Err *err)
         return err_set(err, ERR_USAGE, "unknown flag: --" STR_FMT, STR_ARG(name));
     if (rest.ptr)
         return add_given(a, o, rest.ptr, err);
-    if (o->type == OPT_BOOL)
-        return add_given(a, o, NULL, err);
+    if (o->type == OPT_BOOL || o->bare)
+        return add_given(a, o, o->bare, err);
     if (*i + 1 >= argc)
         return err_set(err, ERR_USAGE, "flag needs an argument: --" STR_FMT, STR_ARG(name));
     return add_given(a, o, argv[++*i], err);
@@ -174,7 +174,7 @@ const Command *command_find(const char *words)
     return NULL;
 }
 
-static size_t distance(const char *a, const char *b)
+size_t word_distance(const char *a, const char *b)
 {
     size_t la = strlen(a), lb = strlen(b), row[33];
     if (la > 32 || lb > 32)
@@ -209,7 +209,7 @@ static int unknown_command(const Command *parent, const char *word, Err *err)
         if (p.len && (!str_starts(w, p) || w.len <= p.len + 1))
             continue;
         const char *last = c->words + (p.len ? p.len + 1 : 0);
-        if (!c->help || strchr(last, ' ') || (distance(word, last) > 2 && strncmp(word, last, 3) != 0))
+        if (!c->help || strchr(last, ' ') || (word_distance(word, last) > 2 && strncmp(word, last, 3) != 0))
             continue;
         buf_addz(&b, any ? "" : "\n\nDid you mean this?");
         buf_addf(&b, "\n\t%s", last);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/mem.h"
+#include "manifest-run.h"
 #include "options.h"
 #include "output.h"
 #include "resource.h"
@@ -120,6 +121,10 @@ static int check_create(const Args *a, const Resource *r, Err *err)
 
 static int cmd_create(App *app, const Args *a, Err *err)
 {
+    if (manifests_given(a) && !args_len(a))
+        return create_manifests(app, a, err);
+    if (!args_len(a))
+        return err_set(err, ERR_USAGE, "accepts between 1 and 2 arg(s), received 0");
     const Resource *r = NULL;
     CLEANUP_JSON json_t *body = json_object();
     CLEANUP_JSON json_t *obj = NULL;
@@ -156,6 +161,7 @@ static const Opt opts_create[] = {
     OPTS_OUTPUT,
     OPTS_PROJECT,
     OPTS_ENV,
+    OPTS_MANIFESTS,
     OPT("name", STR, "name"),
     OPT("prompt", STR, "prompt"),
     OPT("description", STR, "description"),
@@ -203,17 +209,19 @@ static const Opt opts_create[] = {
 const Command commands_create[] = {
     {.words = "create",
      .usage = "RESOURCE",
-     .min = 1,
+     .min = 0,
      .max = 2,
      .help = "Create a resource",
      .opts = opts_create,
      .run = cmd_create,
      .text =
          "An option that the kind does not have is named in a warning and ignored. A new project becomes the "
-         "current one.",
+         "current one. With -f or -k the resources of manifests are made; one that is there already is an "
+         "error.",
      .examples = "create project --name demo\n"
                  "create session --name nightly --prompt \"run the tests\"\n"
                  "create agent --name reviewer --prompt \"You review patches.\"\n"
-                 "create role-binding --role project:editor --user bob --scope project --scope-id demo"},
+                 "create role-binding --role project:editor --user bob --scope project --scope-id demo\n"
+                 "create -f agent.yaml"},
     {0},
 };

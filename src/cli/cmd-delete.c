@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/mem.h"
+#include "manifest-run.h"
 #include "options.h"
 #include "output.h"
 #include "resource.h"
@@ -83,6 +84,10 @@ static int delete_all(App *app, const Resource *r, Err *err)
 
 static int cmd_delete(App *app, const Args *a, Err *err)
 {
+    if (manifests_given(a) && !args_len(a))
+        return delete_manifests(app, a, err);
+    if (!args_len(a))
+        return err_set(err, ERR_USAGE, "accepts between 1 and 2 arg(s), received 0");
     const Resource *r = NULL;
     int rc = resource_need(arg_at(a, 0), &r, err);
     if (rc < 0)
@@ -97,6 +102,7 @@ static int cmd_delete(App *app, const Args *a, Err *err)
 static const Opt opts_delete[] = {
     OPTS_YES,
     OPTS_PROJECT,
+    OPTS_MANIFESTS,
     OPT("all", BOOL, "all sessions of the current project", .letter = 'A'),
     OPT("ignore-not-found", BOOL, "no error when there is none"),
     {0},
@@ -105,13 +111,14 @@ static const Opt opts_delete[] = {
 const Command commands_delete[] = {
     {.words = "delete",
      .usage = "RESOURCE [NAME]",
-     .min = 1,
+     .min = 0,
      .max = 2,
      .help = "Delete a resource",
      .opts = opts_delete,
      .run = cmd_delete,
      .examples = "delete session nightly -y\n"
                  "# stops what still runs\n"
-                 "delete sessions --all -y"},
+                 "delete sessions --all -y\n"
+                 "delete -f fleet/ -y"},
     {0},
 };

@@ -6,8 +6,10 @@
 extern const Command commands_get[], commands_create[], commands_delete[], commands_start[],
     commands_project[], commands_agent[], commands_session[], commands_inbox[], commands_credential[],
     commands_schedule[], commands_application[], commands_login[], commands_whoami[], commands_config[],
-    commands_completion[];
+    commands_completion[], commands_apply[], commands_kustomize[];
 
-int cmd_agent_start(App *app, const Args *a, Err *err);                /* cmd-agent.c; also behind `start` */
+int cmd_agent_start(App *app, const Args *a, Err *err);  /* cmd-agent.c; also behind `start` */
+int create_manifests(App *app, const Args *a, Err *err); /* cmd-apply.c: create -f, delete -f */
+int delete_manifests(App *app, const Args *a, Err *err);
 int watch_sessions(App *app, const Args *a, Err *err);                 /* watch.c */
 int application_create(App *app, const Args *a, bool by_id, Err *err); /* cmd-application.c; also `create` */

@@ -26,6 +26,7 @@ typedef struct Opt {
     char letter;      /* 0 = none */
     OptType type;
     const char *dflt;
+    const char *bare;     /* value when given without one: --dry-run; then a value comes only behind '=' */
     const char *help;     /* NULL = hidden */
     const char *alias_of; /* another name for that option */
     /* What completion offers as its value: words, or one of the names in capitals that usages have (PROJECT,
@@ -87,5 +88,7 @@ size_t opt_list(const Args *a, const char *name, const char *const **ret); /* va
 
 void command_help(const Command *c, FILE *out); /* NULL = the root's */
 const Command *command_find(const char *words);
+/* Number of letters to change, add or remove; 99 for words of more than 32. */
+size_t word_distance(const char *a, const char *b);
 /* What may stand next, for completion: one word a line. */
 void command_complete(int argc, char **argv, FILE *out);

@@ -3,12 +3,29 @@
 #include "cmd.h"
 #include "options.h"
 
+/* One a line, so that the lines of two people do not meet. */
+/* clang-format off */
 const Command *const command_tables[] = {
-    commands_get,        commands_create,   commands_delete,      commands_start,
-    commands_project,    commands_agent,    commands_session,     commands_inbox,
-    commands_credential, commands_schedule, commands_application, commands_login,
-    commands_whoami,     commands_config,   commands_completion,  NULL,
+    commands_get,
+    commands_apply,
+    commands_kustomize,
+    commands_create,
+    commands_delete,
+    commands_start,
+    commands_project,
+    commands_agent,
+    commands_session,
+    commands_inbox,
+    commands_credential,
+    commands_schedule,
+    commands_application,
+    commands_login,
+    commands_whoami,
+    commands_config,
+    commands_completion,
+    NULL,
 };
+/* clang-format on */
 
 const Opt root_opts[] = {
     OPT("api-url", STR, "address of the API server"),

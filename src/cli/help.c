@@ -23,7 +23,10 @@ static void opts_help(const Opt *table, FILE *out)
             continue;
         char left[64];
         snprintf(left, sizeof(left), "%s%c%s--%s%s", o->letter ? "-" : " ", o->letter ? o->letter : ' ',
-                 o->letter ? ", " : "  ", o->name, o->type == OPT_BOOL ? "" : " VALUE");
+                 o->letter ? ", " : "  ", o->name,
+                 o->type == OPT_BOOL ? ""
+                 : o->bare           ? "[=VALUE]"
+                                     : " VALUE");
         fprintf(out, "  %-34s %s", left, o->help);
         if (o->dflt && o->type != OPT_BOOL)
             fprintf(out, " (default %s)", o->dflt);

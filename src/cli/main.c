@@ -41,5 +41,9 @@ int main(int argc, char **argv)
         rc = cmd->run(&app, args, &err);
     int exit_code = app.exit_code;
     app_done(&app);
-    return rc < 0 ? fail(&err) : exit_code;
+    if (rc < 0 && !exit_code)
+        return fail(&err);
+    if (rc < 0)
+        (void)fail(&err);
+    return exit_code;
 }

@@ -17,6 +17,11 @@ void table_row_cells(Table *t, const Str *cells, size_t n);
 Table *table_free(Table *t); /* prints what is buffered */
 DEFINE_CLEANUP(Table, table_free)
 
+/* The text of a value as a cell shows it: strings cleaned, objects as JSON. */
+void value_text(Buf *b, const json_t *v);
+/* "metadata.name": inside objects, and inside JSON that stands in a text. New reference; NULL = not there. */
+json_t *member_at(const json_t *obj, Str path);
+
 /* A list or one object in the wanted format. noun: "session". empty: said on stderr when a table has no row.
  */
 int print_list(const Args *a, const json_t *list, const char *noun, const char *columns, const char *empty,
@@ -32,4 +37,5 @@ void clean_text(Buf *out, Str text, bool lines);
 size_t display_width(Str utf8);
 unsigned terminal_width(void); /* 80 when unknown */
 bool stdout_is_terminal(void);
+bool use_color(void); /* on a terminal, unless NO_COLOR is set or TERM is dumb */
 void format_age(char out[static 16], const char *rfc3339);

@@ -44,7 +44,7 @@ Table *table_new(const char *columns, bool wide, bool headers)
     return t;
 }
 
-static void cell_value(Buf *b, const json_t *v)
+void value_text(Buf *b, const json_t *v)
 {
     if (json_is_string(v))
         clean_text(b, (Str){json_string_value(v), json_string_length(v)}, false);
@@ -54,6 +54,20 @@ static void cell_value(Buf *b, const json_t *v)
         buf_addz(b, json_is_true(v) ? "true" : "false");
     else if (v && !json_is_null(v))
         json_write_plain(b, v);
+}
+
+json_t *member_at(const json_t *obj, Str path)
+{
+    json_t *at = json_incref((json_t *)(uintptr_t)obj);
+    while (at && path.ptr) {
+        CLEANUP_FREE char *key = str_dup(str_cut(&path, '.'));
+        CLEANUP_JSON json_t *here = at;
+        CLEANUP_JSON json_t *inner = NULL;
+        if (json_is_string(here))
+            (void)json_parse((Str){json_string_value(here), json_string_length(here)}, &inner, NULL);
+        at = json_incref(json_object_get(inner ? inner : here, key));
+    }
+    return at;
 }
 
 static char *cell_of(const Column *c, const json_t *obj)
@@ -68,7 +82,7 @@ static char *cell_of(const Column *c, const json_t *obj)
             format_age(age, json_string_value(v));
             buf_addz(&b, age);
         } else {
-            cell_value(&b, v);
+            value_text(&b, v);
         }
     }
     return buf_take(&b);

@@ -2,6 +2,8 @@
 #include "output.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 #include <wchar.h>
@@ -10,6 +12,14 @@
 bool stdout_is_terminal(void)
 {
     return isatty(STDOUT_FILENO);
+}
+
+/* https://no-color.org */
+bool use_color(void)
+{
+    const char *no = getenv("NO_COLOR"), *term = getenv("TERM"), *cli = getenv("CLICOLOR");
+    return stdout_is_terminal() && !(no && *no) && !(term && strcmp(term, "dumb") == 0) &&
+           !(cli && strcmp(cli, "0") == 0);
 }
 
 unsigned terminal_width(void)

@@ -1,10 +1,12 @@
 """acpctl as tests start it: once, following something, on a terminal, against a server that gives one answer."""
+import http.client
 import json
 import os
 import pty
 import select
 import subprocess
 import threading
+import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from platform_support import BIN, DEADLINE, wait_until
@@ -139,3 +141,48 @@ class StubHandler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+
+class Proxy(ThreadingHTTPServer):
+    """Passes requests on and remembers them: (method, path)."""
+    daemon_threads = True
+
+    def __init__(self, url):
+        self.target = urllib.parse.urlsplit(url)
+        self.seen = []
+        super().__init__(("127.0.0.1", 0), ProxyHandler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def __exit__(self, *ignored):
+        self.shutdown()
+        self.server_close()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def writes(self):
+        return [(m, p) for m, p in self.seen if m != "GET"]
+
+
+class ProxyHandler(BaseHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+    def forward(self):
+        self.server.seen.append((self.command, self.path))
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0))) or None
+        target = http.client.HTTPConnection(self.server.target.hostname, self.server.target.port, timeout=DEADLINE)
+        target.request(self.command, self.path, body, dict(self.headers))
+        answer = target.getresponse()
+        data = answer.read()
+        target.close()
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in ("transfer-encoding", "content-length", "connection"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = forward
