@@ -3,7 +3,8 @@ import json
 
 import pytest
 
-from cli_support import Cli, on_terminal
+from cli_support import Cli, Stub, StubHandler, on_terminal
+from platform_support import wait_until
 
 SECRET = "planted-token-of-a-credential"
 
@@ -12,7 +13,7 @@ SECRET = "planted-token-of-a-credential"
 def world(shared_platform):
     cli = Cli(shared_platform.env, shared_platform.config, SECRET)
     cli.run("create", "project", "--name", "demo")
-    cli.run("agent", "create", "--name", "rev")
+    cli.run("agent", "create", "--name", "rev", "--env", "RUNNER_TYPE=shell")
     return shared_platform
 
 
@@ -145,3 +146,105 @@ def test_names_with_quotes(cli):
     cli.run("credential", "create", "--name", name, "--provider", "github")
     assert cli.json("credential", "get", name)["name"] == name
     cli.run("credential", "delete", name, "-y")
+
+
+# ---- scheduled sessions ----
+
+@pytest.fixture
+def schedule(cli, name):
+    assert cli.out("scheduled-session", "create", "--name", name, "--schedule", "0 3 * * 1-5", "--agent", "rev",
+                   "--prompt", "echo scheduled") == f"scheduled-session/{name} created\n"
+    yield name
+    cli.run("scheduled-session", "delete", name, "--confirm")
+
+
+def test_life_of_a_schedule(cli, name):
+    made = cli.json("scheduled-session", "create", "--name", name, "--schedule", "@daily", "--suspended",
+                    "--timezone", "Europe/Berlin", "--prompt", "p", "--timeout", "60", "--stop-on-run-finished=false")
+    assert made["enabled"] is False and made["timezone"] == "Europe/Berlin" and made["timeout"] == 60
+    assert made["stop_on_run_finished"] is False
+    assert cli.out("scheduled-session", "update", name, "--enabled", "--timeout", "0") == (
+        f"scheduled-session/{name} updated\n")
+    now = cli.json("scheduled-session", "get", name)
+    assert now["enabled"] is True and now["timeout"] == 0
+    header = cli.out("get", "ss").splitlines()[0]
+    assert header.split() == ["ID", "NAME", "SCHEDULE", "TIMEZONE", "ENABLED", "NEXT", "RUN"]
+    assert cli.out("scheduled-session", "delete", made["id"], "--confirm") == (
+        f"scheduled-session/{made['id']} deleted\n")
+    assert "not found in project" in cli.fails(3, "scheduled-session", "get", name)
+
+
+def test_a_new_schedule_is_enabled_and_knows_when(cli, schedule):
+    one = cli.json("scheduled-session", "get", schedule)
+    assert one["enabled"] is True and one["next_run_at"] and one["agent_id"] == cli.json("agent", "get", "rev")["id"]
+
+
+def test_a_schedule_rests_and_goes_on(cli, schedule):
+    assert cli.out("scheduled-session", "suspend", schedule) == (
+        f"scheduled-session/{schedule} suspended (enabled=false)\n")
+    assert cli.json("scheduled-session", "get", schedule)["enabled"] is False
+    assert cli.out("scheduled-session", "resume", schedule) == f"scheduled-session/{schedule} resumed (enabled=true)\n"
+
+
+def test_a_schedule_that_is_triggered_runs(cli, world, schedule):
+    assert cli.out("scheduled-session", "trigger", schedule) == f"scheduled-session/{schedule} triggered\n"
+    runs = wait_until("the session", lambda: cli.json("scheduled-session", "runs", schedule)["items"])
+    world.wait_phase(runs[0]["id"], "Completed")
+    assert "echo scheduled" in cli.out("session", "messages", runs[0]["id"])
+    assert cli.json("scheduled-session", "history", schedule)["items"][0]["outcome"] == "started"
+
+
+def test_a_bad_cron_expression(cli, name):
+    text = cli.fails(1, "scheduled-session", "create", "--name", name, "--schedule", "61 * * * *")
+    assert text.startswith(f'create scheduled-session "{name}": ambient API error 400: ')
+
+
+# ---- applications ----
+
+APPLICATION = ["--source-repo-url", "https://git.corp.net/fleet.git", "--source-path", "overlays/dev",
+               "--destination-project", "demo"]
+
+
+def test_life_of_an_application(cli, name):
+    made = cli.json("application", "create", "--name", name, *APPLICATION, "--auto-sync", "--retry-limit", "2")
+    assert made["auto_sync"] is True and made["retry_limit"] == 2
+    assert cli.out("application", "update", name, "--auto-sync=false", "--source-target-revision", "v2") == (
+        f"application/{name} updated\n")
+    now = cli.json("application", "get", name)
+    assert not now.get("auto_sync") and now["source_target_revision"] == "v2"
+    assert cli.out("app", "list").splitlines()[0].split() == ["ID", "NAME", "REPO", "PROJECT", "SYNC", "HEALTH", "AGE"]
+    assert cli.out("application", "sync", name) == f"application/{name} sync triggered\n"
+    assert cli.out("application", "refresh", name) == f"application/{name} refresh triggered\n"
+    assert cli.out("application", "status", name).startswith("Sync:       ")
+    assert isinstance(cli.json("application", "status", name)["resource_status"], list)
+    assert cli.out("application", "delete", name, "--confirm") == f"application/{name} deleted\n"
+
+
+def test_create_application(cli, name):
+    out = cli.out("create", "application", "--name", name, *APPLICATION)
+    made = cli.json("application", "get", name)
+    assert out == f"application/{made['id']} created\n"
+    cli.run("delete", "app", name, "-y")
+
+
+class OldServer(StubHandler):
+    """It has the objects, but neither /sync nor /refresh."""
+
+    def do_POST(self):
+        self.server.answer = 404, b'{"code":"x-7","reason":"no such route"}', "application/json"
+        self.do_GET()
+
+    def do_PATCH(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.patched.append(body)
+        self.server.answer = 200, b'{"id":"x","name":"fleet"}', "application/json"
+        self.do_GET()
+
+
+def test_sync_of_an_older_server_is_a_change_of_its_status(cli):
+    with Stub(200, '{"id":"x","name":"fleet"}') as stub:
+        stub.RequestHandlerClass, stub.patched = OldServer, []
+        one = ["3MYBKKpNPiea7quenGiBPaYiFCq", "--api-url", stub.url]
+        assert cli.out("application", "sync", *one) == "application/fleet sync triggered\n"
+        assert cli.out("application", "refresh", *one) == "application/fleet refresh triggered\n"
+        assert stub.patched == [{"operation_phase": "Running"}, {"sync_status": "Unknown"}]

@@ -6,24 +6,8 @@ import subprocess
 import pytest
 
 from platform_support import Platform, processes_with, wait_until
-from scripted_model import ScriptedModel
 
 ROOT = os.path.join(os.path.dirname(__file__), "../..")
-
-
-@pytest.fixture(scope="module")
-def claude_dir():
-    done = subprocess.run([os.path.join(ROOT, "scripts/test-npm.sh")], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip("no Claude Code CLI: " + done.stdout.strip())
-    return done.stdout.strip()
-
-
-@pytest.fixture
-def model():
-    m = ScriptedModel()
-    yield m
-    m.stop()
 
 
 @pytest.fixture
