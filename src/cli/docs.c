@@ -34,7 +34,7 @@ static const struct {
     {"AMBIENT_POLLING_INTERVAL", "seconds between looks where nothing can be watched"},
     {"NO_COLOR", "no colours, whatever it is set to"},
     {"TERM", "no colours when it is dumb"},
-    {"CLICOLOR, CLICOLOR_FORCE", "0 for no colours; colours also where there is no terminal"},
+    {"CLICOLOR", "0 for no colours"},
     {"BROWSER", "program that login opens its address with"},
     {"DISPLAY", "without it and WAYLAND_DISPLAY no browser is started"},
     {"WAYLAND_DISPLAY", "see DISPLAY"},

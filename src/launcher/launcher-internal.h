@@ -27,7 +27,7 @@ typedef struct Options {
 
 typedef struct Place {
     char *dir, *run_dir, *log_dir, *sessions_dir;
-    char *db, *token, *service_token, *lock, *state;
+    char *db, *token, *keyring, *service_token, *lock, *state;
     char *bin_dir; /* where this program lies, and so the others; NULL = unknown */
 } Place;
 

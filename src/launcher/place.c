@@ -75,6 +75,7 @@ int place_init(Place *p, const char *called_as, const char *dir, Err *err)
     p->sessions_dir = path_join(p->dir, "sessions");
     p->db = path_join(p->dir, "ambient.db");
     p->token = path_join(p->dir, "token");
+    p->keyring = path_join(p->dir, "keyring");
     p->service_token = path_join(p->run_dir, "service-token");
     p->lock = path_join(p->run_dir, "lock");
     p->state = path_join(p->run_dir, "state.json");
@@ -83,8 +84,8 @@ int place_init(Place *p, const char *called_as, const char *dir, Err *err)
 
 void place_done(Place *p)
 {
-    char **all[] = {&p->dir,     &p->run_dir, &p->log_dir, &p->sessions_dir,  &p->db,
-                    &p->bin_dir, &p->token,   &p->lock,    &p->service_token, &p->state};
+    char **all[] = {&p->dir,   &p->run_dir, &p->log_dir, &p->sessions_dir,  &p->db,   &p->bin_dir,
+                    &p->token, &p->keyring, &p->lock,    &p->service_token, &p->state};
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         free(*all[i]);
         *all[i] = NULL;
@@ -107,6 +108,23 @@ static int make_token(const char *path, Err *err)
     return rc;
 }
 
+/* The key of credentials in the store. Whoever takes a copy of the store alone cannot read them. */
+static int make_keyring(const char *path, Err *err)
+{
+    if (file_exists(path))
+        return 0;
+    uint8_t raw[32];
+    random_bytes(raw, sizeof(raw));
+    CLEANUP_BUF Buf text = BUF_INIT(128);
+    buf_addz(&text, "{\"1\":\"");
+    base64_write(&text, raw, sizeof(raw));
+    buf_addz(&text, "\"}\n");
+    secret_erase(raw, sizeof(raw));
+    int rc = file_write_atomic(path, buf_str(&text), 0600, err);
+    secret_erase(text.data, text.len);
+    return rc;
+}
+
 int place_make(const Place *p, Err *err)
 {
     const char *dirs[] = {p->dir, p->run_dir, p->log_dir, p->sessions_dir};
@@ -118,6 +136,8 @@ int place_make(const Place *p, Err *err)
     int rc = make_token(p->token, err);
     if (rc == 0)
         rc = make_token(p->service_token, err);
+    if (rc == 0)
+        rc = make_keyring(p->keyring, err);
     if (rc < 0)
         return err_wrap(err, "data directory %s is not writable (pass another with --data DIR)", p->dir);
     return 0;

@@ -132,6 +132,10 @@ static void api_words(Supervisor *sv, Words *argv, Words *env)
     word(argv, xstrdup("--enable-authz=true"));
     word(argv, xasprintf("--admin-token-file=%s", sv->place->token));
     word(argv, xasprintf("--ports-file=%s", sv->api.ports_file));
+    if (!getenv("CREDENTIAL_ENCRYPTION_KEYRING") && !getenv("CREDENTIAL_ENCRYPTION_KEYRING_FILE")) {
+        word(env, xasprintf("CREDENTIAL_ENCRYPTION_KEYRING_FILE=%s", sv->place->keyring));
+        word(env, xstrdup("CREDENTIAL_ENCRYPTION_KEY_VERSION=1"));
+    }
     word(env, xasprintf("RUNNER_URL_TEMPLATE=http://127.0.0.1:%d/sessions/{id}/runner", sv->proxy_port));
 }
 

@@ -1,5 +1,6 @@
 """Credentials, roles, schedules and applications with acpctl against `ambient up`."""
 import json
+import os
 
 import pytest
 
@@ -248,3 +249,15 @@ def test_sync_of_an_older_server_is_a_change_of_its_status(cli):
         assert cli.out("application", "sync", *one) == "application/fleet sync triggered\n"
         assert cli.out("application", "refresh", *one) == "application/fleet refresh triggered\n"
         assert stub.patched == [{"operation_phase": "Running"}, {"sync_status": "Unknown"}]
+
+
+def test_a_token_is_not_in_the_store_as_it_is(cli, world, credential):
+    """`ambient up` has a key of its own: the store, with its log, does not have the token."""
+    cli.run("credential", "get", credential)
+    found = 0
+    for name in ("ambient.db", "ambient.db-wal"):
+        with open(os.path.join(world.data, name), "rb") as f:
+            text = f.read()
+        assert SECRET.encode() not in text
+        found += text.count(b"enc:v1:")
+    assert found and os.stat(os.path.join(world.data, "keyring")).st_mode & 0o777 == 0o600
