@@ -25,6 +25,18 @@ static void ended_at(Plan *p, const RtObserved *o, WallUsec now)
     p->completion_time = o->ended_at.us > 0 ? o->ended_at : now;
 }
 
+static bool exited_with(const RtObserved *o, int code)
+{
+    return o->end == RT_END_EXIT && o->code == code && o->stop == RT_STOP_NONE;
+}
+
+static void describe_time_limit(const PlanSession *s, Plan *p)
+{
+    p->reason = "TimeLimitExceeded";
+    snprintf(p->message, sizeof(p->message), "the session ran longer than its time limit of %llu s",
+             (unsigned long long)(s->time_limit / USEC_PER_SEC));
+}
+
 static void describe_end(const RtObserved *o, Plan *p)
 {
     switch (o->end) {
@@ -53,9 +65,7 @@ static void describe_stop(const PlanSession *s, const RtObserved *o, Plan *p)
 {
     switch (o->stop) {
     case RT_STOP_TIME_LIMIT:
-        p->reason = "TimeLimitExceeded";
-        snprintf(p->message, sizeof(p->message), "the session ran longer than its time limit of %llu s",
-                 (unsigned long long)(s->time_limit / USEC_PER_SEC));
+        describe_time_limit(s, p);
         return;
     case RT_STOP_UNHEALTHY:
         p->reason = "HealthCheckTimeout";
@@ -75,9 +85,16 @@ static void describe_stop(const PlanSession *s, const RtObserved *o, Plan *p)
 static void plan_ended(const PlanSession *s, const RtObserved *o, WallUsec now, Plan *p)
 {
     assert(o->state == RT_ENDED && o->end != RT_END_NONE);
-    bool clean = o->end == RT_END_EXIT && o->code == 0 && o->stop == RT_STOP_NONE;
-    status(s, p, clean ? PHASE_COMPLETED : PHASE_FAILED, clean ? "Completed" : NULL);
-    if (!clean)
+    bool idle = exited_with(o, RUNNER_EXIT_IDLE), clean = idle || exited_with(o, 0);
+    status(s, p, clean ? PHASE_COMPLETED : PHASE_FAILED,
+           idle    ? "InactivityTimeout"
+           : clean ? "Completed"
+                   : NULL);
+    if (idle)
+        snprintf(p->message, sizeof(p->message), "the session had nothing to do for its inactivity timeout");
+    else if (exited_with(o, RUNNER_EXIT_TIMEOUT) && s->time_limit) /* the runner was first to notice */
+        describe_time_limit(s, p);
+    else if (!clean)
         describe_stop(s, o, p);
     if (p->phase == PHASE_RUNNING) {
         p->reason = "RunnerStarted";

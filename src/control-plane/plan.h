@@ -8,6 +8,11 @@
 #include "kinds/kind.h"
 #include "runtime.h"
 
+/* What a runner's exit status says. The first is told to it: another control plane takes 0 for such an end.
+ */
+#define RUNNER_EXIT_IDLE 15
+#define RUNNER_EXIT_TIMEOUT 11
+
 typedef struct PlanSession {
     Phase phase;
     int64_t run;     /* restart count */

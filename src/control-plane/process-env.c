@@ -4,6 +4,7 @@
 #include <string.h>
 #include "base/mem.h"
 #include "json/json.h"
+#include "plan.h"
 
 /* ---- what is let through from our own environment ---- */
 
@@ -226,6 +227,10 @@ static void add_model(const Obj *s, StrVec *v)
     if (obj_int(s, SESSION_TIMEOUT, 0) > 0) {
         set_int(v, "TIMEOUT", obj_int(s, SESSION_TIMEOUT, 0));
         set_int(v, "SESSION_TIMEOUT", obj_int(s, SESSION_TIMEOUT, 0));
+    }
+    if (obj_int(s, SESSION_INACTIVITY_TIMEOUT, 0) > 0) {
+        set_int(v, "AMBIENT_INACTIVITY_TIMEOUT_SEC", obj_int(s, SESSION_INACTIVITY_TIMEOUT, 0));
+        set_int(v, "AMBIENT_IDLE_EXIT_CODE", RUNNER_EXIT_IDLE);
     }
 }
 

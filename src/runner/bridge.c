@@ -13,10 +13,13 @@ int bridge_choose(const RunnerConfig *c, const BridgeOps **ret, Err *err)
         return 0;
     }
     bool any = !type || !*type;
-    if (!any && !str_eqz(STR("claude"), type) && !str_eqz(STR("claude-agent-sdk"), type))
-        return err_set(
-            err, ERR_NOT_FOUND,
-            "RUNNER_TYPE \"%s\" is not known; this runner has: claude (or claude-agent-sdk), shell", type);
+    bool is_claude = str_eqz(STR("claude"), type) || str_eqz(STR("claude-agent-sdk"), type) ||
+                     str_eqz(STR("claude-code"), type);
+    if (!any && !is_claude)
+        return err_set(err, ERR_NOT_FOUND,
+                       "RUNNER_TYPE \"%s\" is not known; this runner has: claude (or claude-agent-sdk, "
+                       "claude-code), shell",
+                       type);
     if (!claude)
         return err_set(
             err, ERR_NOT_FOUND,

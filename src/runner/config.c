@@ -49,6 +49,7 @@ static const Flag table[] = {
     ENV("AMBIENT_RUN_ONCE", FLAG_STRING, run_once_text, NULL, "true: the same as INTERACTIVE=false"),
     ENV("IDLE_TIMEOUT", FLAG_STRING, idle_text, NULL, "end after that long without work: 30m, or seconds"),
     ENV("AMBIENT_INACTIVITY_TIMEOUT_SEC", FLAG_STRING, inactivity_text, NULL, "the same in seconds"),
+    ENV("AMBIENT_IDLE_EXIT_CODE", FLAG_INT, idle_exit, "0", "exit status of such an end"),
     ENV("TIMEOUT", FLAG_STRING, timeout_text, NULL, "longest life of the session: 2h, or seconds"),
     ENV("IS_RESUME", FLAG_STRING, resume_text, NULL, "true: the session ran before"),
     ENV("RESUME_AFTER_SEQ", FLAG_INT, resume_after_seq, "0", "messages up to this seq are not run"),

@@ -23,6 +23,7 @@ typedef struct RunnerConfig {
     char *sandbox_hide;
     char *initial_prompt, *initial_prompt_file;
     char *interactive_text, *run_once_text, *idle_text, *inactivity_text, *timeout_text;
+    int64_t idle_exit;
     int64_t resume_after_seq;
     char *resume_text;
     char *repos;

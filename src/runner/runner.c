@@ -127,7 +127,7 @@ static void on_idle(void *arg)
     Runner *r = arg;
 
     log_info("nothing to do for too long");
-    runner_stop(r, EXIT_OK);
+    runner_stop(r, (int)r->config->idle_exit);
 }
 
 static void on_life(void *arg)

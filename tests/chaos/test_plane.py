@@ -64,6 +64,20 @@ def test_time_limit(make_plane):
     assert plane.condition(sid, "Ready")["reason"] == "TimeLimitExceeded"
 
 
+def test_a_runner_that_notices_the_time_limit_first(make_plane):
+    plane = make_plane("--after 300 --code 11")
+    sid = plane.session(timeout=300)
+    plane.wait_phase(sid, "Failed")
+    assert plane.condition(sid, "Ready")["reason"] == "TimeLimitExceeded"
+
+
+def test_inactivity_ends_a_session_and_says_so(make_plane):
+    plane = make_plane("--after 300 --code 15")
+    sid = plane.session(inactivity_timeout=60)
+    plane.wait_phase(sid, "Completed")
+    assert plane.condition(sid, "Ready")["reason"] == "InactivityTimeout"
+
+
 def test_a_runner_that_never_answers(make_plane):
     plane = make_plane("--deaf", LOCAL_HEALTH_TIMEOUT="300ms")
     sid = plane.session()

@@ -103,6 +103,9 @@ def test_idle_limit(api, runners):
     r = runners(api, sid, INTERACTIVE="true", IDLE_TIMEOUT="300ms").start()
     assert r.wait() == 0
     assert api.shape(sid) == ["runner_started"]
+    told = runners(api, api.session(), INTERACTIVE="true", AMBIENT_INACTIVITY_TIMEOUT_SEC="1",
+                   AMBIENT_IDLE_EXIT_CODE="15").start()
+    assert told.wait() == 15
 
 
 def test_session_that_is_deleted_ends_its_runner(api, runners):
