@@ -44,12 +44,12 @@ class Result:
         self.skipped += other.skipped
 
 
-def run(name, command, timeout, **environment):
+def run(name, command, timeout, directory=ROOT, **environment):
     """Runs one step with its output in a file. Returns (exit status, path of the output)."""
     log = os.path.join(RESULTS, name + ".log")
     with open(log, "w", encoding="utf-8") as out:
         try:
-            step = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+            step = subprocess.run(command, cwd=directory, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
                                   timeout=timeout, env={**os.environ, **ENVIRONMENT, **environment})
             return step.returncode, log
         except subprocess.TimeoutExpired:
@@ -132,12 +132,13 @@ def count_cases(folder, name):
 
 
 def run_unit(test, label):
-    """One test program. A program that dies counts as one failure more than its reports say."""
+    """One test program, in its build directory as meson does. A program that dies counts as one failure more than its reports say."""
     name = f"{label}-{test['name']}"
     folder = os.path.join(RESULTS, name)
     os.makedirs(folder)
     environment = {"CMOCKA_MESSAGE_OUTPUT": "XML", "CMOCKA_XML_FILE": os.path.join(folder, "%g.xml")}
-    status, log = run(name, test["cmd"], (test["timeout"] or 30) * 4, **{**test["env"], **environment})
+    status, log = run(name, test["cmd"], (test["timeout"] or 30) * 4, f"{ROOT}/build-{label}",
+                      **{**test["env"], **environment})
     result = count_cases(folder, name)
     if status == 77:
         result.skipped += 1
