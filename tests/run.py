@@ -49,8 +49,9 @@ def run(name, command, timeout, directory=ROOT, **environment):
     log = os.path.join(RESULTS, name + ".log")
     with open(log, "w", encoding="utf-8") as out:
         try:
-            step = subprocess.run(command, cwd=directory, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
-                                  timeout=timeout, env={**os.environ, **ENVIRONMENT, **environment})
+            step = subprocess.run(command, cwd=directory, stdin=subprocess.DEVNULL, stdout=out,
+                                  stderr=subprocess.STDOUT, timeout=timeout,
+                                  env={**os.environ, **ENVIRONMENT, **environment})
             return step.returncode, log
         except subprocess.TimeoutExpired:
             out.write(f"\nended after {timeout} s\n")
@@ -132,7 +133,7 @@ def count_cases(folder, name):
 
 
 def run_unit(test, label):
-    """One test program, in its build directory as meson does. A program that dies counts as one failure more than its reports say."""
+    """One test program, started where meson starts it. One that dies counts as a failure more than its reports say."""
     name = f"{label}-{test['name']}"
     folder = os.path.join(RESULTS, name)
     os.makedirs(folder)
