@@ -16,9 +16,15 @@ for program in "${programs[@]}"; do
     chmod 0755 "$root/usr/bin/$program"
 done
 # What the loader would load, where it would look for it.
-for program in "${programs[@]}"; do
-    ldd "$(readlink -f "$build/bin/$program")"
-done | awk '$2 == "=>" && $3 ~ /^\// {print $3} $1 ~ /^\// {print $1}' | sort -u | while read -r library; do
+libcurl=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p | awk '$1 == "libcurl.so.4" {print $NF; exit}')
+{
+    for program in "${programs[@]}"; do
+        ldd "$(readlink -f "$build/bin/$program")"
+    done
+    # acpctl loads it when it makes its first client (src/http/lazy-curl.c).
+    printf 'libcurl.so.4 => %s\n' "$libcurl"
+    ldd "$libcurl"
+} | awk '$2 == "=>" && $3 ~ /^\// {print $3} $1 ~ /^\// {print $1}' | sort -u | while read -r library; do
     mkdir -p "$root$(dirname "$library")"
     cp -L --preserve=mode "$library" "$root$library"
 done
