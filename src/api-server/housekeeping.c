@@ -3,7 +3,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#define EVENTS_KEPT ((int64_t)7 * 24 * 3600 * (int64_t)USEC_PER_SEC)
+#define DAYS(n) ((int64_t)(n)*24 * 3600 * (int64_t)USEC_PER_SEC)
+#define EVENTS_KEPT DAYS(7)
+#define RUNS_KEPT DAYS(90) /* the history of schedules */
 #define PAUSE_IDLE (600 * USEC_PER_SEC)
 #define PAUSE_BUSY (1 * USEC_PER_SEC) /* the last round removed something: there may be more */
 
@@ -17,15 +19,20 @@ struct Housekeeping {
 static int purge(Tx *tx, void *arg, Err *err)
 {
     Housekeeping *h = arg;
-    WallUsec before = {tx_now(tx).us - EVENTS_KEPT};
-    return tx_events_purge(tx, before, &h->removed, err);
+    uint64_t events = 0, runs = 0;
+    WallUsec now = tx_now(tx);
+    int rc = tx_events_purge(tx, (WallUsec){now.us - EVENTS_KEPT}, &events, err);
+    if (rc == 0)
+        rc = tx_purge(tx, &kind_schedule_run, (WallUsec){now.us - RUNS_KEPT}, &runs, err);
+    h->removed = events + runs;
+    return rc;
 }
 
 static void purged(void *arg, int rc, const Err *err)
 {
     Housekeeping *h = arg;
     if (rc < 0)
-        log_warn("old events were not removed", F_ERR(err));
+        log_warn("old rows were not removed", F_ERR(err));
     if (!h->stopped)
         timer_arm(h->timer, rc == 0 && h->removed ? PAUSE_BUSY : PAUSE_IDLE);
 }

@@ -196,6 +196,34 @@ static void test_tx__each_change_has_its_event_and_nothing_else_has(void **state
     assert_null(get_object(f, &kind_project, "gone"));
 }
 
+typedef struct Purge {
+    WallUsec before;
+    uint64_t removed;
+} Purge;
+
+static int purge_rows(Tx *tx, void *arg, Err *err)
+{
+    Purge *p = arg;
+    return tx_purge(tx, &kind_session, p->before, &p->removed, err);
+}
+
+static void test_tx__old_rows_go_for_good(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    CLEANUP_FREE char *old = new_session(f, "old");
+    fake_clock_advance(&f->clock, USEC_PER_SEC);
+    Purge p = {.before = f->clock.wall_us};
+    CLEANUP_FREE char *new = new_session(f, "new"); /* at that very time: it stays */
+    assert_ok(run_job(f, STORE_WRITE, purge_rows, &p, &err), &err);
+    assert_int_equal(p.removed, 1);
+    assert_null(get_object(f, &kind_session, old));
+    CLEANUP(obj_freep) Obj *kept = get_object(f, &kind_session, new);
+    assert_non_null(kept);
+    assert_ok(run_job(f, STORE_WRITE, purge_rows, &p, &err), &err);
+    assert_int_equal(p.removed, 0);
+}
+
 typedef struct Range {
     uint64_t oldest, newest, removed;
     WallUsec before;
@@ -418,6 +446,7 @@ int run_tx_tests(void)
         TEST(test_tx__names_of_deleted_objects_are_free),
         TEST(test_tx__update_writes_only_what_differs),
         TEST(test_tx__each_change_has_its_event_and_nothing_else_has),
+        TEST(test_tx__old_rows_go_for_good),
         TEST(test_tx__old_events_go_and_the_newest_stays),
         TEST(test_tx__a_list_larger_than_its_bound_is_refused),
         TEST(test_tx__pages_cover_everything_once),

@@ -2,6 +2,7 @@
 #include "base/random.h"
 #include "store-internal.h"
 
+#define PURGE_ROWS 5000
 #define REQUEST_KEEP ((int64_t)24 * 3600 * 1000000)
 
 WallUsec tx_now(const Tx *tx)
@@ -414,6 +415,28 @@ int tx_delete(Tx *tx, const Kind *k, Str id, bool *ret_deleted, Err *err)
     if (ret_deleted)
         *ret_deleted = deleted;
     return 0;
+}
+
+int tx_purge(Tx *tx, const Kind *k, WallUsec before, uint64_t *ret_removed, Err *err)
+{
+    int rc = tx_change(tx, err);
+    if (rc < 0)
+        return rc;
+    CLEANUP(query_done) Query q = QUERY_INIT;
+    buf_addf(&q.sql,
+             "DELETE FROM %s WHERE id IN (SELECT id FROM %s WHERE deleted_at IS NULL AND created_at < ",
+             k->table, k->table);
+    query_param(&q, sql_time(before));
+    buf_addz(&q.sql, " ORDER BY created_at, id LIMIT ");
+    query_param(&q, sql_int(PURGE_ROWS));
+    buf_addz(&q.sql, ")");
+    CLEANUP_STMT Stmt *st = NULL;
+    rc = query_use(&q, tx->db, &st, err);
+    if (rc == 0)
+        rc = stmt_run(st, err);
+    if (rc == 0)
+        *ret_removed = (uint64_t)tx->db->be->changes(tx->db);
+    return rc;
 }
 
 /* ---- requests ---- */

@@ -107,6 +107,9 @@ int tx_update(Tx *tx, const Kind *k, Str id, const Obj *changes, bool *ret_chang
               Err *err);
 int tx_delete(Tx *tx, const Kind *k, Str id, bool *ret_deleted,
               Err *err); /* soft; false when there was no live row */
+/* Removes live rows for good that were made before: the oldest, at most some thousand per call. No event
+   tells of it: only for kinds that nobody follows. */
+int tx_purge(Tx *tx, const Kind *k, WallUsec before, uint64_t *ret_removed, Err *err);
 
 /* Idempotency of creates: remembers for 24 h which object a caller's request made. */
 int tx_request_get(Tx *tx, Str caller, Str request_id, char **ret_object_id, Err *err); /* ERR_NOT_FOUND */
