@@ -87,21 +87,52 @@ Authenticator *auth_free(Authenticator *a)
 
 /* ---- who it is ---- */
 
-/* Keycloak names a client's own account "service-account-<client>". */
-static bool is_service_account(const Authenticator *a, Str username)
+static Caller *person(const Authenticator *a, CallerInfo *i)
+{
+    i->type = a->authz ? CALLER_USER : CALLER_ADMIN;
+    i->authz_off = !a->authz;
+    return caller_make(i);
+}
+
+/*
+ * The platform's own account. A client's id stands in a token of its own only (client_id, or clientId); its
+ * name "service-account-<client>" counts when the token was made for that client by an issuer that we ask
+ * for. The bare name is a name that people may choose, and is nobody's.
+ */
+static bool is_service_account(const Authenticator *a, const json_t *claims, Str username)
 {
     Str prefix = STR("service-account-");
     if (!a->service_account)
         return false;
-    if (str_starts(username, prefix) &&
-        str_eqz(str_slice(username, prefix.len, username.len), a->service_account))
+    if (str_eqz(json_get_strv(claims, "client_id"), a->service_account) ||
+        str_eqz(json_get_strv(claims, "clientId"), a->service_account))
         return true;
-    return str_eqz(username, a->service_account);
+    Str azp = json_get_strv(claims, "azp");
+    bool named = str_starts(username, prefix) &&
+                 str_eqz(str_slice(username, prefix.len, username.len), a->service_account);
+    return named && (azp.len ? str_eqz(azp, a->service_account) : a->issuer != NULL);
 }
 
-static Caller *person(const Authenticator *a, Str username, Str name, Str email)
+static Caller *service_account(const Authenticator *a)
 {
-    return caller_new(a->authz ? CALLER_USER : CALLER_ADMIN, username, name, email);
+    return caller_make(&(CallerInfo){.type = CALLER_SERVICE,
+                                     .username = str_from(a->service_account),
+                                     .issuer = STR(AUTH_ISSUER_OWN),
+                                     .subject = str_from(a->service_account),
+                                     .authz_off = !a->authz});
+}
+
+/* Who needs no token of an issuer: development's user, and whoever has the administrator's token. */
+static Caller *own_user(const Authenticator *a, bool admin)
+{
+    Str name = str_from(a->dev_username);
+    CallerInfo i = {.username = name, .issuer = STR(AUTH_ISSUER_OWN), .subject = name};
+    if (admin) {
+        i.type = CALLER_ADMIN;
+        return caller_make(&i);
+    }
+    i.name = name;
+    return person(a, &i);
 }
 
 static int caller_from_claims(const Authenticator *a, const json_t *claims, Caller **ret, Err *err)
@@ -109,12 +140,18 @@ static int caller_from_claims(const Authenticator *a, const json_t *claims, Call
     Str username = claims_username(claims);
     if (!username.len)
         return err_set(err, ERR_UNAUTHENTICATED, "token missing username claim");
+    if (str_eqz(claims_plain(claims, "iss"), AUTH_ISSUER_OWN))
+        return err_set(err, ERR_UNAUTHENTICATED, "invalid token: token has another issuer");
     CLEANUP_BUF Buf name = BUF_INIT(1024);
     claims_name(claims, &name);
-    if (is_service_account(a, username))
-        *ret = caller_new(CALLER_SERVICE, username, buf_str(&name), STR_NULL);
-    else
-        *ret = person(a, username, buf_str(&name), claims_email(claims));
+    CallerInfo i = {
+        .username = username,
+        .name = buf_str(&name),
+        .email = claims_email(claims),
+        .issuer = claims_plain(claims, "iss"),
+        .subject = claims_plain(claims, "sub"),
+    };
+    *ret = is_service_account(a, claims, username) ? service_account(a) : person(a, &i);
     return 0;
 }
 
@@ -215,8 +252,8 @@ static Caller *static_caller(const Authenticator *a, Str token)
     bool service = secret_equals(a->service_token, token);
     bool admin = secret_equals(a->admin_token, token);
     if (admin)
-        return caller_new(CALLER_ADMIN, str_from(a->dev_username), STR_NULL, STR_NULL);
-    return service ? caller_new(CALLER_SERVICE, STR_NULL, STR_NULL, STR_NULL) : NULL;
+        return own_user(a, true);
+    return service ? caller_make(&(CallerInfo){.type = CALLER_SERVICE, .authz_off = !a->authz}) : NULL;
 }
 
 int auth_check(Authenticator *a, Str authorization, AuthDone done, void *arg, Caller **ret_now,
@@ -224,7 +261,7 @@ int auth_check(Authenticator *a, Str authorization, AuthDone done, void *arg, Ca
 {
     Err why = {0}; /* causes are looked at, so they must be there */
     if (!a->jwt && !has_static_token(a)) {
-        *ret_now = person(a, str_from(a->dev_username), str_from(a->dev_username), STR_NULL);
+        *ret_now = own_user(a, false);
         return 1;
     }
     Str token = token_of(authorization);

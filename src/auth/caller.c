@@ -6,7 +6,7 @@
 typedef struct CallerBox {
     Caller pub;
     unsigned refs;
-    char text[]; /* all four strings */
+    char text[]; /* all strings */
 } CallerBox;
 
 static CallerBox *box(const Caller *c)
@@ -43,17 +43,26 @@ static const char *put_actor(char **at, CallerType type, Str username)
     return type == CALLER_SERVICE ? put(at, STR("service:"), username) : put(at, STR("user:"), username);
 }
 
-Caller *caller_new(CallerType type, Str username, Str name, Str email)
+Caller *caller_make(const CallerInfo *i)
 {
-    CallerBox *b = xcalloc(1, sizeof(*b) + 2 * username.len + name.len + email.len + sizeof("service:") + 4);
+    size_t text = 2 * i->username.len + i->name.len + i->email.len + i->issuer.len + i->subject.len;
+    CallerBox *b = xcalloc(1, sizeof(*b) + text + sizeof("service:") + 6);
     char *at = b->text;
     b->refs = 1;
-    b->pub.type = type;
-    b->pub.username = put(&at, STR(""), username);
-    b->pub.name = put(&at, STR(""), name);
-    b->pub.email = put(&at, STR(""), email);
-    b->pub.actor = put_actor(&at, type, username);
+    b->pub.type = i->type;
+    b->pub.authz_off = i->authz_off;
+    b->pub.username = put(&at, STR(""), i->username);
+    b->pub.name = put(&at, STR(""), i->name);
+    b->pub.email = put(&at, STR(""), i->email);
+    b->pub.issuer = put(&at, STR(""), i->issuer);
+    b->pub.subject = put(&at, STR(""), i->subject);
+    b->pub.actor = put_actor(&at, i->type, i->username);
     return &b->pub;
+}
+
+Caller *caller_new(CallerType type, Str username, Str name, Str email)
+{
+    return caller_make(&(CallerInfo){.type = type, .username = username, .name = name, .email = email});
 }
 
 Caller *caller_ref(const Caller *c)

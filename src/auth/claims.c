@@ -28,6 +28,12 @@ Str claims_username(const json_t *claims)
     return STR_NULL;
 }
 
+Str claims_plain(const json_t *claims, const char *name)
+{
+    Str s = json_get_strv(claims, name);
+    return is_plain(s) ? s : STR("");
+}
+
 Str claims_email(const json_t *claims)
 {
     return text(claims, "email");

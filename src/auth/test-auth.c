@@ -181,15 +181,9 @@ static void test_jwt__who_it_is(void **state)
         const char *username;
     } cases[] = {
         {"{\"preferred_username\":\"alice\"}", CALLER_USER, "alice"},
-        {"{\"preferred_username\":\"ambient-cp\"}", CALLER_SERVICE, "ambient-cp"},
-        {"{\"preferred_username\":\"service-account-ambient-cp\"}", CALLER_SERVICE,
-         "service-account-ambient-cp"},
         {"{\"preferred_username\":\"service-account-\"}", CALLER_USER, "service-account-"},
-        {"{\"preferred_username\":\"service-account-ambient-cp2\"}", CALLER_USER,
-         "service-account-ambient-cp2"},
-        /* one claim decides both: the name and whether it is the service */
         {"{\"username\":\"alice\",\"preferred_username\":\"ambient-cp\"}", CALLER_USER, "alice"},
-        {"{\"username\":\"ambient-cp\",\"preferred_username\":\"alice\"}", CALLER_SERVICE, "ambient-cp"},
+        {"{\"username\":\"bob\",\"preferred_username\":\"alice\",\"sub\":\"x\"}", CALLER_USER, "bob"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         CLEANUP_FREE char *token = bearer(test_token(KEY_RSA, "RS256", "k", cases[i].claims));
@@ -197,6 +191,57 @@ static void test_jwt__who_it_is(void **state)
     }
     CLEANUP_FREE char *nobody = bearer(test_token(KEY_RSA, "RS256", "k", "{\"email\":\"x\"}"));
     expect_refused(f, nobody, "token missing username claim");
+}
+
+/* D20: a name that people may choose makes nobody the platform; a client's own token does. */
+static void test_D20_service_account__is_a_client_and_not_a_name(void **state)
+{
+    Fixture *f = *state;
+    static const struct {
+        const char *claims;
+        CallerType type;
+        const char *username;
+    } cases[] = {
+        {"{\"preferred_username\":\"ambient-cp\"}", CALLER_USER, "ambient-cp"},
+        {"{\"preferred_username\":\"ambient-cp\",\"azp\":\"ambient-cp\"}", CALLER_USER, "ambient-cp"},
+        {"{\"preferred_username\":\"alice\",\"azp\":\"ambient-cp\"}", CALLER_USER, "alice"},
+        {"{\"preferred_username\":\"service-account-ambient-cp\",\"azp\":\"console\"}", CALLER_USER,
+         "service-account-ambient-cp"},
+        {"{\"preferred_username\":\"service-account-ambient-cp2\"}", CALLER_USER,
+         "service-account-ambient-cp2"},
+        {"{\"preferred_username\":\"service-account-ambient-cp\",\"azp\":\"ambient-cp\"}", CALLER_SERVICE,
+         "ambient-cp"},
+        {"{\"sub\":\"x\",\"clientId\":\"ambient-cp\"}", CALLER_SERVICE, "ambient-cp"},
+        {"{\"sub\":\"x\",\"client_id\":\"ambient-cp\"}", CALLER_SERVICE, "ambient-cp"},
+        {"{\"sub\":\"x\",\"client_id\":\"ambient-cp2\"}", CALLER_USER, "x"},
+    };
+    f->o.service_account = "ambient-cp";
+    open_with_file(f);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        CLEANUP_FREE char *token = bearer(test_token(KEY_RSA, "RS256", "k", cases[i].claims));
+        expect(f, token, cases[i].type, cases[i].username);
+    }
+    /* without a word about the client the issuer must be one that we ask for */
+    const char *claims = "{\"preferred_username\":\"service-account-ambient-cp\",\"iss\":\"https://sso\"}";
+    CLEANUP_FREE char *token = bearer(test_token(KEY_RSA, "RS256", "k", claims));
+    expect(f, token, CALLER_USER, "service-account-ambient-cp");
+    f->auth = auth_free(f->auth);
+    f->o.issuer = "https://sso";
+    open_auth(f);
+    expect(f, token, CALLER_SERVICE, "ambient-cp");
+}
+
+static void test_identity__is_the_issuers_subject(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    open_with_file(f);
+    CLEANUP_FREE char *token = bearer(test_token(
+        KEY_RSA, "RS256", "k", "{\"username\":\"alice\",\"sub\":\"1-2\",\"iss\":\"https://sso\"}"));
+    CLEANUP(caller_unrefp) Caller *c = check(f, token, &err);
+    assert_string_equal(c->subject, "1-2");
+    assert_string_equal(c->issuer, "https://sso");
+    assert_false(c->authz_off);
 }
 
 static void test_service_account__empty_matches_nobody(void **state)
@@ -215,7 +260,7 @@ static void test_authz_off__makes_admins_but_keeps_the_service(void **state)
     f->o.enable_authz = false;
     open_with_file(f);
     CLEANUP_FREE char *alice = bearer(test_token(KEY_RSA, "RS256", "k", CLAIMS_ALICE));
-    CLEANUP_FREE char *cp = bearer(test_token(KEY_RSA, "RS256", "k", "{\"sub\":\"cp\"}"));
+    CLEANUP_FREE char *cp = bearer(test_token(KEY_RSA, "RS256", "k", "{\"sub\":\"x\",\"client_id\":\"cp\"}"));
     expect(f, alice, CALLER_ADMIN, "alice");
     expect(f, cp, CALLER_SERVICE, "cp");
 }
@@ -305,6 +350,8 @@ int run_auth_tests(void)
         TEST(test_static_tokens__beside_jwt),
         TEST(test_jwt__with_a_static_token_needs_no_keys),
         TEST(test_jwt__who_it_is),
+        TEST(test_D20_service_account__is_a_client_and_not_a_name),
+        TEST(test_identity__is_the_issuers_subject),
         TEST(test_service_account__empty_matches_nobody),
         TEST(test_authz_off__makes_admins_but_keeps_the_service),
         TEST(test_jwt__refusals),

@@ -20,6 +20,8 @@ static const Field fields[] = {
     [ROLE_BINDING_AGENT_ID] = FK("agent_id", "The agent that the role is held on."),
     [ROLE_BINDING_SESSION_ID] = FK("session_id", "The session that the role is held on."),
     [ROLE_BINDING_CREDENTIAL_ID] = FK("credential_id", "The credential that the role is held on."),
+    [ROLE_BINDING_HOME] = FIELD("home_project_id", FT_STRING, F_INTERNAL, .max_len = LEN_NAME,
+                                .doc = "The project that the binding is in."),
 };
 _Static_assert(ARRAY_LEN(fields) == _ROLE_BINDING_MAX, "every field has a row");
 

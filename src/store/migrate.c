@@ -227,6 +227,14 @@ static const Migration steps[] = {
      " WHERE deleted_at IS NULL AND outcome = 'queued';"
      "CREATE INDEX IF NOT EXISTS sessions_schedule ON sessions (scheduled_session_id, created_at, id)"
      " WHERE deleted_at IS NULL AND scheduled_session_id IS NOT NULL;"},
+    {"202611240003", up_sql, NULL,
+     "UPDATE role_bindings SET home_project_id = COALESCE(project_id,"
+     " (SELECT project_id FROM agents WHERE agents.id = role_bindings.agent_id),"
+     " (SELECT project_id FROM sessions WHERE sessions.id = role_bindings.session_id))"
+     " WHERE home_project_id IS NULL;"
+     "CREATE INDEX IF NOT EXISTS role_bindings_home ON role_bindings (home_project_id) WHERE deleted_at IS "
+     "NULL"
+     " AND home_project_id IS NOT NULL;"},
 };
 
 /* ---- what is applied ---- */

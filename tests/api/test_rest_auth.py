@@ -191,9 +191,15 @@ def test_lists_hold_only_what_is_visible(as_user, as_admin, as_service, world):
         assert nobody.ok("GET", path)["total"] == 0
 
 
-def test_an_agent_of_ones_own_in_a_foreign_project(as_user, as_admin, world):
+def test_an_agents_owner_is_a_name_and_no_right(as_user, as_admin, world):
+    """Who may do what with an agent is said by role bindings; owner_user_id only says whom to ask."""
     made = as_admin.agent("of-alice", "lent", owner_user_id="frank")
     frank = as_user("frank")
+    expect_error(frank.get("/projects/of-alice/agents"), 404, 7)
+    expect_error(frank.post(f"/projects/of-alice/agents/{made['id']}/start"), 403, 4)
+    role = as_admin.items("/roles", search="name = 'agent:operator'")[0]["id"]
+    as_admin.ok("POST", "/role_bindings", {"role_id": role, "scope": "agent", "user_id": "frank",
+                                           "agent_id": made["id"]})
     assert [a["id"] for a in frank.items("/projects/of-alice/agents")] == [made["id"]]
     session = frank.ok("POST", f"/projects/of-alice/agents/{made['id']}/start")["session"]
     assert session["created_by_user_id"] == "frank"
@@ -214,9 +220,11 @@ def test_the_platform_does_not_speak_for_people(as_service, world):
                  "service token may not push event_type=user")
 
 
-@pytest.mark.parametrize("username", ["platform", "service-account-platform"])
-def test_the_service_account_is_the_platform(as_user, world, username):
-    client = as_user(username)
+@pytest.mark.parametrize("username, claims", [("anything", {"client_id": "platform"}),
+                                              ("service-account-platform", {}),
+                                              ("service-account-platform", {"azp": "platform"})])
+def test_the_service_account_is_the_platform(as_user, world, username, claims):
+    client = as_user(username, **claims)
     assert client.get(world["alice"]["session"]).status == 200
     assert client.ok("GET", "/sessions", headers={"X-Ambient-Project": "default"})["total"] >= 2
     assert client.ok("GET", "/sessions", headers={"X-Ambient-Project": "of-bob"})["total"] == 1

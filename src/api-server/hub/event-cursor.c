@@ -59,26 +59,45 @@ static void add(EventCursor *c, const FeedItem *it)
     p->obj = shared_obj_ref(it->obj);
 }
 
-static bool is_wanted(const EventCursor *c, const FeedItem *it)
+static bool is_in_place(const EventCursor *c, const FeedItem *it)
 {
-    Str project = str_from(it->project);
     const Obj *o = it->obj ? it->obj->obj : NULL;
     if (it->kind != c->kind || it->version <= c->pos)
         return false;
     if (!o && it->type != EVENT_DELETED) /* gone by now: its deletion follows */
         return false;
-    if (c->project && !str_eqz(project, c->project))
+    if (c->project && !str_eqz(str_from(it->project), c->project))
         return false;
-    if (c->parent && (!o || !str_eqz(obj_str(o, c->kind->parent_field), c->parent)))
-        return false;
-    return svc_visible(c->hub->service, c->caller, c->kind, o, str_from(it->id), project,
-                       str_from(it->owner));
+    return !c->parent || (o && str_eqz(obj_str(o, c->kind->parent_field), c->parent));
 }
 
-void event_cursor_take(EventCursor *c, const FeedItem *it)
+/* The rights on an object are taken away with it: whoever saw it until now hears that it is gone. */
+static bool is_visible(const EventCursor *c, const Rights *now, const FeedItem *it)
 {
-    if (is_wanted(c, it))
-        add(c, it);
+    const SvcEvent ev = {
+        .kind = it->kind,
+        .obj = it->obj ? it->obj->obj : NULL,
+        .id = str_from(it->id),
+        .project_id = str_from(it->project),
+        .owner = str_from(it->owner),
+    };
+    return svc_visible(c->caller, now, &ev) ||
+           (!ev.obj && c->rights && svc_visible(c->caller, c->rights, &ev));
+}
+
+bool event_cursor_take(EventCursor *c, const FeedPage *p)
+{
+    Rights *now;
+    if (!svc_rights_of(p->rights, c->caller, &now))
+        return false;
+    VEC_FOREACH (&p->items, it)
+        if (is_in_place(c, it) && is_visible(c, now, it))
+            add(c, it);
+    if (now != c->rights) {
+        rights_unref(c->rights);
+        c->rights = now ? rights_ref(now) : NULL;
+    }
+    return true;
 }
 
 static void wake(EventCursor *c)
@@ -103,6 +122,7 @@ static void event_cursor_free(EventCursor *c)
     Hub *h = c->hub;
     pending_clear(c);
     pending_free(c->current);
+    rights_unref(c->rights);
     caller_unref(c->caller);
     free(c->project);
     free(c->parent);
@@ -137,8 +157,7 @@ static void take_page(EventCursor *c, FeedPage *p)
         wake(c);
         return;
     }
-    VEC_FOREACH (&p->items, it)
-        event_cursor_take(c, it);
+    (void)event_cursor_take(c, p);
     event_cursor_moved(c, p->last);
     if (c->pos + NEAR < h->seen) {
         read_page(c);
@@ -179,6 +198,7 @@ static void read_page(EventCursor *c)
     u->cursor = c;
     u->page = feed_page_new(h, c->pos, c->kind);
     u->page->with_objects = (uint64_t)1 << kind_number(c->kind);
+    svc_rights_want(u->page->rights, c->caller);
     c->reading = true;
     h->store_reads++;
     if (store_submit(h->store, STORE_READ, catch_up_job, catch_up_done, u, NULL) < 0)

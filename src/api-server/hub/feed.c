@@ -45,6 +45,7 @@ FeedPage *feed_page_new(Hub *h, uint64_t after, const Kind *only)
     p->after = after;
     p->only = only;
     p->objects = map_new();
+    p->rights = svc_rights_new(h->service);
     return p;
 }
 
@@ -68,6 +69,7 @@ void feed_page_free(FeedPage *p)
     feed_page_clear(p);
     map_free(p->objects);
     vec_free(&p->items);
+    svc_rights_free(p->rights);
     hub_unref(p->hub);
     free(p);
 }
@@ -114,6 +116,15 @@ static int load_object(Tx *tx, FeedPage *p, FeedItem *it, Err *err)
     return 0;
 }
 
+/* A page of one kind does not say whether rights changed meanwhile. */
+static bool rights_are_new(const FeedPage *p)
+{
+    VEC_FOREACH (&p->items, it)
+        if (svc_is_access_kind(it->kind))
+            return true;
+    return p->only != NULL;
+}
+
 int feed_page_read(Tx *tx, FeedPage *p, Err *err)
 {
     feed_page_clear(p);
@@ -125,7 +136,7 @@ int feed_page_read(Tx *tx, FeedPage *p, Err *err)
         if (it->type != EVENT_DELETED && p->with_objects >> kind_number(it->kind) & 1)
             rc = load_object(tx, p, it, err);
     }
-    return rc;
+    return rc < 0 ? rc : svc_rights_read(p->rights, tx, rights_are_new(p), err);
 }
 
 /* ---- the hub's own reading ---- */
@@ -136,6 +147,12 @@ static uint64_t wanted_kinds(const Hub *h)
     LIST_FOREACH (&h->event_cursors, it)
         kinds |= (uint64_t)1 << kind_number(LIST_ENTRY(it, EventCursor, all)->kind);
     return kinds;
+}
+
+static void want_rights(const Hub *h, FeedPage *p)
+{
+    LIST_FOREACH (&h->event_cursors, it)
+        svc_rights_want(p->rights, LIST_ENTRY(it, EventCursor, all)->caller);
 }
 
 /* The hub's place, or that of a cursor that came near enough to be taken along from where it is. */
@@ -153,6 +170,7 @@ static uint64_t feed_start(const Hub *h)
 static void distribute(Hub *h, FeedPage *p)
 {
     VEC_FOREACH (&p->items, it) {
+        svc_note_event(h->service, it->kind, it->type);
         if (it->kind == &kind_session && it->type == EVENT_DELETED)
             logs_session_deleted(h, str_from(it->id));
     }
@@ -162,9 +180,8 @@ static void distribute(Hub *h, FeedPage *p)
          */
         if (c->state != EC_LIVE || c->pos < p->after || !(p->with_objects >> kind_number(c->kind) & 1))
             continue;
-        VEC_FOREACH (&p->items, it)
-            event_cursor_take(c, it);
-        event_cursor_moved(c, p->last);
+        if (event_cursor_take(c, p))
+            event_cursor_moved(c, p->last);
     }
     h->oldest = p->oldest;
     if (p->last > h->seen)
@@ -199,6 +216,7 @@ void feed_kick(Hub *h)
         return;
     FeedPage *p = feed_page_new(h, start, NULL);
     p->with_objects = wanted_kinds(h);
+    want_rights(h, p);
     h->feed_running = true;
     h->store_reads++;
     if (store_submit(h->store, STORE_READ, feed_job, feed_done, p, NULL) < 0) {

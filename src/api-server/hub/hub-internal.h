@@ -164,6 +164,7 @@ typedef struct FeedPage {
     Map *objects;            /* "kind/id" -> SharedObj, while reading */
     uint64_t oldest, newest; /* what the store keeps */
     uint64_t last;           /* everything up to here was looked at */
+    SvcRights *rights;       /* of those who watch, as of this page */
 } FeedPage;
 FeedPage *feed_page_new(Hub *h, uint64_t after, const Kind *only);
 void feed_page_free(FeedPage *p);
@@ -195,6 +196,7 @@ struct EventCursor {
     Hub *hub;
     const Kind *kind;
     Caller *caller;
+    Rights *rights;         /* of the caller, as of the page that was taken last */
     char *project, *parent; /* NULL = all */
     EventState state;
     bool from_now;
@@ -207,6 +209,7 @@ struct EventCursor {
 };
 void event_cursor_run(EventCursor *c);
 void event_cursors_known(Hub *h); /* events_known became true */
-void event_cursor_take(EventCursor *c, const FeedItem *it);
+/* What of a page is the cursor's. False: the page was read before the cursor came, the next one is its. */
+bool event_cursor_take(EventCursor *c, const FeedPage *p);
 void event_cursor_moved(EventCursor *c, uint64_t pos); /* everything up to pos was taken */
 void event_cursors_shutdown(Hub *h);

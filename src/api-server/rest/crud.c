@@ -122,6 +122,8 @@ void handle_list(Request *q)
         .schedule_id = q->vars.id, /* no other list has an object in its path */
         .parent_id = t.parent,
         .project_of_parent = t.project,
+        .of = {.kind = q->route->of, .id = q->vars.id, .project = q->vars.project},
+        .of_field = q->route->of_field,
     };
     if (query_i64(q, "page", 1, &l.page, &err) < 0 || query_i64(q, "size", 100, &l.size, &err) < 0 ||
         field_mask_parse(t.kind, query_text(q, "fields"), &q->mask, &err) < 0) {

@@ -26,6 +26,8 @@ static void add_property(Buf *out, const Field *f, bool read_only)
         (void)buf_addf(out, ",\"default\":\"%s\"", f->dflt);
     else if (f->dflt)
         (void)buf_addf(out, ",\"default\":%s", f->dflt);
+    if (f->flags & F_SHOW_NULL)
+        (void)buf_addz(out, ",\"nullable\":true");
     if (f->flags & F_WRITE_ONLY)
         (void)buf_addz(out, ",\"writeOnly\":true");
     else if (read_only)
@@ -118,6 +120,16 @@ static const struct {
      OBJECT("'id':" TEXT ",'href':" TEXT ",'kind':" TEXT ",'version':" TEXT ",'build_time':" TEXT)},
     {"Version", OBJECT("'version':" TEXT ",'build_time':" TEXT ",'git_tag':" TEXT)},
 
+    {"AccessReview", OBJECT_WITH("'resource','verb'",
+                                 "'resource':" TEXT ",'verb':" TEXT ",'project_id':" TEXT ",'agent_id':" TEXT
+                                 ",'session_id':" TEXT ",'credential_id':" TEXT ",'user':" TEXT)},
+    {"AccessReviewAnswer",
+     OBJECT_WITH("'allowed','permission','reason'", "'allowed':" BOOL ",'permission':" TEXT ",'reason':" TEXT
+                                                    ",'role':" TEXT ",'binding_id':" TEXT ",'scope':" TEXT)},
+    {"AccessReviewSelf", OBJECT_WITH("'admin','items','username'",
+                                     "'admin':" BOOL ",'username':" TEXT
+                                     ",'items':" ARRAY(OBJECT("'binding_id':" TEXT ",'permissions':" ARRAY(
+                                         TEXT) ",'role':" TEXT ",'scope':" TEXT ",'scope_id':" TEXT)))},
     {"CredentialToken",
      OBJECT("'credential_id':" TEXT ",'provider':" TEXT ",'token':" TEXT ",'url':" TEXT ",'email':" TEXT)},
     {"ScheduledSessionTrigger",

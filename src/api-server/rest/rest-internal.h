@@ -45,6 +45,9 @@ struct Route {
     RestRoute r;
     Handler handle;
     const Kind *kind;
+    /* Lists of what belongs to the object in the path: its kind, and the field that names it. */
+    const Kind *of;
+    int of_field;
     unsigned flags;
     const char *doc;
     /* handle_runner: what is asked of the runner. Errors of such routes also say "error", which a client
@@ -243,6 +246,10 @@ void handle_session_displayname(Request *q);
 void handle_session_pod_events(Request *q);
 void handle_session_oauth_url(Request *q);
 void handle_project_home(Request *q);
+
+/* access.c */
+void handle_access_review(Request *q);
+void handle_access_self(Request *q);
 
 /* messages.c, sse.c */
 void handle_session_export(Request *q);

@@ -9,8 +9,8 @@
 
 #define ROUTE_TABLE(name, rows) const RouteTable name = {rows, ARRAY_LEN(rows)}
 
-extern const RouteTable routes_meta, routes_kinds, routes_agents, routes_sessions, routes_runner,
-    routes_credentials, routes_schedules;
+extern const RouteTable routes_meta, routes_kinds, routes_agents, routes_sessions, routes_access,
+    routes_runner, routes_credentials, routes_schedules;
 
 #define LIST(p, perm, k, name, ...)                                                                          \
     {                                                                                                        \

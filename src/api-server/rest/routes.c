@@ -2,8 +2,8 @@
 #include "routes-internal.h"
 
 const RouteTable *const route_tables[] = {
-    &routes_meta,   &routes_kinds,       &routes_agents,    &routes_sessions,
-    &routes_runner, &routes_credentials, &routes_schedules,
+    &routes_meta,     &routes_access, &routes_kinds,       &routes_agents,
+    &routes_sessions, &routes_runner, &routes_credentials, &routes_schedules,
 };
 const size_t n_route_tables = ARRAY_LEN(route_tables);
 

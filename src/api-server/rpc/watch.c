@@ -96,27 +96,30 @@ static Str project_of(const RpcCall *c)
     return grpc_call_metadata(c->grpc, "x-ambient-project");
 }
 
+static void watch_allowed(void *arg, SvcAnswer *a)
+{
+    RpcCall *c = arg;
+    Err err = {0};
+    if (!call_op_answered(c, a) || !call_watch_start(c))
+        return;
+    if (event_cursor_open(c->rpc->hub, c->method->kind, c->caller, project_of(c), c->after, &ops, c,
+                          &c->events, &err) < 0)
+        call_fail(c, &err);
+    else
+        grpc_call_stream(c->grpc, pull);
+}
+
 void rpc_watch(void *rpc, GrpcCall *g, Str message)
 {
     RpcCall *c = call_of(g);
-    Err err = {0};
-    uint64_t after;
     CLEANUP(pb_freep) ProtobufCMessage *req = call_request(c, message);
     if (!req)
         return;
-    if (!read_version(req, &after)) {
+    if (!read_version(req, &c->after)) {
         call_refuse(c, ERR_INVALID, "resource_version is not one of this server");
         return;
     }
-    if (c->method->kind == &kind_user && !authz_is_privileged(c->caller)) {
-        call_refuse(c, ERR_FORBIDDEN, "user watch requires admin privileges");
-        return;
-    }
-    if (!call_watch_start(c))
-        return;
-    if (event_cursor_open(c->rpc->hub, c->method->kind, c->caller, project_of(c), after, &ops, c, &c->events,
-                          &err) < 0)
-        call_fail(c, &err);
-    else
-        grpc_call_stream(g, pull);
+    SvcCtx x = call_ctx(c);
+    call_op_start(c);
+    svc_kind_watch_check(c->rpc->service, &x, c->method->kind, watch_allowed, c);
 }

@@ -13,27 +13,23 @@ bool path_id_ok(Str id)
     return id.len > 0;
 }
 
-int agent_enter(Op *op, Tx *tx, Str project, Str agent_id, Err *err)
+/* One that the caller may not read is not there; where one is that he may read is no secret. */
+int agent_enter(Op *op, Tx *tx, Str project, Str agent_id, Verb v, Err *err)
 {
+    Scope sc = {0};
     if (!path_id_ok(project))
         return err_set(err, ERR_INVALID, "invalid project id");
     if (!path_id_ok(agent_id))
         return err_set(err, ERR_INVALID, "invalid agent id");
     int rc = tx_get(tx, &kind_agent, agent_id, &op->agent, err);
-    if (rc == 0 && !str_eq(obj_str(op->agent, AGENT_PROJECT_ID), project))
+    if (rc < 0)
+        return rc;
+    access_scope(&rules_agent.access, op->agent, &sc.z);
+    if (!op_may(op, &kind_agent, v, &sc))
+        return v == VERB_READ ? not_found(&kind_agent, agent_id, err) : forbidden(err);
+    if (!str_eq(obj_str(op->agent, AGENT_PROJECT_ID), project))
         return err_set(err, ERR_FORBIDDEN, "agent does not belong to this project");
-    return rc;
-}
-
-int agent_scope(Tx *tx, const Obj *agent, Scope *ret, Err *err)
-{
-    ret->z.object_owner = obj_str(agent, AGENT_OWNER_USER_ID);
-    return scope_project(tx, obj_str(agent, AGENT_PROJECT_ID), false, ret, err);
-}
-
-static int rules_agent_scope(Op *op, Tx *tx, const Obj *o, Scope *ret, Err *err)
-{
-    return agent_scope(tx, o, ret, err);
+    return 0;
 }
 
 /* Lists and creations name only the project in their path. */
@@ -80,25 +76,24 @@ static int agent_before_delete(Op *op, Tx *tx, const Obj *now, Err *err)
     return delete_all(tx, &kind_inbox_message, search_eq(INBOX_AGENT_ID, obj_str(now, FIELD_ID)), err);
 }
 
-/* In a foreign project a caller sees the agents that are its own; if there is none, the project is not there.
- */
+/* Who may read single agents only sees those; whoever sees none is not told that the project is there. */
 static int agent_filter(Op *op, Tx *tx, SearchExpr **ret, Err *err)
 {
     CLEANUP(search_freep)
     SearchExpr *here = op->project.len ? search_eq(AGENT_PROJECT_ID, op->project) : NULL;
-    CLEANUP(scope_done) Scope sc = {0};
-    int rc = 0;
-    if (!authz_is_privileged(op->caller)) {
-        rc = scope_project(tx, op->project, false, &sc, err);
-        if (rc == 0 && !op_may(op, &kind_agent, VERB_READ, &sc)) {
-            here = search_and(TAKE(here), search_eq(AGENT_OWNER_USER_ID, str_from(op->caller->username)));
-            ListQuery q = {.where = here, .limit = 1, .no_total = true};
-            CLEANUP(obj_list_done) ObjList any = {0};
-            rc = tx_list(tx, &kind_agent, &q, &any, err);
-            if (rc == 0 && !any.len)
-                return not_found(&kind_project, op->project, err);
-        }
+    const Scope sc = {.z = {.project_id = op->project}};
+    SearchExpr *visible = NULL;
+    if (op_may(op, &kind_agent, VERB_READ, &sc)) {
+        *ret = TAKE(here);
+        return 0;
     }
+    int rc = access_filter(op, tx, &visible, err);
+    here = search_and(TAKE(here), visible);
+    CLEANUP(obj_list_done) ObjList any = {0};
+    if (rc == 0)
+        rc = tx_list(tx, &kind_agent, &(ListQuery){.where = here, .limit = 1, .no_total = true}, &any, err);
+    if (rc == 0 && !any.len && op->project.len)
+        return not_found(&kind_project, op->project, err);
     if (rc == 0)
         *ret = TAKE(here);
     return rc;
@@ -108,7 +103,7 @@ const KindRules rules_agent = {
     .kind = &kind_agent,
     .enter = rules_agent_enter,
     .belongs = rules_agent_belongs,
-    .scope = rules_agent_scope,
+    .access = {.project = AT(AGENT_PROJECT_ID), .agent = AT(FIELD_ID)},
     .create_scope = agent_create_scope,
     .before_create = agent_before_create,
     .before_delete = agent_before_delete,
@@ -334,9 +329,7 @@ static int replay_start(Op *op, Tx *tx, Err *err)
 
 static int run_agent_start(Op *op, Tx *tx, Err *err)
 {
-    int rc = agent_enter(op, tx, op->project, op->id, err);
-    if (rc == 0)
-        rc = op_authorize(op, tx, VERB_START, op->agent, err);
+    int rc = agent_enter(op, tx, op->project, op->id, VERB_START, err);
     if (rc == 0)
         rc = request_replay(op, tx, &kind_session, &op->obj, err);
     if (rc < 0)
@@ -352,9 +345,7 @@ static int run_agent_start(Op *op, Tx *tx, Err *err)
 static int run_agent_preview(Op *op, Tx *tx, Err *err)
 {
     CLEANUP(obj_list_done) ObjList inbox = {0};
-    int rc = agent_enter(op, tx, op->project, op->id, err);
-    if (rc == 0)
-        rc = op_authorize(op, tx, VERB_READ, op->agent, err);
+    int rc = agent_enter(op, tx, op->project, op->id, VERB_READ, err);
     if (rc == 0)
         rc = assemble_prompt(op, tx, &inbox, err);
     return rc;

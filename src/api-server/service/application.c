@@ -6,11 +6,6 @@
 
 #define NO_ENGINE "this server has no sync engine: nothing was fetched, compared or applied"
 
-static int application_scope(Op *op, Tx *tx, const Obj *o, Scope *ret, Err *err)
-{
-    return scope_project(tx, obj_str(o, APPLICATION_DESTINATION_PROJECT), false, ret, err);
-}
-
 /* ---- what ordinary users may say ---- */
 
 /* An empty value is what a typed client sends for none. */
@@ -22,7 +17,7 @@ static bool says(const Obj *o, int field)
 static int refuse_status(const Op *op, Obj *o, Err *err)
 {
     for (int i = APPLICATION_SYNC_STATUS; i <= APPLICATION_LAST_SYNCED_AT; i++) {
-        if (authz_is_privileged(op->caller))
+        if (authz_everywhere(op->caller, op->rights, "application:status"))
             return 0;
         if (says(o, i))
             return err_set(err, ERR_FORBIDDEN, "%s is written by the sync engine only",
@@ -48,13 +43,11 @@ static int check_values(const Obj *o, Err *err)
 static int check_credential(Op *op, Tx *tx, Str id, Err *err)
 {
     CLEANUP(obj_freep) Obj *credential = NULL;
-    CLEANUP(scope_done) Scope sc = {0};
+    const Scope sc = {.z = {.credential_id = id}};
     if (!id.len)
         return 0;
     Err why = {0};
     int rc = tx_get(tx, &kind_credential, id, &credential, &why);
-    if (rc == 0 && !authz_is_privileged(op->caller))
-        rc = rules_credential.scope(op, tx, credential, &sc, &why);
     if (rc == -ERR_NOT_FOUND || (rc == 0 && !op_may(op, &kind_credential, VERB_FETCH_TOKEN, &sc)))
         return err_set(err, ERR_FORBIDDEN, "credential_id: you may not use such a credential");
     if (rc < 0 && err)
@@ -102,16 +95,13 @@ static bool is_only(const Obj *changes, int field, const char *value)
 }
 
 /* Into another project only by whoever may make one there. */
-static int may_move(Op *op, Tx *tx, const Obj *now, const Obj *changes, Err *err)
+static int may_move(const Op *op, const Obj *now, const Obj *changes, Err *err)
 {
-    CLEANUP(scope_done) Scope sc = {0};
+    const Scope there = {.z = {.project_id = obj_str(changes, APPLICATION_DESTINATION_PROJECT)}};
     if (!obj_has(changes, APPLICATION_DESTINATION_PROJECT) ||
         obj_value_equal(now, changes, APPLICATION_DESTINATION_PROJECT))
         return 0;
-    int rc = application_scope(op, tx, changes, &sc, err);
-    if (rc < 0 || op_may(op, &kind_application, VERB_CREATE, &sc))
-        return rc;
-    return err_set(err, ERR_FORBIDDEN, "%s", err_info(ERR_FORBIDDEN)->reason);
+    return op_may(op, &kind_application, VERB_CREATE, &there) ? 0 : forbidden(err);
 }
 
 static int application_before_patch(Op *op, Tx *tx, const Obj *now, Obj *changes, Err *err)
@@ -131,25 +121,16 @@ static int application_before_patch(Op *op, Tx *tx, const Obj *now, Obj *changes
         rc = check_values(after, err);
     if (rc == 0 && obj_has(changes, APPLICATION_CREDENTIAL_ID))
         rc = check_credential(op, tx, obj_str(changes, APPLICATION_CREDENTIAL_ID), err);
-    return rc == 0 ? may_move(op, tx, now, changes, err) : rc;
-}
-
-/* Those whose destination the caller may look into. */
-static int application_filter(Op *op, Tx *tx, SearchExpr **ret, Err *err)
-{
-    if (authz_is_privileged(op->caller))
-        return 0;
-    return in_owned_projects(tx, op->caller, APPLICATION_DESTINATION_PROJECT, ret, err);
+    return rc == 0 ? may_move(op, now, changes, err) : rc;
 }
 
 const KindRules rules_application = {
     .kind = &kind_application,
     .delete_unknown_ok = true,
-    .scope = application_scope,
+    .access = {.project = AT(APPLICATION_DESTINATION_PROJECT)},
     .before_create = application_before_create,
     .after_create = application_after_create,
     .before_patch = application_before_patch,
-    .filter = application_filter,
 };
 
 static int run_change(Op *op, Tx *tx, void (*fill)(Tx *tx, Obj *changes), Err *err)

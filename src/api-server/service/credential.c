@@ -54,17 +54,17 @@ static int credential_enter(Op *op, Tx *tx, Err *err)
     return rc == 0 && !exists ? not_found(&kind_project, op->project, err) : rc;
 }
 
-static int credential_scope(Op *op, Tx *tx, const Obj *o, Scope *ret, Err *err)
-{
-    return 0;
-}
-
 static int credential_before_create(Op *op, Tx *tx, Obj *o, Err *err)
 {
     char id[KSUID_LEN + 1];
     ksuid_new(id, tx_now(tx));
     obj_set_str(o, FIELD_ID, str_from(id)); /* the token is sealed for this id */
     return secret_seal(op->s, o, CREDENTIAL_TOKEN, str_from(id), err);
+}
+
+static int credential_after_create(Op *op, Tx *tx, const Obj *o, Err *err)
+{
+    return binding_add_owner(op, tx, "credential:owner", GRANT_CREDENTIAL, obj_str(o, FIELD_ID), err);
 }
 
 static int credential_before_patch(Op *op, Tx *tx, const Obj *now, Obj *changes, Err *err)
@@ -80,18 +80,23 @@ static int credential_before_patch(Op *op, Tx *tx, const Obj *now, Obj *changes,
 
 static int credential_filter(Op *op, Tx *tx, SearchExpr **ret, Err *err)
 {
-    SearchExpr *visible = authz_is_privileged(op->caller) ? NULL : search_false();
-    SearchExpr *provider = op->list.provider.len ? search_eq(CREDENTIAL_PROVIDER, op->list.provider) : NULL;
-    *ret = search_and(provider, visible);
-    return 0;
+    SearchExpr *visible = NULL;
+    int rc = access_filter(op, tx, &visible, err);
+    if (rc == 0 && op->list.provider.len)
+        visible = search_and(search_eq(CREDENTIAL_PROVIDER, op->list.provider), visible);
+    if (rc == 0)
+        *ret = visible;
+    return rc;
 }
 
 const KindRules rules_credential = {
     .kind = &kind_credential,
     .delete_unknown_ok = true,
     .enter = credential_enter,
-    .scope = credential_scope,
+    /* A project in the path adds no rights: they are held on the credential itself. */
+    .access = {.credential = AT(FIELD_ID)},
     .before_create = credential_before_create,
+    .after_create = credential_after_create,
     .before_patch = credential_before_patch,
     .filter = credential_filter,
 };
@@ -113,10 +118,23 @@ static int open_token(Op *op, const Obj *o, Err *err)
     return err_set(err, ERR_INTERNAL, "the token cannot be read");
 }
 
+/* Whoever sees the credential, or the project he asked in, is told that he may not; clients then try with
+   another token of theirs. For all others there is nothing. */
+static int refuse_token(const Op *op, Err *err)
+{
+    const Scope credential = {.z = {.credential_id = op->id}}, project = {.z = {.project_id = op->project}};
+    if (op_may(op, &kind_credential, VERB_READ, &credential) ||
+        (op->project.len && op_may(op, &kind_project, VERB_READ, &project)))
+        return forbidden(err);
+    return not_found(&kind_credential, op->id, err);
+}
+
 static int run_token(Op *op, Tx *tx, Err *err)
 {
     CLEANUP(obj_freep) Obj *o = NULL;
     int rc = op_load(op, tx, VERB_FETCH_TOKEN, &o, err);
+    if (rc == -ERR_FORBIDDEN)
+        return refuse_token(op, err);
     if (rc == 0)
         rc = open_token(op, o, err);
     if (rc == 0)

@@ -22,14 +22,16 @@ int op_load(Op *op, Tx *tx, Verb v, Obj **ret, Err *err)
 {
     CLEANUP(obj_freep) Obj *o = NULL;
     int rc = 0;
+    op->verb = v;
     if (op->rules->enter)
         rc = op->rules->enter(op, tx, err);
     if (rc == 0)
         rc = tx_get(tx, op->kind, op->id, &o, err);
-    if (rc == 0 && op->rules->belongs)
-        rc = op->rules->belongs(op, o, err);
     if (rc == 0)
         rc = op_authorize(op, tx, v, o, err);
+    /* Asked last: who may not see an object does not hear where it is. */
+    if (rc == 0 && op->rules->belongs)
+        rc = op->rules->belongs(op, o, err);
     if (rc == 0 && v != VERB_READ)
         rc = check_if_match(op, o, err);
     if (rc == 0)
@@ -54,13 +56,14 @@ void svc_get(Service *s, const SvcCtx *x, const SvcTarget *t, SvcDone done, void
 static int authorize_create(Op *op, Tx *tx, const Obj *o, Err *err)
 {
     CLEANUP(scope_done) Scope sc = {0};
+    Err why = {0};
     const KindRules *r = op->rules;
-    int rc = r->create_scope ? r->create_scope(op, tx, o, &sc, err) : r->scope(op, tx, o, &sc, err);
-    if (rc < 0)
-        return rc;
-    if (op_may(op, op->kind, VERB_CREATE, &sc))
-        return 0;
-    return err_set(err, ERR_FORBIDDEN, "%s", err_info(ERR_FORBIDDEN)->reason);
+    int rc = r->create_scope ? r->create_scope(op, tx, o, &sc, &why) : op_scope(op, tx, o, &sc, &why);
+    if ((rc == 0 || rc == -ERR_NOT_FOUND) && !op_may(op, op->kind, VERB_CREATE, &sc))
+        return forbidden(err);
+    if (rc < 0 && err)
+        *err = why;
+    return rc;
 }
 
 static int prepare_create(Op *op, Tx *tx, Obj *o, Err *err)
@@ -78,6 +81,7 @@ static int prepare_create(Op *op, Tx *tx, Obj *o, Err *err)
 int create_object(Op *op, Tx *tx, Obj *body, Err *err)
 {
     CLEANUP(obj_freep) Obj *o = body;
+    op->verb = VERB_CREATE;
     int rc = prepare_create(op, tx, o, err);
     if (rc == 0)
         rc = tx_insert(tx, o, err);
@@ -95,6 +99,7 @@ static int run_create(Op *op, Tx *tx, Err *err)
     int rc = request_replay(op, tx, op->kind, &op->obj, err);
     if (rc < 0 || op->obj)
         return rc;
+    op->verb = VERB_CREATE;
     if (op->rules->enter)
         rc = op->rules->enter(op, tx, err);
     return rc < 0 ? rc : create_object(op, tx, obj_dup(op->body), err);
@@ -141,6 +146,9 @@ int delete_all(Tx *tx, const Kind *k, SearchExpr *where, Err *err)
         int rc = tx_list(tx, k, &q, &page, err);
         if (rc < 0 || page.len == 0)
             return rc;
+        rc = bindings_drop(tx, k, &page, err);
+        if (rc < 0)
+            return rc;
         for (size_t i = 0; i < page.len; i++) {
             bool deleted = false;
             rc = tx_delete(tx, k, obj_str(page.ptr[i], FIELD_ID), &deleted, err);
@@ -179,6 +187,9 @@ static int run_delete(Op *op, Tx *tx, Err *err)
     if (op->rules->before_delete)
         rc = op->rules->before_delete(op, tx, now, err);
     bool deleted = false;
+    op->access_changed = true;
+    if (rc == 0)
+        rc = bindings_drop(tx, op->kind, &(ObjList){.ptr = &now, .len = 1}, err);
     if (rc == 0)
         rc = tx_delete(tx, op->kind, op->id, &deleted, err);
     if (rc == 0)
@@ -215,20 +226,43 @@ void normalise_page(const Op *op, ListQuery *q)
     q->limit = size;
 }
 
+/* What belongs to the object of the path, if the caller may read that. People are named by their username. */
+static int list_of(Op *op, Tx *tx, SearchExpr **ret, Err *err)
+{
+    CLEANUP(obj_freep) Obj *o = NULL;
+    const SvcTarget of = op->list.of, list = {.kind = op->kind, .id = op->id, .project = op->project};
+    op->kind = of.kind;
+    op->rules = rules_of(of.kind);
+    op->id = of.id;
+    op->project = of.project;
+    int rc = op_load(op, tx, VERB_READ, &o, err);
+    op->kind = list.kind;
+    op->rules = rules_of(list.kind);
+    op->id = list.id;
+    op->project = list.project;
+    if (rc == 0)
+        *ret = search_eq(op->list.of_field, obj_str(o, of.kind == &kind_user ? USER_USERNAME : FIELD_ID));
+    return rc;
+}
+
 /* The caller's text alone makes a tree; what it may see is ANDed as a tree beside it (rest-core.md 3.2). */
 static int list_where(Op *op, Tx *tx, SearchExpr **ret, Err *err)
 {
     CLEANUP(search_freep) SearchExpr *where = NULL;
-    SearchExpr *visible = NULL, *labelled = NULL;
+    SearchExpr *visible = NULL, *labelled = NULL, *of = NULL;
     int rc = search_parse(op->kind, op->list.search, &where, err);
     if (rc == 0)
         rc = label_selector_parse(op->kind, op->list.label_selector, &labelled, err);
     if (rc == 0)
         where = search_and(where, labelled);
     if (rc == 0)
-        rc = op->rules->filter(op, tx, &visible, err);
+        rc = (op->rules->filter ? op->rules->filter : access_filter)(op, tx, &visible, err);
     if (rc == 0)
-        *ret = search_and(TAKE(where), visible);
+        where = search_and(TAKE(where), visible);
+    if (rc == 0 && op->list.of.kind)
+        rc = list_of(op, tx, &of, err);
+    if (rc == 0)
+        *ret = search_and(TAKE(where), of);
     return rc;
 }
 
@@ -237,6 +271,7 @@ static int run_list(Op *op, Tx *tx, Err *err)
     CLEANUP(search_freep) SearchExpr *where = NULL;
     ListQuery q = {0};
     int rc = 0;
+    op->verb = VERB_READ;
     if (op->rules->enter)
         rc = op->rules->enter(op, tx, err);
     if (rc == 0)
@@ -264,6 +299,8 @@ void svc_list(Service *s, const SvcCtx *x, const Kind *k, const SvcList *q, SvcD
         .project_id = op_keep(op, q->project_id),
         .provider = op_keep(op, q->provider),
         .schedule_id = op_keep(op, q->schedule_id),
+        .of = {.kind = q->of.kind, .id = op_keep(op, q->of.id), .project = op_keep(op, q->of.project)},
+        .of_field = q->of_field,
     };
     op_submit(op);
 }

@@ -26,7 +26,7 @@ static int enter_unfilled(Op *op, Tx *tx, Err *err)
     CLEANUP(search_freep) SearchExpr *where = NULL;
     int rc = search_parse(op->kind, op->list.search, &where, err);
     if (rc == 0)
-        rc = agent_enter(op, tx, op->project, find_agent_term(where), err);
+        rc = agent_enter(op, tx, op->project, find_agent_term(where), op->verb, err);
     return rc;
 }
 
@@ -36,7 +36,7 @@ static int inbox_enter(Op *op, Tx *tx, Err *err)
         return 0;
     if (path_is_unfilled(op))
         return enter_unfilled(op, tx, err);
-    return agent_enter(op, tx, op->project, op->parent, err);
+    return agent_enter(op, tx, op->project, op->parent, op->verb, err);
 }
 
 static int inbox_belongs(Op *op, const Obj *o, Err *err)
@@ -46,23 +46,6 @@ static int inbox_belongs(Op *op, const Obj *o, Err *err)
     return err_set(err, ERR_FORBIDDEN, "message does not belong to this agent");
 }
 
-/* A message belongs to whom its agent belongs. */
-static int inbox_scope(Op *op, Tx *tx, const Obj *o, Scope *ret, Err *err)
-{
-    if (op->agent)
-        return agent_scope(tx, op->agent, ret, err);
-    Err why = {0};
-    int rc = tx_get(tx, &kind_agent, obj_str(o, INBOX_AGENT_ID), &ret->agent, &why);
-    if (rc == -ERR_NOT_FOUND)
-        return 0;
-    if (rc < 0) {
-        if (err)
-            *err = why;
-        return rc;
-    }
-    return agent_scope(tx, ret->agent, ret, err);
-}
-
 static int inbox_before_create(Op *op, Tx *tx, Obj *o, Err *err)
 {
     obj_set_str(o, INBOX_AGENT_ID, obj_str(op->agent, FIELD_ID));
@@ -70,14 +53,9 @@ static int inbox_before_create(Op *op, Tx *tx, Obj *o, Err *err)
     return 0;
 }
 
+/* Whoever may read the agent of the path, which enter() saw to, reads what is written to it. */
 static int inbox_filter(Op *op, Tx *tx, SearchExpr **ret, Err *err)
 {
-    CLEANUP(scope_done) Scope sc = {0};
-    int rc = authz_is_privileged(op->caller) ? 0 : agent_scope(tx, op->agent, &sc, err);
-    if (rc < 0)
-        return rc;
-    if (!op_may(op, &kind_agent, VERB_READ, &sc))
-        return not_found(&kind_agent, obj_str(op->agent, FIELD_ID), err);
     *ret = search_eq(INBOX_AGENT_ID, obj_str(op->agent, FIELD_ID));
     return 0;
 }
@@ -86,7 +64,7 @@ const KindRules rules_inbox = {
     .kind = &kind_inbox_message,
     .enter = inbox_enter,
     .belongs = inbox_belongs,
-    .scope = inbox_scope,
+    .access = {.project = AT(INBOX_PROJECT_ID), .agent = AT(INBOX_AGENT_ID)},
     .before_create = inbox_before_create,
     .filter = inbox_filter,
 };
@@ -95,22 +73,19 @@ const KindRules rules_inbox = {
 
 static int run_watch_check(Op *op, Tx *tx, Err *err)
 {
-    CLEANUP(scope_done) Scope sc = {0};
-    if (authz_is_privileged(op->caller))
-        return 0;
     Err why = {0};
+    Scope sc = {0};
     int rc = tx_get(tx, &kind_agent, op->id, &op->agent, &why);
     if (rc == 0)
-        rc = agent_scope(tx, op->agent, &sc, &why);
-    bool unknown = rc == -ERR_NOT_FOUND;
-    if (rc < 0 && !unknown) {
+        access_scope(&rules_agent.access, op->agent, &sc.z);
+    else if (rc != -ERR_NOT_FOUND) {
         if (err)
             *err = why;
         return rc;
     }
-    if (unknown || !op_may(op, &kind_agent, VERB_WATCH, &sc))
-        return err_set(err, ERR_FORBIDDEN, "only service callers may watch inbox streams");
-    return 0;
+    if (op_may(op, &kind_agent, VERB_WATCH, &sc))
+        return 0;
+    return err_set(err, ERR_FORBIDDEN, "only service callers may watch inbox streams");
 }
 
 void svc_inbox_watch_check(Service *s, const SvcCtx *x, Str agent_id, SvcDone done, void *arg)

@@ -6,11 +6,13 @@
 /* Messages have their own permission; a session's scope decides. */
 static const Kind *const message_parent = &kind_session;
 
-static bool message_may(const Op *op, const char *verb, const Scope *sc)
+static bool message_may(const Op *op, const char *verb, const Obj *session)
 {
-    char name[64];
+    char name[PERMISSION_MAX];
+    AuthzScope z;
+    access_scope(&rules_session.access, session, &z);
     (void)snprintf(name, sizeof(name), "session_message:%s", verb);
-    return authz_allows(op->caller, name, &sc->z);
+    return op_allows(op, name, &z);
 }
 
 /* One text for what is not there and for what may not be seen. */
@@ -23,14 +25,11 @@ static int no_session(const Op *op, Err *err)
 /* Loads the session; *ret_may says whether the caller may `verb` its messages. */
 static int load_session(Op *op, Tx *tx, const char *verb, bool *ret_may, Err *err)
 {
-    CLEANUP(scope_done) Scope sc = {0};
     int rc = tx_get(tx, message_parent, op->id, &op->obj, err);
     if (rc == -ERR_NOT_FOUND)
         return no_session(op, err);
-    if (rc == 0 && !authz_is_privileged(op->caller))
-        rc = op->rules->scope(op, tx, op->obj, &sc, err);
     if (rc == 0)
-        *ret_may = message_may(op, verb, &sc);
+        *ret_may = message_may(op, verb, op->obj);
     return rc;
 }
 
@@ -69,14 +68,14 @@ static int run_push(Op *op, Tx *tx, Err *err)
         return rc;
     if (op->caller->type == CALLER_SERVICE && str_eq(op->event_type, STR("user")))
         return err_set(err, ERR_FORBIDDEN, "service token may not push event_type=user");
-    /* Appending checks by itself that the session is there; its owner matters only for the others. */
-    bool may = true;
-    if (!authz_is_privileged(op->caller))
+    /* Appending checks by itself that the session is there; where it is matters only for the others. */
+    bool may = authz_everywhere(op->caller, op->rights, "session_message:create");
+    if (!may)
         rc = load_session(op, tx, "create", &may, err);
     if (rc < 0)
         return rc;
     if (!may)
-        return err_set(err, ERR_FORBIDDEN, "%s", err_info(ERR_FORBIDDEN)->reason);
+        return forbidden(err);
     /* Keys of two callers are two keys: nobody gets another's message for his own. */
     CLEANUP_FREE char *request =
         op->request_id.len ? xasprintf("%s/" STR_FMT, op->caller->actor, STR_ARG(op->request_id)) : NULL;

@@ -53,7 +53,9 @@ static void op_clear_results(Op *op)
     VEC_FOREACH (&op->messages, m)
         message_unref(*m);
     vec_clear(&op->messages);
-    op->more = op->created = false;
+    op->more = op->created = op->access_changed = false;
+    if (!op->rights_kept)
+        op->rights = rights_unref(op->rights);
     buf_clear(&op->text);
 }
 
@@ -65,6 +67,7 @@ static void op_free(Op *op)
     obj_free(op->body);
     for (unsigned i = 0; i < op->n_owned; i++)
         free(op->owned[i]);
+    rights_unref(op->rights);
     op->s->pending -= op->pending;
     caller_unref(op->caller);
     service_unref(op->s);
@@ -115,7 +118,9 @@ static int op_job(Tx *tx, void *arg, Err *err)
         return -ERR_OVERLOADED;
     op->begun = true; /* a batch that failed runs its jobs again, one by one */
     op_clear_results(op);
-    int rc = op->run(op, tx, err);
+    int rc = op_read_rights(op, tx, err);
+    if (rc == 0)
+        rc = op->run(op, tx, err);
     if (rc < 0 || !op->render)
         return rc;
     SvcAnswer a = op_answer(op, NULL);
@@ -127,6 +132,9 @@ static int op_job(Tx *tx, void *arg, Err *err)
 static void op_finished(void *arg, int rc, const Err *err)
 {
     Op *op = arg;
+    if (rc == 0 && op->access_changed)
+        svc_access_changed(op->s);
+    op_keep_rights(op);
     if (rc == 0 && op->committed)
         op->committed(op);
     SvcAnswer a = op_answer(op, rc < 0 ? err : NULL);
@@ -151,8 +159,23 @@ static int submit(Op *op, StoreMode mode, StoreJob job, StoreDone done)
 static void op_queue(Op *op)
 {
     op->queued = clock_now(&clock_system);
+    op_take_rights(op);
     if (submit(op, op->mode, op_job, op_finished) < 0)
         loop_post(op->s->loop, op_refused, op);
+}
+
+/* ---- who calls ---- */
+
+static void identified(Op *op)
+{
+    user_remember(op->s, op->caller);
+    op_queue(op);
+}
+
+static void op_refuse(Op *op, const Err *err)
+{
+    op->err = *err;
+    op_refused(op);
 }
 
 static int provision_job(Tx *tx, void *arg, Err *err)
@@ -166,11 +189,32 @@ static int provision_job(Tx *tx, void *arg, Err *err)
 static void provision_finished(void *arg, int rc, const Err *err)
 {
     Op *op = arg;
-    if (rc == 0)
-        user_remember(op->s, op->caller);
-    else
+    if (rc == -ERR_FORBIDDEN) {
+        op_refuse(op, err);
+    } else if (rc < 0) {
         log_warn("user was not provisioned", F_STR("user", op->caller->username), F_ERR(err));
-    op_queue(op);
+        op_queue(op);
+    } else {
+        svc_access_changed(op->s); /* a user may have been renamed */
+        identified(op);
+    }
+}
+
+static int identify_job(Tx *tx, void *arg, Err *err)
+{
+    Op *op = arg;
+    return user_identify(tx, op->caller, &op->must_provision, err);
+}
+
+static void identify_finished(void *arg, int rc, const Err *err)
+{
+    Op *op = arg;
+    if (rc < 0)
+        op_refuse(op, err);
+    else if (!op->must_provision)
+        identified(op);
+    else if (submit(op, STORE_WRITE, provision_job, provision_finished) < 0)
+        op_queue(op);
 }
 
 static int request_id_check(const Op *op, Err *err)
@@ -213,8 +257,9 @@ void op_submit(Op *op)
         loop_post(op->s->loop, op_refused, op);
         return;
     }
-    bool provision =
-        op->rest && op->caller->username && *op->caller->username && !user_is_known(op->s, op->caller);
-    if (!provision || submit(op, STORE_WRITE, provision_job, provision_finished) < 0)
+    bool known = !*op->caller->username || user_is_known(op->s, op->caller);
+    if (known)
         op_queue(op);
+    else if (submit(op, STORE_READ, identify_job, identify_finished) < 0)
+        loop_post(op->s->loop, op_refused, op);
 }

@@ -24,11 +24,21 @@ void permission_name(const Kind *k, Verb v, char *out, size_t size)
     (void)snprintf(out, size, "%s:%s", k->permission, verbs[v].name);
 }
 
+bool op_allows(const Op *op, const char *permission, const AuthzScope *z)
+{
+    return authz_allows(op->caller, op->rights, permission, z);
+}
+
 bool op_may(const Op *op, const Kind *k, Verb v, const Scope *sc)
 {
-    char name[64];
+    char name[PERMISSION_MAX];
     permission_name(k, v, name, sizeof(name));
-    return authz_allows(op->caller, name, &sc->z);
+    return op_allows(op, name, &sc->z);
+}
+
+int forbidden(Err *err)
+{
+    return err_set(err, ERR_FORBIDDEN, "%s", err_info(ERR_FORBIDDEN)->reason);
 }
 
 int not_found(const Kind *k, Str id, Err *err)
@@ -49,28 +59,28 @@ int scope_project(Tx *tx, Str project_id, bool must_exist, Scope *sc, Err *err)
         return 0;
     Err why = {0};
     int rc = tx_get(tx, &kind_project, project_id, &sc->project, &why);
-    if (rc == 0) {
-        sc->z.project_owner = obj_str(sc->project, PROJECT_OWNER);
-        return 0;
-    }
     if (rc == -ERR_NOT_FOUND && !must_exist)
         return 0;
-    if (err)
+    if (rc < 0 && err)
         *err = why;
     return rc;
+}
+
+int op_scope(Op *op, Tx *tx, const Obj *o, Scope *ret, Err *err)
+{
+    if (op->rules->scope)
+        return op->rules->scope(op, tx, o, ret, err);
+    access_scope(&op->rules->access, o, &ret->z);
+    return 0;
 }
 
 int op_authorize(Op *op, Tx *tx, Verb v, const Obj *o, Err *err)
 {
     CLEANUP(scope_done) Scope sc = {0};
-    if (!authz_is_privileged(op->caller)) {
-        int rc = op->rules->scope(op, tx, o, &sc, err);
-        if (rc < 0)
-            return rc;
-    }
+    int rc = op_scope(op, tx, o, &sc, err);
+    if (rc < 0)
+        return rc;
     if (op_may(op, op->kind, v, &sc))
         return 0;
-    if (verbs[v].read)
-        return not_found(op->kind, obj_str(o, FIELD_ID), err);
-    return err_set(err, ERR_FORBIDDEN, "%s", err_info(ERR_FORBIDDEN)->reason);
+    return verbs[v].read ? not_found(op->kind, obj_str(o, FIELD_ID), err) : forbidden(err);
 }

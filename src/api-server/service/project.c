@@ -1,24 +1,6 @@
 /* Projects, and the settings of a project. rest-core.md 7 and 8. */
 #include "service-internal.h"
 
-static int project_scope(Op *op, Tx *tx, const Obj *o, Scope *ret, Err *err)
-{
-    ret->z = (AuthzScope){
-        .project_id = obj_str(o, FIELD_ID),
-        .project_owner = obj_str(o, PROJECT_OWNER),
-        .object_owner = obj_str(o, PROJECT_OWNER),
-    };
-    return 0;
-}
-
-/* Everybody who is somebody may make a project and owns it. */
-static int project_create_scope(Op *op, Tx *tx, const Obj *o, Scope *ret, Err *err)
-{
-    Str me = str_from(op->caller->username);
-    ret->z = (AuthzScope){.project_id = obj_str(o, PROJECT_NAME), .project_owner = me, .object_owner = me};
-    return 0;
-}
-
 static int project_before_create(Op *op, Tx *tx, Obj *o, Err *err)
 {
     obj_clear(o, FIELD_ID);
@@ -26,6 +8,12 @@ static int project_before_create(Op *op, Tx *tx, Obj *o, Err *err)
     if (*op->caller->username)
         obj_set_str(o, PROJECT_OWNER, str_from(op->caller->username));
     return 0;
+}
+
+/* Everybody who is somebody may make a project and owns it. */
+static int project_after_create(Op *op, Tx *tx, const Obj *o, Err *err)
+{
+    return binding_add_owner(op, tx, "project:owner", GRANT_PROJECT, obj_str(o, FIELD_ID), err);
 }
 
 static int project_before_patch(Op *op, Tx *tx, const Obj *now, Obj *changes, Err *err)
@@ -57,63 +45,17 @@ static int project_before_delete(Op *op, Tx *tx, const Obj *now, Err *err)
     return 0;
 }
 
-static int project_filter(Op *op, Tx *tx, SearchExpr **ret, Err *err)
-{
-    if (!authz_is_privileged(op->caller))
-        *ret = search_eq(PROJECT_OWNER, str_from(op->caller->username));
-    return 0;
-}
-
-void owner_remember(Service *s, Str project_id, Str owner)
-{
-    free(map_put(s->owners, project_id, str_dup(owner)));
-}
-
-static void project_created(Op *op)
-{
-    if (op->obj)
-        owner_remember(op->s, obj_str(op->obj, FIELD_ID), obj_str(op->obj, PROJECT_OWNER));
-}
-
-/* The owner is kept after a delete: watchers still have to be told of it and of the project's sessions. */
 const KindRules rules_project = {
     .kind = &kind_project,
     .delete_unknown_ok = true,
-    .scope = project_scope,
-    .create_scope = project_create_scope,
+    .access = {.project = AT(FIELD_ID)},
     .before_create = project_before_create,
+    .after_create = project_after_create,
     .before_patch = project_before_patch,
     .before_delete = project_before_delete,
-    .filter = project_filter,
-    .created = project_created,
 };
 
-int owned_projects(Tx *tx, const Caller *c, ObjList *ret, Err *err)
-{
-    CLEANUP(search_freep) SearchExpr *mine = search_eq(PROJECT_OWNER, str_from(c->username));
-    return tx_list(tx, &kind_project, &(ListQuery){.where = mine, .limit = -1, .no_total = true}, ret, err);
-}
-
-int in_owned_projects(Tx *tx, const Caller *c, int field, SearchExpr **ret, Err *err)
-{
-    CLEANUP(obj_list_done) ObjList mine = {0};
-    int rc = owned_projects(tx, c, &mine, err);
-    if (rc < 0)
-        return rc;
-    Str *ids = xcalloc(mine.len + 1, sizeof(Str));
-    for (size_t i = 0; i < mine.len; i++)
-        ids[i] = obj_str(mine.ptr[i], FIELD_ID);
-    *ret = mine.len ? search_in(field, ids, mine.len) : search_false();
-    free(ids);
-    return 0;
-}
-
 /* ---- project_settings ---- */
-
-static int settings_scope(Op *op, Tx *tx, const Obj *o, Scope *ret, Err *err)
-{
-    return scope_project(tx, obj_str(o, PROJECT_SETTINGS_PROJECT_ID), false, ret, err);
-}
 
 static int settings_create_scope(Op *op, Tx *tx, const Obj *o, Scope *ret, Err *err)
 {
@@ -125,8 +67,8 @@ static int settings_filter(Op *op, Tx *tx, SearchExpr **ret, Err *err)
     CLEANUP(search_freep) SearchExpr *narrow = NULL;
     SearchExpr *visible = NULL;
     int rc = session_project_filter(op, tx, &narrow, err);
-    if (rc == 0 && !authz_is_privileged(op->caller))
-        rc = in_owned_projects(tx, op->caller, PROJECT_SETTINGS_PROJECT_ID, &visible, err);
+    if (rc == 0)
+        rc = access_filter(op, tx, &visible, err);
     if (rc == 0)
         *ret = search_and(TAKE(narrow), visible);
     return rc;
@@ -143,7 +85,7 @@ static int settings_before_patch(Op *op, Tx *tx, const Obj *now, Obj *changes, E
 const KindRules rules_project_settings = {
     .kind = &kind_project_settings,
     .delete_unknown_ok = true,
-    .scope = settings_scope,
+    .access = {.project = AT(PROJECT_SETTINGS_PROJECT_ID)},
     .create_scope = settings_create_scope,
     .before_patch = settings_before_patch,
     .filter = settings_filter,

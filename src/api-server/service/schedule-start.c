@@ -30,9 +30,7 @@ static int start_agent(Op *sub, Tx *tx, Err *err)
 {
     sub->kind = &kind_agent;
     sub->rules = &rules_agent;
-    int rc = agent_enter(sub, tx, sub->project, sub->id, err);
-    if (rc == 0)
-        rc = op_authorize(sub, tx, VERB_START, sub->agent, err);
+    int rc = agent_enter(sub, tx, sub->project, sub->id, VERB_START, err);
     return rc < 0 ? rc : agent_start_new(sub, tx, err);
 }
 
@@ -59,7 +57,9 @@ int schedule_start(Op *op, Tx *tx, const Obj *schedule, Caller *who, Obj **ret_s
     sub.project = obj_str(schedule, SCHEDULE_PROJECT_ID);
     sub.payload = obj_str(schedule, SCHEDULE_SESSION_PROMPT);
     sub.id = obj_str(schedule, SCHEDULE_AGENT_ID);
-    int rc = sub.id.len ? start_agent(&sub, tx, err) : start_plain(&sub, tx, err);
+    int rc = op_read_rights(&sub, tx, err);
+    if (rc == 0)
+        rc = sub.id.len ? start_agent(&sub, tx, err) : start_plain(&sub, tx, err);
     if (rc == 0)
         *ret_session = TAKE(sub.obj);
     op_sub_done(&sub);

@@ -38,11 +38,6 @@ static int schedule_belongs(Op *op, const Obj *o, Err *err)
 }
 
 /* Rights in the project decide; having made the schedule is none. */
-static int schedule_scope(Op *op, Tx *tx, const Obj *o, Scope *ret, Err *err)
-{
-    return scope_project(tx, obj_str(o, SCHEDULE_PROJECT_ID), false, ret, err);
-}
-
 static int schedule_create_scope(Op *op, Tx *tx, const Obj *o, Scope *ret, Err *err)
 {
     return scope_project(tx, obj_str(o, SCHEDULE_PROJECT_ID), true, ret, err);
@@ -50,10 +45,7 @@ static int schedule_create_scope(Op *op, Tx *tx, const Obj *o, Scope *ret, Err *
 
 int schedule_may_read(Op *op, Tx *tx, const Obj *schedule, Err *err)
 {
-    CLEANUP(scope_done) Scope sc = {0};
-    int rc = authz_is_privileged(op->caller) ? 0 : schedule_scope(op, tx, schedule, &sc, err);
-    if (rc < 0)
-        return rc;
+    const Scope sc = {.z = {.project_id = obj_str(schedule, SCHEDULE_PROJECT_ID)}};
     if (op_may(op, &kind_scheduled_session, VERB_READ, &sc))
         return 0;
     return not_found(&kind_scheduled_session, obj_str(schedule, FIELD_ID), err);
@@ -198,10 +190,7 @@ static int schedule_before_delete(Op *op, Tx *tx, const Obj *now, Err *err)
 /* In a foreign project a caller sees nothing, not even that it is there. */
 static int schedule_filter(Op *op, Tx *tx, SearchExpr **ret, Err *err)
 {
-    CLEANUP(scope_done) Scope sc = {0};
-    int rc = authz_is_privileged(op->caller) ? 0 : scope_project(tx, op->project, false, &sc, err);
-    if (rc < 0)
-        return rc;
+    const Scope sc = {.z = {.project_id = op->project}};
     if (!op_may(op, &kind_scheduled_session, VERB_READ, &sc))
         return not_found(&kind_project, op->project, err);
     *ret = search_eq(SCHEDULE_PROJECT_ID, op->project);
@@ -212,7 +201,7 @@ const KindRules rules_scheduled_session = {
     .kind = &kind_scheduled_session,
     .enter = schedule_enter,
     .belongs = schedule_belongs,
-    .scope = schedule_scope,
+    .access = {.project = AT(SCHEDULE_PROJECT_ID)},
     .create_scope = schedule_create_scope,
     .before_create = schedule_before_create,
     .after_create = schedule_after_create,
@@ -285,11 +274,6 @@ static int run_belongs(Op *op, const Obj *o, Err *err)
     return not_found(op->kind, op->id, err);
 }
 
-static int run_scope(Op *op, Tx *tx, const Obj *o, Scope *ret, Err *err)
-{
-    return scope_project(tx, obj_str(o, RUN_PROJECT_ID), false, ret, err);
-}
-
 /* The history goes with its schedule: a project that was made again under its name has nothing to do with
    what ran before. */
 static int run_enter(Op *op, Tx *tx, Err *err)
@@ -319,6 +303,6 @@ const KindRules rules_schedule_run = {
     .kind = &kind_schedule_run,
     .enter = run_enter,
     .belongs = run_belongs,
-    .scope = run_scope,
+    .access = {.project = AT(RUN_PROJECT_ID)},
     .filter = run_filter,
 };

@@ -19,9 +19,11 @@ struct Service {
     size_t pending, pending_max; /* bytes of running operations: what the store has not taken yet */
     Usec wait_max;               /* constant; worker threads read it */
     uint64_t changes;
-    Map *owners;         /* project id -> username (owned); loop thread */
     const KeyRing *keys; /* read only: any thread */
-    Map *known_users;    /* usernames that have a row; loop thread; bounded */
+    char *service_account;
+    Map *rights; /* caller -> Rights, until a role or a binding changes; loop thread; bounded */
+    uint64_t access_generation; /* counts those changes */
+    Map *known_users;           /* identities whose row is as they say; loop thread; bounded */
 };
 
 typedef enum Verb {
@@ -44,9 +46,11 @@ typedef int (*OpRun)(Op *op, Tx *tx, Err *err);
 typedef struct ListInput {
     int64_t page, size;
     Str search, order_by, label_selector, project_id, provider, schedule_id;
+    SvcTarget of;
+    int of_field;
 } ListInput;
 
-#define OP_STRINGS_MAX 18
+#define OP_STRINGS_MAX 20
 struct Op {
     Service *s;
     Caller *caller;
@@ -57,15 +61,22 @@ struct Op {
     StoreMode mode;
     OpRun run;
     void (*committed)(Op *op); /* loop thread, after a good commit; may be NULL */
-    Err err;                   /* of a call that could not be queued */
+    Rights *rights;            /* of the caller, while the job runs; NULL = it needs none */
+    bool rights_kept;          /* they were known before the job */
+    uint64_t access_generation;
+    bool access_changed; /* the job touched who may do what */
+    bool must_provision; /* the caller's row is to be written first */
+    Err err;             /* of a call that could not be queued */
 
     /* What was asked. Views into `owned`. */
     const Kind *kind;
     const KindRules *rules;
+    Verb verb; /* of the running job, for the hooks of the path */
     Str id, parent, project, request_id, project_header, if_match;
     Str event_type, payload, turn;
     Str peer, operation_id;
     Obj *body;
+    AuthzScope review;
     ListInput list;
     uint64_t after;
     size_t max_rows, max_bytes;
@@ -88,14 +99,21 @@ struct Op {
     Buf text;
 };
 
-/* Who owns an object, as far as authorization asks. Holds the rows that its views point into. */
+/* Where an object is, as far as authorization asks. Holds the rows that its views point into. */
 typedef struct Scope {
     AuthzScope z;
     Obj *project, *agent;
 } Scope;
 void scope_done(Scope *sc);
-/* Fills project_id and project_owner. A missing project is an error only when must_exist. */
+/* Fills project_id and loads the project. A missing one is an error only when must_exist. */
 int scope_project(Tx *tx, Str project_id, bool must_exist, Scope *sc, Err *err);
+
+/* Which fields of a kind say where its objects are. From them come the scope of one object, the condition of
+   lists and the filter of watches. owner: the username whose own it is. */
+typedef struct AccessFields {
+    short project, agent, session, credential, owner; /* AT(field); 0 = there is none */
+} AccessFields;
+#define AT(field) ((short)((field) + 1))
 
 /* All hooks run on the worker thread, inside the job. NULL = nothing to do. */
 struct KindRules {
@@ -105,22 +123,25 @@ struct KindRules {
     int (*enter)(Op *op, Tx *tx, Err *err);
     /* Is the loaded object below the path's parents? */
     int (*belongs)(Op *op, const Obj *o, Err *err);
+    AccessFields access;
+    /* NULL = what `access` says. */
     int (*scope)(Op *op, Tx *tx, const Obj *o, Scope *ret, Err *err);
     /* Completes a new object with what the server decides. */
     int (*before_create)(Op *op, Tx *tx, Obj *o, Err *err);
-    /* The scope that a creation needs; NULL = that of the object. */
+    /* The scope that a creation needs; NULL = that of the object. A parent that is missing is an error, which
+       only those hear of who could have created. */
     int (*create_scope)(Op *op, Tx *tx, const Obj *o, Scope *ret, Err *err);
     int (*after_create)(Op *op, Tx *tx, const Obj *o, Err *err);
     int (*before_patch)(Op *op, Tx *tx, const Obj *now, Obj *changes, Err *err);
     int (*before_delete)(Op *op, Tx *tx, const Obj *now, Err *err);
-    /* Lists of callers that are not privileged: what may be seen. NULL result = everything. */
+    /* Lists: what may be seen. NULL result = everything. NULL hook = what `access` says. */
     int (*filter)(Op *op, Tx *tx, SearchExpr **ret, Err *err);
     void (*created)(Op *op); /* loop thread */
     void (*deleted)(Op *op); /* loop thread */
 };
 extern const KindRules rules_project, rules_project_settings, rules_user, rules_agent, rules_session,
     rules_inbox, rules_credential, rules_audit_event, rules_scheduled_session, rules_schedule_run,
-    rules_application;
+    rules_application, rules_role, rules_role_binding;
 const KindRules *rules_of(const Kind *k);
 
 /* op.c */
@@ -134,11 +155,43 @@ Service *service_ref(Service *s);
 Service *service_unref(Service *s);
 
 /* permissions.c */
+#define PERMISSION_MAX 64
 void permission_name(const Kind *k, Verb v, char *out, size_t size);
+bool op_allows(const Op *op, const char *permission, const AuthzScope *z);
 bool op_may(const Op *op, const Kind *k, Verb v, const Scope *sc);
-/* Loads the object's scope unless the caller is privileged. Denied: NOT_FOUND for reads, else FORBIDDEN. */
+int op_scope(Op *op, Tx *tx, const Obj *o, Scope *ret, Err *err);
+/* May the caller do this to the object? Denied: NOT_FOUND for reads, else FORBIDDEN. */
 int op_authorize(Op *op, Tx *tx, Verb v, const Obj *o, Err *err);
+int forbidden(Err *err);
 int not_found(const Kind *k, Str id, Err *err);
+
+/* access.c */
+int access_load(Tx *tx, const Caller *c, Rights **ret, Err *err);
+bool access_needed(const Caller *c);              /* does what it may depend on rows? */
+Rights *access_kept(Service *s, const Caller *c); /* a reference, or NULL */
+void access_keep(Service *s, const Caller *c, Rights *r, uint64_t generation);
+void access_done(Service *s);
+void op_take_rights(Op *op);                  /* loop: what is kept */
+int op_read_rights(Op *op, Tx *tx, Err *err); /* worker: what is not */
+void op_keep_rights(Op *op);                  /* loop, after the job */
+void access_scope(const AccessFields *f, const Obj *o, AuthzScope *ret);
+/* Objects of a kind that stand where the caller holds the permission; NULL = all. */
+SearchExpr *access_where(const Op *op, const char *permission, const AccessFields *f);
+int access_filter(Op *op, Tx *tx, SearchExpr **ret, Err *err); /* the filter of kinds that have none */
+Str binding_scope_id(const Obj *binding, GrantScope scope);
+
+/* binding.c */
+/* The caller becomes the owner of what he just made, in the same transaction. A caller without a name (the
+   platform's static token) becomes none. */
+int binding_add_owner(Op *op, Tx *tx, const char *role, GrantScope scope, Str id, Err *err);
+/* Takes the bindings of deleted objects away. */
+int bindings_drop(Tx *tx, const Kind *k, const ObjList *gone, Err *err);
+
+/* seed.c */
+int seed_roles(Tx *tx, Err *err);
+/* A global platform:admin binding for the user; *ret_binding is its id, to be freed. own: the user is an
+   account of ours, not a person. */
+int seed_admin(Tx *tx, Str username, bool own, char **ret_binding, bool *ret_made, Err *err);
 
 /* crud.c */
 /* Path, row and permission of the op's object; the common start of everything that touches one object. */
@@ -178,12 +231,16 @@ int request_remember(Op *op, Tx *tx, const Kind *k, const Obj *o, Err *err);
 /* user.c */
 bool user_is_known(const Service *s, const Caller *c);
 void user_remember(Service *s, const Caller *c);
+void users_forget(Service *s);
+/* Is the caller who the row of that name belongs to? FORBIDDEN when not; *ret_write: the row is to be made or
+   changed by user_provision(). */
+int user_identify(Tx *tx, const Caller *c, bool *ret_write, Err *err);
 int user_provision(Tx *tx, const Caller *c, Err *err);
 
 /* agent.c */
 bool path_id_ok(Str id);
-int agent_enter(Op *op, Tx *tx, Str project, Str agent_id, Err *err); /* sets op->agent */
-int agent_scope(Tx *tx, const Obj *agent, Scope *ret, Err *err);
+/* The agent of the path, if the caller may do this to it; sets op->agent. */
+int agent_enter(Op *op, Tx *tx, Str project, Str agent_id, Verb v, Err *err);
 /* The agent's pointer to its session: cleared when it still names this one. */
 int agent_forget_session(Tx *tx, const Obj *session, Err *err);
 int agent_set_session(Tx *tx, Str agent_id, Str session_id, Err *err);
@@ -206,12 +263,6 @@ int schedule_apply(const Obj *schedule, Obj *session, Err *err);
 
 /* schedule-run.c: a session does not keep its agent busy any more; runs that wait for that are looked at. */
 int schedule_session_over(Tx *tx, const Obj *session, Err *err);
-
-/* project.c */
-int owned_projects(Tx *tx, const Caller *c, ObjList *ret, Err *err);
-/* field IN (ids of the projects that the caller owns) */
-int in_owned_projects(Tx *tx, const Caller *c, int field, SearchExpr **ret, Err *err);
-void owner_remember(Service *s, Str project_id, Str owner);
 
 /* session.c */
 Op *session_op(Service *s, const SvcCtx *x, OpRun run, Str id, SvcDone done, void *arg); /* writes */

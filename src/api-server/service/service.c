@@ -14,7 +14,8 @@ Service *service_new(Loop *l, const ServiceOptions *o)
     s->keys = o->keys;
     s->wait_max = o->wait_max ? o->wait_max : USEC_NEVER;
     s->pending_max = o->pending_max ? o->pending_max : PENDING_MAX;
-    s->owners = map_new();
+    s->service_account = o->service_account && *o->service_account ? xstrdup(o->service_account) : NULL;
+    s->rights = map_new();
     s->known_users = map_new();
     return s;
 }
@@ -23,9 +24,8 @@ Service *service_unref(Service *s)
 {
     if (!s || --s->refs)
         return NULL;
-    MAP_FOREACH (s->owners, it)
-        free(it.value);
-    map_free(s->owners);
+    access_done(s);
+    free(s->service_account);
     map_free(s->known_users);
     free(s);
     return NULL;
@@ -80,7 +80,8 @@ const KindRules *rules_of(const Kind *k)
         &rules_project,      &rules_project_settings, &rules_user,
         &rules_agent,        &rules_session,          &rules_inbox,
         &rules_credential,   &rules_audit_event,      &rules_scheduled_session,
-        &rules_schedule_run, &rules_application};
+        &rules_schedule_run, &rules_application,      &rules_role,
+        &rules_role_binding};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         if (all[i]->kind == k)
             return all[i];
@@ -91,7 +92,6 @@ const KindRules *rules_of(const Kind *k)
 
 typedef struct Load {
     Service *s;
-    ObjList projects;
     void (*done)(void *arg, const Err *err);
     void *arg;
     Err err;
@@ -113,22 +113,21 @@ static int check_secret(void *arg, const StoredSecret *s, Err *err)
 static int load_job(Tx *tx, void *arg, Err *err)
 {
     Load *ld = arg;
-    obj_list_done(&ld->projects);
-    ld->projects = (ObjList){0};
+    CLEANUP_FREE char *binding = NULL;
+    bool made;
     int rc = tx_secrets_read(tx, check_secret, ld, err);
     if (rc < 0)
         return rc;
-    return tx_list(tx, &kind_project, &(ListQuery){.limit = -1, .no_total = true}, &ld->projects, err);
+    rc = seed_roles(tx, err);
+    if (rc == 0 && ld->s->service_account)
+        rc = seed_admin(tx, str_from(ld->s->service_account), true, &binding, &made, err);
+    return rc < 0 ? err_wrap(err, "roles of the platform") : 0;
 }
 
 static void load_finished(void *arg, int rc, const Err *err)
 {
     Load *ld = arg;
-    for (size_t i = 0; rc == 0 && i < ld->projects.len; i++)
-        owner_remember(ld->s, obj_str(ld->projects.ptr[i], FIELD_ID),
-                       obj_str(ld->projects.ptr[i], PROJECT_OWNER));
     ld->done(ld->arg, rc < 0 ? err : NULL);
-    obj_list_done(&ld->projects);
     service_unref(ld->s);
     free(ld);
 }
@@ -145,6 +144,6 @@ void service_load(Service *s, void (*done)(void *arg, const Err *err), void *arg
     ld->s = service_ref(s);
     ld->done = done;
     ld->arg = arg;
-    if (store_submit(s->store, STORE_READ, load_job, load_finished, ld, &ld->err) < 0)
+    if (store_submit(s->store, STORE_WRITE, load_job, load_finished, ld, &ld->err) < 0)
         loop_post(s->loop, load_refused, ld);
 }

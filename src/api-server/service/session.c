@@ -4,18 +4,13 @@
 #define NAME_TAIL 8 /* of the id, in a generated name */
 #define SESSION_NAME_MAX 255
 
-static int session_scope(Op *op, Tx *tx, const Obj *o, Scope *ret, Err *err)
-{
-    ret->z.object_owner = obj_str(o, SESSION_CREATED_BY_USER_ID);
-    return scope_project(tx, obj_str(o, SESSION_PROJECT_ID), false, ret, err);
-}
-
 /* In a project it takes rights there; a session outside of projects is its creator's alone. */
 static int session_create_scope(Op *op, Tx *tx, const Obj *o, Scope *ret, Err *err)
 {
     Str project = obj_str(o, SESSION_PROJECT_ID);
+    ret->z.agent_id = obj_str(o, SESSION_AGENT_ID);
     if (!project.len)
-        ret->z.object_owner = str_from(op->caller->username);
+        ret->z.owner = str_from(op->caller->username);
     return scope_project(tx, project, true, ret, err);
 }
 
@@ -169,30 +164,13 @@ int session_project_filter(Op *op, Tx *tx, SearchExpr **ret, Err *err)
     return 0;
 }
 
-static int visible_sessions(Op *op, Tx *tx, SearchExpr **ret, Err *err)
-{
-    if (authz_is_privileged(op->caller))
-        return 0;
-    SearchExpr *in_mine = NULL;
-    int rc = in_owned_projects(tx, op->caller, SESSION_PROJECT_ID, &in_mine, err);
-    if (rc == 0)
-        *ret = search_or(search_eq(SESSION_CREATED_BY_USER_ID, str_from(op->caller->username)), in_mine);
-    return rc;
-}
-
 /* Sessions of one agent: who may read the agent sees those that it may see by themselves. */
 static int agent_narrowing(Op *op, Tx *tx, SearchExpr **ret, Err *err)
 {
-    CLEANUP(scope_done) Scope sc = {0};
-    int rc = agent_enter(op, tx, op->project, op->parent, err);
-    if (rc == 0 && !authz_is_privileged(op->caller))
-        rc = agent_scope(tx, op->agent, &sc, err);
-    if (rc < 0)
-        return rc;
-    if (!op_may(op, &kind_agent, VERB_READ, &sc))
-        return not_found(&kind_agent, op->parent, err);
-    *ret = search_eq(SESSION_AGENT_ID, op->parent);
-    return 0;
+    int rc = agent_enter(op, tx, op->project, op->parent, VERB_READ, err);
+    if (rc == 0)
+        *ret = search_eq(SESSION_AGENT_ID, op->parent);
+    return rc;
 }
 
 /* Sessions that a schedule made, for those who may read the schedule. */
@@ -216,7 +194,7 @@ static int session_filter(Op *op, Tx *tx, SearchExpr **ret, Err *err)
     int rc =
         op->parent.len ? agent_narrowing(op, tx, &narrow, err) : session_project_filter(op, tx, &narrow, err);
     if (rc == 0)
-        rc = visible_sessions(op, tx, &visible, err);
+        rc = access_filter(op, tx, &visible, err);
     if (rc == 0)
         *ret = search_and(TAKE(narrow), visible);
     return rc;
@@ -225,7 +203,10 @@ static int session_filter(Op *op, Tx *tx, SearchExpr **ret, Err *err)
 const KindRules rules_session = {
     .kind = &kind_session,
     .delete_unknown_ok = true,
-    .scope = session_scope,
+    .access = {.project = AT(SESSION_PROJECT_ID),
+               .agent = AT(SESSION_AGENT_ID),
+               .session = AT(FIELD_ID),
+               .owner = AT(SESSION_CREATED_BY_USER_ID)},
     .create_scope = session_create_scope,
     .before_create = session_before_create,
     .after_create = session_after_create,
@@ -343,9 +324,6 @@ static int run_status(Op *op, Tx *tx, Err *err)
 {
     CLEANUP(obj_freep) Obj *now = NULL;
     CLEANUP(obj_freep) Obj *changes = obj_dup(op->body);
-    /* What a session really does is told by the platform, not by the one who owns it. */
-    if (!authz_is_privileged(op->caller))
-        return err_set(err, ERR_FORBIDDEN, "%s", err_info(ERR_FORBIDDEN)->reason);
     int rc = op_load(op, tx, VERB_STATUS, &now, err);
     if (rc == 0)
         rc = check_move(now, changes, err);

@@ -20,6 +20,7 @@ typedef struct World {
 
 int world_setup(void **state);
 int world_teardown(void **state);
+void world_load(World *w); /* service_load(), waited for */
 
 /* One answer, kept. */
 typedef struct Got {

@@ -42,6 +42,7 @@ static int setup(void **state)
     fake_clock_init(&p->clock, at("2026-03-02T08:45:00Z"));
     open_store(p, w->loop, &w->store);
     w->service = service_new(w->loop, &(ServiceOptions){.store = w->store, .clock = &p->clock.clock});
+    world_load(w);
     w->admin = caller_new(CALLER_ADMIN, STR("root"), STR("Root"), STR(""));
     w->platform = caller_new(CALLER_SERVICE, STR(""), STR(""), STR(""));
     w->alice = caller_new(CALLER_USER, STR("alice"), STR("Alice"), STR(""));

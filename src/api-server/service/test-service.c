@@ -4,6 +4,21 @@
 #include <stdlib.h>
 #include "base/file.h"
 
+static void loaded(void *arg, const Err *err)
+{
+    if (err)
+        fail_msg("%s", err->msg);
+    *(bool *)arg = true;
+}
+
+void world_load(World *w)
+{
+    bool done = false;
+    service_load(w->service, loaded, &done);
+    while (!done)
+        loop_run_once(w->loop, true);
+}
+
 int world_setup(void **state)
 {
     World *w = xnew(World);
@@ -15,6 +30,7 @@ int world_setup(void **state)
     if (store_open(w->loop, &(StoreOptions){.url = url, .create = true}, &w->store, &err) < 0)
         fail_msg("%s", err.msg);
     w->service = service_new(w->loop, &(ServiceOptions){.store = w->store, .clock = &clock_system});
+    world_load(w);
     w->admin = caller_new(CALLER_ADMIN, STR("root"), STR("Root"), STR(""));
     w->platform = caller_new(CALLER_SERVICE, STR(""), STR(""), STR(""));
     w->alice = caller_new(CALLER_USER, STR("alice"), STR("Alice"), STR("a@example.org"));

@@ -3,46 +3,160 @@
 
 #define KNOWN_USERS_MAX 10000
 
+/* All that the row is made from. */
+static char *identity_key(const Caller *c)
+{
+    return xasprintf("%s\n%s\n%s\n%s\n%s", c->username, c->issuer, c->subject, c->name, c->email);
+}
+
 bool user_is_known(const Service *s, const Caller *c)
 {
-    return map_has(s->known_users, str_from(c->username));
+    CLEANUP_FREE char *key = identity_key(c);
+    return map_has(s->known_users, str_from(key));
+}
+
+void users_forget(Service *s)
+{
+    map_clear(s->known_users);
 }
 
 /* Forgetting only costs a look-up, so a full cache starts afresh. */
 void user_remember(Service *s, const Caller *c)
 {
+    CLEANUP_FREE char *key = identity_key(c);
     if (map_len(s->known_users) >= KNOWN_USERS_MAX)
-        map_clear(s->known_users);
-    map_put(s->known_users, str_from(c->username), s);
+        users_forget(s);
+    map_put(s->known_users, str_from(key), s);
+}
+
+/* ---- who is who ---- */
+
+static int find(Tx *tx, SearchExpr *where, Obj **ret, Err *err)
+{
+    return find_first(tx, &kind_user, where, (OrderItem){FIELD_CREATED_AT, false}, ret, err);
+}
+
+static bool has_identity(const Caller *c)
+{
+    return *c->subject != '\0';
+}
+
+static bool is_identity(const Obj *row, const Caller *c)
+{
+    return str_eqz(obj_str(row, USER_SUBJECT), c->subject) && str_eqz(obj_str(row, USER_ISSUER), c->issuer);
+}
+
+/*
+ * Usernames change hands; an issuer's subject does not. The row of the identity wins, then a row of that name
+ * that no identity has taken yet: whoever first comes with the name of an account that was made by hand, or
+ * before identities were written down, is that account. A name that belongs to another identity is refused.
+ */
+static int find_row(Tx *tx, const Caller *c, Obj **ret, Err *err)
+{
+    CLEANUP(obj_freep) Obj *by_name = NULL;
+    CLEANUP(obj_freep) Obj *by_identity = NULL;
+    int rc = find(tx, search_eq(USER_USERNAME, str_from(c->username)), &by_name, err);
+    if (rc == 0 && has_identity(c))
+        rc = find(tx,
+                  search_and(search_eq(USER_SUBJECT, str_from(c->subject)),
+                             search_eq(USER_ISSUER, str_from(c->issuer))),
+                  &by_identity, err);
+    if (rc < 0)
+        return rc;
+    bool taken = by_name && obj_str(by_name, USER_SUBJECT).len && !is_identity(by_name, c);
+    bool two = by_name && by_identity && !str_eq(obj_str(by_name, FIELD_ID), obj_str(by_identity, FIELD_ID));
+    if (taken || two)
+        return err_set(err, ERR_FORBIDDEN, "the username \"%s\" belongs to another account", c->username);
+    *ret = by_identity ? TAKE(by_identity) : TAKE(by_name);
+    return 0;
+}
+
+static void want(const Obj *row, Obj *changes, int field, const char *text, bool *any)
+{
+    if (!*text || (row && str_eqz(obj_str(row, field), text)))
+        return;
+    obj_set_str(changes, field, str_from(text));
+    *any = true;
+}
+
+/* What the row must become. */
+static bool wanted(const Obj *row, const Caller *c, Obj *changes)
+{
+    bool any = !row;
+    want(row, changes, USER_USERNAME, c->username, &any);
+    want(row, changes, USER_NAME, c->name, &any);
+    want(row, changes, USER_EMAIL, c->email, &any);
+    if (has_identity(c)) {
+        want(row, changes, USER_ISSUER, c->issuer, &any);
+        want(row, changes, USER_SUBJECT, c->subject, &any);
+    }
+    return any;
+}
+
+int user_identify(Tx *tx, const Caller *c, bool *ret_write, Err *err)
+{
+    CLEANUP(obj_freep) Obj *row = NULL;
+    CLEANUP(obj_freep) Obj *changes = obj_new(&kind_user);
+    int rc = find_row(tx, c, &row, err);
+    if (rc == 0)
+        *ret_write = wanted(row, c, changes);
+    return rc;
+}
+
+/* ---- renaming ---- */
+
+static int rename_in(Tx *tx, const Kind *k, int field, Str from, Str to, Err *err)
+{
+    CLEANUP(obj_list_done) ObjList rows = {0};
+    CLEANUP(search_freep) SearchExpr *where = search_eq(field, from);
+    CLEANUP(obj_freep) Obj *changes = obj_new(k);
+    obj_set_str(changes, field, to);
+    int rc = tx_list(tx, k, &(ListQuery){.where = where, .limit = -1, .no_total = true}, &rows, err);
+    for (size_t i = 0; rc == 0 && i < rows.len; i++) {
+        bool changed;
+        rc = tx_update(tx, k, obj_str(rows.ptr[i], FIELD_ID), changes, &changed, NULL, err);
+    }
+    return rc;
+}
+
+/* Everything that names people by their username follows the person. */
+static int rename_user(Tx *tx, Str from, Str to, Err *err)
+{
+    static const struct {
+        const Kind *kind;
+        int field;
+    } names[] = {
+        {&kind_role_binding, ROLE_BINDING_USER_ID}, {&kind_project, PROJECT_OWNER},
+        {&kind_agent, AGENT_OWNER_USER_ID},         {&kind_session, SESSION_CREATED_BY_USER_ID},
+        {&kind_session, SESSION_ASSIGNED_USER_ID},
+    };
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(names); i++)
+        rc = rename_in(tx, names[i].kind, names[i].field, from, to, err);
+    return rc;
 }
 
 int user_provision(Tx *tx, const Caller *c, Err *err)
 {
-    CLEANUP(obj_freep) Obj *o = NULL;
-    Err why = {0};
-    Str username = str_from(c->username);
-    int rc = tx_find(tx, &kind_user, USER_USERNAME, username, &o, &why);
-    if (rc == 0)
-        return 0;
-    if (rc != -ERR_NOT_FOUND) {
-        if (err)
-            *err = why;
+    CLEANUP(obj_freep) Obj *row = NULL;
+    CLEANUP(obj_freep) Obj *changes = obj_new(&kind_user);
+    bool changed;
+    int rc = find_row(tx, c, &row, err);
+    if (rc < 0 || !wanted(row, c, changes))
+        return rc;
+    if (row) {
+        rc = tx_update(tx, &kind_user, obj_str(row, FIELD_ID), changes, &changed, NULL, err);
+        if (rc == 0 && obj_has(changes, USER_USERNAME))
+            rc = rename_user(tx, obj_str(row, USER_USERNAME), str_from(c->username), err);
         return rc;
     }
-    o = obj_new(&kind_user);
-    obj_set_str(o, USER_USERNAME, username);
-    obj_set_str(o, USER_NAME, c->name && *c->name ? str_from(c->name) : username);
-    if (c->email && *c->email)
-        obj_set_str(o, USER_EMAIL, str_from(c->email));
-    rc = obj_finish_create(o, err);
-    return rc < 0 ? rc : tx_insert(tx, o, err);
+    if (!obj_has(changes, USER_NAME))
+        obj_set_str(changes, USER_NAME, str_from(c->username));
+    rc = obj_finish_create(changes, err);
+    return rc < 0 ? rc : tx_insert(tx, changes, err);
 }
 
-static int user_scope(Op *op, Tx *tx, const Obj *o, Scope *ret, Err *err)
-{
-    ret->z.object_owner = obj_str(o, USER_USERNAME);
-    return 0;
-}
+/* ---- the kind ---- */
 
 /* Nobody owns a row before it is there: making users is for administrators. */
 static int user_create_scope(Op *op, Tx *tx, const Obj *o, Scope *ret, Err *err)
@@ -55,15 +169,8 @@ static int user_before_patch(Op *op, Tx *tx, const Obj *now, Obj *changes, Err *
 {
     bool changes_it =
         changes->v[USER_USERNAME].state != V_ABSENT && !obj_value_equal(now, changes, USER_USERNAME);
-    if (changes_it && op->caller->type != CALLER_ADMIN)
+    if (changes_it && !authz_is_privileged(op->caller) && !rights_is_admin(op->rights))
         return err_set(err, ERR_FORBIDDEN, "username is immutable");
-    return 0;
-}
-
-static int user_filter(Op *op, Tx *tx, SearchExpr **ret, Err *err)
-{
-    if (!authz_is_privileged(op->caller))
-        *ret = search_eq(USER_USERNAME, str_from(op->caller->username));
     return 0;
 }
 
@@ -71,15 +178,14 @@ static int user_filter(Op *op, Tx *tx, SearchExpr **ret, Err *err)
 static void user_deleted(Op *op)
 {
     if (op->obj)
-        map_remove(op->s->known_users, obj_str(op->obj, USER_USERNAME));
+        users_forget(op->s);
 }
 
 const KindRules rules_user = {
     .kind = &kind_user,
     .delete_unknown_ok = true,
-    .scope = user_scope,
+    .access = {.owner = AT(USER_USERNAME)},
     .create_scope = user_create_scope,
     .before_patch = user_before_patch,
-    .filter = user_filter,
     .deleted = user_deleted,
 };

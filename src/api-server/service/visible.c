@@ -1,30 +1,145 @@
-/* What a caller sees on kind watches. Loop thread: answers from memory, never from the store. */
+/* What callers see on kind watches: their rights come from a set that is filled beside each page of events.
+ */
 #include "service-internal.h"
 
-static Str owner_of_project(const Service *s, Str project_id)
+typedef struct Held {
+    Caller *caller;
+    Rights *rights;
+    bool kept; /* known before the job */
+} Held;
+
+struct SvcRights {
+    Service *service;
+    uint64_t generation;
+    Map *by_actor; /* actor -> Held */
+};
+
+SvcRights *svc_rights_new(Service *s)
 {
-    return project_id.len ? str_from(map_get(s->owners, project_id)) : STR_NULL;
+    SvcRights *set = xnew(SvcRights);
+    *set = (SvcRights){service_ref(s), s->access_generation, map_new()};
+    return set;
 }
 
-static Str field_or_null(const Obj *o, int field)
+void svc_rights_want(SvcRights *set, Caller *c)
 {
-    return field >= 0 ? obj_str(o, field) : STR_NULL;
+    Str actor = str_from(c->actor);
+    if (!access_needed(c) || map_has(set->by_actor, actor))
+        return;
+    Held *h = xnew(Held);
+    h->caller = caller_ref(c);
+    h->rights = access_kept(set->service, c);
+    h->kept = h->rights != NULL;
+    map_put(set->by_actor, actor, h);
 }
 
-bool svc_visible(Service *s, const Caller *c, const Kind *k, const Obj *o, Str id, Str project_id, Str owner)
+int svc_rights_read(SvcRights *set, Tx *tx, bool afresh, Err *err)
 {
-    if (authz_is_privileged(c))
-        return true;
-    if (o) {
-        project_id = field_or_null(o, k->project_field);
-        owner = field_or_null(o, k->owner_field);
+    MAP_FOREACH (set->by_actor, it) {
+        Held *h = it.value;
+        Rights *now = NULL;
+        if (h->kept && !afresh)
+            continue;
+        int rc = access_load(tx, h->caller, &now, err);
+        if (rc < 0)
+            return rc;
+        rights_unref(h->rights);
+        h->rights = now;
+        h->kept = false;
     }
-    AuthzScope scope = {
-        .project_id = project_id,
-        .project_owner = k == &kind_project ? owner : owner_of_project(s, project_id),
-        .object_owner = owner.len ? owner : STR_NULL,
+    return 0;
+}
+
+bool svc_rights_of(const SvcRights *set, const Caller *c, Rights **ret)
+{
+    Held *h = map_get(set->by_actor, str_from(c->actor));
+    *ret = h ? h->rights : NULL;
+    return h || !access_needed(c);
+}
+
+SvcRights *svc_rights_free(SvcRights *set)
+{
+    if (!set)
+        return NULL;
+    MAP_FOREACH (set->by_actor, it) {
+        Held *h = it.value;
+        if (h->rights && !h->kept)
+            access_keep(set->service, h->caller, h->rights, set->generation);
+        rights_unref(h->rights);
+        caller_unref(h->caller);
+        free(h);
+    }
+    map_free(set->by_actor);
+    service_unref(set->service);
+    free(set);
+    return NULL;
+}
+
+void svc_note_event(Service *s, const Kind *k, int type)
+{
+    if (k == &kind_role || k == &kind_role_binding)
+        svc_access_changed(s);
+    if (k == &kind_user && type != EVENT_CREATED)
+        users_forget(s);
+}
+
+bool svc_is_access_kind(const Kind *k)
+{
+    return k == &kind_role || k == &kind_role_binding;
+}
+
+/* ---- one event ---- */
+
+/* The log knows of a deleted object its id, its project and who owned it. */
+static void scope_of_event(const AccessFields *f, const SvcEvent *ev, AuthzScope *ret)
+{
+    const short self = AT(FIELD_ID);
+    *ret = (AuthzScope){
+        .project_id = f->project == self ? ev->id
+                      : f->project       ? ev->project_id
+                                         : STR_NULL,
+        .agent_id = f->agent == self ? ev->id : STR_NULL,
+        .session_id = f->session == self ? ev->id : STR_NULL,
+        .credential_id = f->credential == self ? ev->id : STR_NULL,
     };
-    char name[64];
-    permission_name(k, VERB_READ, name, sizeof(name));
-    return authz_allows(c, name, &scope);
+}
+
+/* Who made an object may hear that it is gone, though his rights went with it. */
+static bool was_own(const Caller *c, const SvcEvent *ev)
+{
+    return !ev->obj && ev->owner.len && str_eqz(ev->owner, c->username);
+}
+
+bool svc_visible(const Caller *c, const Rights *rights, const SvcEvent *ev)
+{
+    char name[PERMISSION_MAX];
+    AuthzScope z;
+    const KindRules *r = rules_of(ev->kind);
+    if (!r)
+        return false;
+    permission_name(ev->kind, VERB_READ, name, sizeof(name));
+    if (ev->obj)
+        access_scope(&r->access, ev->obj, &z);
+    else
+        scope_of_event(&r->access, ev, &z);
+    return authz_allows(c, rights, name, &z) || was_own(c, ev);
+}
+
+/* ---- opening a watch ---- */
+
+/* Who may read nothing may watch: the stream is silent until a binding changes that. People are not followed
+   by people. */
+static int run_kind_watch(Op *op, Tx *tx, Err *err)
+{
+    if (op->kind != &kind_user || authz_everywhere(op->caller, op->rights, "user:read"))
+        return 0;
+    return err_set(err, ERR_FORBIDDEN, "user watch requires admin privileges");
+}
+
+void svc_kind_watch_check(Service *s, const SvcCtx *x, const Kind *k, SvcDone done, void *arg)
+{
+    Op *op = op_new(s, x, STORE_READ, run_kind_watch, done, arg);
+    op->kind = k;
+    op->rules = rules_of(k);
+    op_submit(op);
 }

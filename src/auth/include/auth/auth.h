@@ -23,7 +23,17 @@ typedef struct Caller {
     const char *username; /* "" for service callers with a static token */
     const char *name, *email;
     const char *actor; /* for logs and messages: "user:alice", "service", "admin" */
+    /* Who it is for the issuer of its token; the username may change. "" = the token does not say. */
+    const char *issuer, *subject;
+    bool authz_off; /* an administrator only because nothing is checked: --enable-authz=false */
 } Caller;
+#define AUTH_ISSUER_OWN "ambient:own" /* of callers that no issuer knows: no token can say it */
+typedef struct CallerInfo {
+    CallerType type;
+    Str username, name, email, issuer, subject;
+    bool authz_off;
+} CallerInfo;
+Caller *caller_make(const CallerInfo *i);
 Caller *caller_new(CallerType type, Str username, Str name, Str email);
 Caller *caller_ref(const Caller *c);
 Caller *caller_unref(Caller *c); /* NULL-safe, returns NULL */

@@ -186,6 +186,7 @@ enum {
     ROLE_BINDING_AGENT_ID,
     ROLE_BINDING_SESSION_ID,
     ROLE_BINDING_CREDENTIAL_ID,
+    ROLE_BINDING_HOME /* internal: the project that it is in, also of an agent's or a session's */,
     _ROLE_BINDING_MAX
 };
 enum {

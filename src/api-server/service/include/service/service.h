@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "auth/auth.h"
+#include "auth/authz.h"
 #include "crypto/keyring.h"
 #include "kinds/obj.h"
 #include "store/store.h"
@@ -15,9 +15,10 @@ typedef struct Service Service;
 typedef struct ServiceOptions {
     Store *store; /* borrowed */
     const Clock *clock;
-    const char *version; /* for GET version */
-    const KeyRing *keys; /* borrowed; seals secrets at rest; NULL = they are stored as plain text */
-    size_t pending_max;  /* bytes of calls that wait for the store; beyond: ERR_OVERLOADED; 0 = 256 MiB */
+    const char *version;         /* for GET version */
+    const char *service_account; /* gets a global platform:admin binding at start; NULL = none */
+    const KeyRing *keys;         /* borrowed; seals secrets at rest; NULL = they are stored as plain text */
+    size_t pending_max; /* bytes of calls that wait for the store; beyond: ERR_OVERLOADED; 0 = 256 MiB */
     Usec wait_max; /* no call waits longer for the store, and while one has none is let in: ERR_OVERLOADED; 0
                       = never */
 } ServiceOptions;
@@ -26,7 +27,8 @@ Service *service_new(Loop *l, const ServiceOptions *o);
 void service_stop(Service *s);
 Service *service_free(Service *s); /* after the store was closed: running operations answer first */
 Store *service_store(Service *s);
-/* Reads what svc_visible() needs to know (who owns which project). Once, before anything is served. */
+/* Writes the built-in roles and the platform's account, where they are missing. Once, before anything is
+   served. */
 void service_load(Service *s, void (*done)(void *arg, const Err *err), void *arg);
 
 /* How often objects were changed, as far as this loop has heard: a read between two equal values is still
@@ -63,6 +65,13 @@ struct SvcAnswer {
     Str text;             /* agent start and preview: the starting prompt */
 };
 
+/* CRUD of every kind. `parent` is the path's parent id (project of an agent, agent of an inbox message),
+   `project` the path's project; both empty on top-level routes. `body` is taken over. */
+typedef struct SvcTarget {
+    const Kind *kind;
+    Str id, parent, project;
+} SvcTarget;
+
 typedef struct SvcList {
     int64_t page, size; /* as given by the client after its own defaults; normalised by the service */
     Str search, order_by;
@@ -72,14 +81,11 @@ typedef struct SvcList {
     Str project_id;  /* query parameter; empty = none (then the header counts, rest-core.md 3.1) */
     Str parent_id;   /* agents: the project; inbox: the agent; agent sessions: the agent; empty = none */
     Str project_of_parent; /* inbox and agent sessions: the path's project */
+    SvcTarget
+        of; /* lists of what belongs to one object, which the caller must be able to read; kind NULL = none */
+    int of_field; /* the field that names it */
 } SvcList;
 
-/* CRUD of every kind. `parent` is the path's parent id (project of an agent, agent of an inbox message),
-   `project` the path's project; both empty on top-level routes. `body` is taken over. */
-typedef struct SvcTarget {
-    const Kind *kind;
-    Str id, parent, project;
-} SvcTarget;
 void svc_get(Service *s, const SvcCtx *x, const SvcTarget *t, SvcDone done, void *arg);
 void svc_list(Service *s, const SvcCtx *x, const Kind *k, const SvcList *q, SvcDone done, void *arg);
 void svc_create(Service *s, const SvcCtx *x, const SvcTarget *t, Obj *body, SvcDone done, void *arg);
@@ -116,6 +122,14 @@ void svc_session_reach(Service *s, const SvcCtx *x, Str id, bool write, SvcDone 
 /* The project's agents with phase and unread messages: JSON in the answer's text. */
 void svc_project_home(Service *s, const SvcCtx *x, Str project, SvcDone done, void *arg);
 
+/* May the caller do this there? Answers with JSON text. user: somebody else, for administrators. */
+typedef struct SvcReview {
+    Str resource, verb, project_id, agent_id, session_id, credential_id, user;
+} SvcReview;
+void svc_access_review(Service *s, const SvcCtx *x, const SvcReview *r, SvcDone done, void *arg);
+/* All that the caller holds, as JSON text. */
+void svc_access_self(Service *s, const SvcCtx *x, SvcDone done, void *arg);
+
 /* Agents */
 void svc_agent_start(Service *s, const SvcCtx *x, Str project, Str agent, Str prompt, SvcDone done,
                      void *arg);
@@ -151,10 +165,31 @@ void svc_message_search(Service *s, const SvcCtx *x, const SvcList *q, SvcDone d
 void svc_watch_check(Service *s, const SvcCtx *x, Str session_id, SvcDone done, void *arg);
 /* May the caller follow an agent's inbox? */
 void svc_inbox_watch_check(Service *s, const SvcCtx *x, Str agent_id, SvcDone done, void *arg);
-/* For kind watches: is this object visible to the caller? Object NULL = deleted; then the event's project and
-   owner count. Projects that the caller owns are cached by the service and kept current from the store's
-   commits. */
-bool svc_visible(Service *s, const Caller *c, const Kind *k, const Obj *o, Str id, Str project_id, Str owner);
+/*
+ * For kind watches. Rights are needed on the loop, where no store is asked: a set of them is made beside each
+ * page of events. The loop says whose it wants, the page's job reads what is not known, and the loop asks.
+ */
+typedef struct SvcRights SvcRights;
+SvcRights *svc_rights_new(Service *s);
+void svc_rights_want(SvcRights *set, Caller *c);
+/* Worker thread. afresh: also what is known, since the page itself says that it changed. */
+int svc_rights_read(SvcRights *set, Tx *tx, bool afresh, Err *err);
+/* False: this caller's were not wanted. Borrowed from the set; NULL for who needs none. */
+bool svc_rights_of(const SvcRights *set, const Caller *c, Rights **ret);
+SvcRights *svc_rights_free(SvcRights *set); /* NULL-safe */
+bool svc_is_access_kind(const Kind *k);     /* a change of such an object changes rights */
+
+typedef struct SvcEvent {
+    const Kind *kind;
+    const Obj *obj; /* NULL = deleted; then the log's own words count */
+    Str id, project_id, owner;
+} SvcEvent;
+bool svc_visible(const Caller *c, const Rights *rights, const SvcEvent *ev);
+/* May the caller watch this kind at all? */
+void svc_kind_watch_check(Service *s, const SvcCtx *x, const Kind *k, SvcDone done, void *arg);
+/* Another process, or we ourselves, changed an object: what is kept of rights and users may be old. */
+void svc_note_event(Service *s, const Kind *k, int type);
+void svc_access_changed(Service *s);
 
 /* The entity tag of an object's JSON, with its quotes; and whether a header's list holds it, as sent with
    either coding. weak: tags marked W/ count, too. */
