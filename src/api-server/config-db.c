@@ -77,15 +77,14 @@ static int url_from_files(Config *c, Err *err)
     return 0;
 }
 
-int config_resolve_db(Config *c, bool url_given, bool url_in_argv, Err *err)
+/* The flag, then the reference's flags, then the environment: what stands nearest to the command wins. */
+int config_resolve_db(Config *c, bool url_in_argv, Err *err)
 {
     bool files = c->db_host_file && *c->db_host_file;
     if (c->db_max_connections < LISTENER_AND_WRITER + 1)
         return err_set(err, ERR_USAGE, "--db-max-open-connections must be at least %d",
                        LISTENER_AND_WRITER + 1);
-    if (files && url_given)
-        return err_set(err, ERR_USAGE, "--db-url and --db-host-file name two databases: give one of them");
-    if (files)
+    if (files && !url_in_argv)
         return url_from_files(c, err);
     if (url_in_argv && store_url_has_password(c->db_url))
         return err_set(

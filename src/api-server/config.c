@@ -239,7 +239,7 @@ int config_load(Config *c, int argc, char **argv, Err *err)
     if (rc < 0)
         return rc;
     bool in_argv = was_given(argc, argv, "db-url");
-    rc = config_resolve_db(c, in_argv || getenv("AMBIENT_DB_URL"), in_argv, err);
+    rc = config_resolve_db(c, in_argv, err);
     if (rc == 0)
         rc = check_environment(c, err);
     if (rc == 0)
@@ -268,6 +268,8 @@ static bool is_loopback(const char *address)
 
 void config_warn(const Config *c)
 {
+    if (c->db_host_file && *c->db_host_file && !str_starts(str_from(c->db_url), STR("postgres:host=")))
+        log_warn("--db-url was given: --db-host-file and its like are ignored");
     bool open = !c->enable_jwt && secret_is_empty(c->admin_token) && secret_is_empty(c->service_token);
     if (open && (!is_loopback(c->http_address) || (c->enable_grpc && !is_loopback(c->grpc_address))))
         log_warn(

@@ -59,5 +59,5 @@ void config_free(Config *c);
 void config_warn(const Config *c);
 bool config_is_development(const Config *c);
 /* Makes db_url of the flags that say where the database is. */
-int config_resolve_db(Config *c, bool url_given, bool url_in_argv, Err *err);
+int config_resolve_db(Config *c, bool url_in_argv, Err *err);
 struct StoreOptions config_store(const Config *c); /* borrowed from c */

@@ -137,6 +137,7 @@ static Rest *make_rest(Server *s)
         .backend_forward_token = c->backend_forward_token,
         .limits = http_limits_default,
         .ping_interval = c->stream_ping,
+        .shared_store = store_is_shared(s->store),
         .message_max = (size_t)c->message_max,
         .streams_per_user = (unsigned)c->streams_per_user,
     };

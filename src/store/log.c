@@ -4,7 +4,8 @@
  */
 #include "store-internal.h"
 
-#define READ_PAGE 256
+#define PAGE_FIRST 8
+#define PAGE_LAST 256
 #define COLUMNS "id, seq, event_type, payload, created_at, actor, turn, hash"
 
 typedef struct Head {
@@ -49,11 +50,22 @@ typedef struct Reading {
     bool stopped;
 } Reading;
 
-/* What was read ahead and is not wanted has still come from a server: therefore pages. Returns how many rows
- * came. */
+/* What a server sends behind the limits is for nothing: a page is as long as the rows until now make believe.
+ */
+static size_t page_rows(const Reading *r)
+{
+    size_t rows = PAGE_FIRST;
+    if (r->rows)
+        rows = (r->max_bytes - r->bytes) / (r->bytes / r->rows + 1) + 1;
+    if (rows > PAGE_LAST)
+        rows = PAGE_LAST;
+    return rows < r->max_rows - r->rows ? rows : r->max_rows - r->rows;
+}
+
+/* Returns 1 when there may be more. */
 static int read_page(Tx *tx, Str session_id, Reading *r, Err *err)
 {
-    size_t limit = r->max_rows - r->rows < READ_PAGE ? r->max_rows - r->rows : READ_PAGE;
+    size_t limit = page_rows(r);
     CLEANUP_STMT Stmt *st = NULL;
     int rc = stmt_use(tx->db,
                       STR("SELECT " COLUMNS " FROM session_messages WHERE session_id = ?1 AND seq > ?2"
@@ -77,18 +89,18 @@ static int read_page(Tx *tx, Str session_id, Reading *r, Err *err)
         message_unref(m);
         r->stopped = rc != 0;
     }
-    return rc < 0 ? rc : (int)(r->rows - before);
+    return rc < 0 ? rc : r->rows - before == limit;
 }
 
 int tx_messages_read(Tx *tx, Str session_id, uint64_t after, size_t max_rows, size_t max_bytes, MessageFn fn,
                      void *arg, Err *err)
 {
     Reading r = {.after = after, .max_rows = max_rows, .max_bytes = max_bytes, .fn = fn, .arg = arg};
-    int n;
+    int rc;
     do {
-        n = read_page(tx, session_id, &r, err);
-    } while (n == READ_PAGE && !r.stopped && r.rows < max_rows && r.bytes < max_bytes);
-    return n < 0 ? n : 0;
+        rc = read_page(tx, session_id, &r, err);
+    } while (rc > 0 && !r.stopped && r.rows < max_rows && r.bytes < max_bytes);
+    return rc < 0 ? rc : 0;
 }
 
 static void take_head(Stmt *st, Head *ret)

@@ -1,7 +1,8 @@
 /*
  * The threads. The writer takes all jobs that wait, runs each inside one transaction, commits once, and posts
  * the whole batch to the loop. A job that changes something does so in a savepoint of its own, which is
- * opened by its first change (tx_change), so that it can fail alone. Readers run one job per transaction.
+ * opened by its first change (tx_change) at the latest, so that it can fail alone. Readers run one job per
+ * transaction.
  */
 #include "store-internal.h"
 
@@ -70,7 +71,10 @@ static int job_call(Worker *w, Job *j, bool writable, bool *ret_savepoint)
         .now = clock_wall(w->store->clock),
         .writable = writable,
     };
-    int rc = j->fn(&tx, j->arg, &j->err);
+    /* Where a failing statement takes its transaction along, the job's part has its bounds from the start. */
+    int rc = writable && w->store->be->is_shared ? tx_change(&tx, &j->err) : 0;
+    if (rc == 0)
+        rc = j->fn(&tx, j->arg, &j->err);
     *ret_savepoint = tx.in_savepoint;
     if (rc < 0 && !j->err.code)
         err_set(&j->err, ERR_INTERNAL, "store: a job failed without saying why");

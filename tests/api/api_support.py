@@ -214,11 +214,11 @@ KEYRING = {"CREDENTIAL_ENCRYPTION_KEYRING": '{"1":"' + "MTIzNDU2Nzg5MDEyMzQ1Njc4
 
 
 class ApiServer:
-    """The real program with its own store below `directory`."""
+    """The real program with its own store below `directory`, or on a database of PostgreSQL."""
 
-    def __init__(self, directory, args=(), env=None):
+    def __init__(self, directory, args=(), env=None, url=None):
         self.directory = pathlib.Path(directory)
-        self.args, self.env = list(args), dict(env or {})
+        self.args, self.env, self.url = list(args), dict(env or {}), url
         self.database = self.directory / "ambient.db"
         self.log_path = self.directory / "api-server.log"
         self.process, self.ports = None, {}
@@ -227,8 +227,12 @@ class ApiServer:
         ports = self.directory / "ports.json"
         listeners = [f"--{name}-bindaddress=127.0.0.1:0"
                      for name in ("api-server", "grpc-server", "metrics-server", "health-check-server")]
-        return [program("ambient-api-server"), verb, *listeners, f"--db-url=sqlite:{self.database}",
+        return [program("ambient-api-server"), verb, *listeners, f"--db-url={self.db_url}",
                 f"--ports-file={ports}", *self.args]
+
+    @property
+    def db_url(self):
+        return self.url or f"sqlite:{self.database}"
 
     def start(self):
         ports = self.directory / "ports.json"
@@ -273,14 +277,18 @@ class ApiServer:
             assert word not in self.log(), self.log()[-8000:]
 
     def run(self, verb, *args, env=None):
-        return subprocess.run([program("ambient-api-server"), verb, f"--db-url=sqlite:{self.database}", *args],
+        return subprocess.run([program("ambient-api-server"), verb, f"--db-url={self.db_url}", *args],
                               capture_output=True, text=True, timeout=DEADLINE,
                               env={**os.environ, **(env or {})})
 
 
 @contextlib.contextmanager
-def running(directory, args=(), env=None):
-    server = ApiServer(directory, args, env).start()
+def running(directory, args=(), env=None, url=None):
+    server = ApiServer(directory, args, env, url)
+    if url:  # a shared database is not migrated by who serves it
+        migrated = server.run("migrate")
+        assert migrated.returncode == 0, migrated.stderr
+    server.start()
     try:
         yield server
     finally:

@@ -295,11 +295,14 @@ static void poll_done(void *arg, int rc, const Err *err)
     poll_clear(p);
     vec_free(&p->news);
     free(p);
+    if (h->poll_again)
+        feed_poll(h);
     hub_unref(h);
 }
 
 void feed_poll(Hub *h)
 {
+    h->poll_again = h->poll_running;
     if (h->down || h->poll_running)
         return;
     Poll *p = xnew(Poll);

@@ -62,8 +62,8 @@ struct Hub {
     uint64_t wanted;    /* newest version that a commit told of */
     bool events_known;  /* seen and oldest are set */
     bool feed_running;
-    uint64_t position; /* of the message log, at the last look */
-    bool poll_running;
+    uint64_t position;             /* of the message log, at the last look */
+    bool poll_running, poll_again; /* again: news came while it ran */
 
     size_t message_watchers, event_watchers;
     uint64_t frames_sent, store_reads;

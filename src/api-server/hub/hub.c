@@ -38,6 +38,12 @@ static void on_commit(void *arg, const CommitNote *note)
     feed_kick(h);
 }
 
+/* Another server on the database may have written to either log. */
+static void on_news(void *arg)
+{
+    feed_poll(arg);
+}
+
 static void on_poll(void *arg)
 {
     Hub *h = arg;
@@ -67,6 +73,7 @@ Hub *hub_new(Loop *l, const HubOptions *o)
     list_init(&h->event_idle);
     h->poll = timer_new(l, on_poll, h);
     store_set_listener(h->store, on_commit, h);
+    store_set_news(h->store, on_news, h);
     on_poll(h);
     return h;
 }
@@ -86,8 +93,10 @@ void hub_forget_store(Hub *h)
     if (!h)
         return;
     hub_shutdown(h);
-    if (h->store)
+    if (h->store) {
         store_set_listener(h->store, NULL, NULL);
+        store_set_news(h->store, NULL, NULL);
+    }
     h->store = NULL;
 }
 

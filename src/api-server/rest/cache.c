@@ -3,7 +3,7 @@
  * a list of a hundred objects costs a hundred times what sending it does. An entry is true as long as
  * svc_changes() has the value that it had when the read was asked for; a writer is answered after that value
  * moved, so whoever writes and then reads sees what it wrote. The key holds everything that an answer depends
- * on: who asks, for what, and in which coding. Only for a store that this process alone writes to.
+ * on: who asks, for what, and in which coding. There is no cache for a store that other processes write to.
  */
 #include "rest-internal.h"
 
@@ -81,6 +81,8 @@ static Entry *find(Cache *c, const char *key, uint64_t changes)
 bool cache_answer(Request *q)
 {
     Cache *c = q->rest->cache;
+    if (!c)
+        return false;
     if (!q->route->kind || !q->route->kind->event_source) /* its changes are not heard of */
         return false;
     if (q->rest->ending) /* nobody tells of commits any more */
@@ -102,7 +104,7 @@ void cache_keep(Request *q)
     Cache *c = q->rest->cache;
     const Buf *body = q->packed.len ? &q->packed : &q->out;
     bool changed = svc_changes(q->rest->o.service) != q->changes;
-    if (!q->cache_key || changed || body->failed || body->len > ENTRY_BYTES_MAX)
+    if (!c || !q->cache_key || changed || body->failed || body->len > ENTRY_BYTES_MAX)
         return;
     Entry *old = map_get(c->entries, str_from(q->cache_key));
     if (old)

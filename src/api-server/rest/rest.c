@@ -25,7 +25,7 @@ Rest *rest_new(Loop *l, const RestOptions *o)
     r->ping = timer_new(l, sse_ping, r);
     r->cors = cors_new(o->cors_origins, o->cors_headers);
     r->streams_of_user = map_new();
-    r->cache = cache_new();
+    r->cache = o->shared_store ? NULL : cache_new();
     buf_init(&r->openapi, (size_t)4 << 20);
     return r;
 }

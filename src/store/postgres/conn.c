@@ -74,6 +74,11 @@ static int lost(PgDb *d, Err *err)
     return rc;
 }
 
+bool pg_is_lost(const PgDb *d)
+{
+    return !d->h || PQstatus(d->h) != CONNECTION_OK;
+}
+
 int pg_error(PgDb *d, const PGresult *r, Err *err)
 {
     const char *state = r ? PQresultErrorField(r, PG_DIAG_SQLSTATE) : NULL;

@@ -2,7 +2,7 @@
  * PostgreSQL as a backend. Write transactions of all processes on a database take turns: each holds an
  * advisory lock from its BEGIN to the end of its COMMIT. So what one job reads nobody changes before it
  * writes, numbers become visible in the order in which they were given, and there is nothing to deadlock
- * with. docs/decisions/0010-postgresql.md
+ * with. docs/decisions/0012-postgresql.md
  */
 #include "pg-internal.h"
 
@@ -45,16 +45,12 @@ static int begin_write(PgDb *d, Err *err)
     int rc = pg_queue(d, "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", err);
     if (rc == 0)
         rc = pg_queue(d, lock, err);
-    if (rc == 0)
-        rc = pg_flush(d, err);
-    if (rc == -ERR_UNAVAILABLE && err)
-        return err_wrap(err, "waiting for the other servers on this database");
-    return rc;
+    return rc < 0 ? rc : pg_flush(d, err);
 }
 
-static int db_begin(Db *db, bool write, Err *err)
+/* One snapshot for all statements of a read, taken by the first; it goes out together with that one. */
+static int begin_once(PgDb *d, bool write, Err *err)
 {
-    PgDb *d = pg_of(db);
     d->dead = d->wrote = d->in_tx = false;
     int rc = pg_reconnect(d, err);
     if (rc == 0)
@@ -62,12 +58,18 @@ static int db_begin(Db *db, bool write, Err *err)
     if (rc < 0)
         return rc;
     d->writes = write;
-    d->in_tx = true;
-    if (write)
-        return begin_write(d, err);
+    d->in_tx = d->untouched = true;
+    return write ? begin_write(d, err) : pg_queue(d, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", err);
+}
+
+/* A connection that was idle when the server was restarted is found broken here, and made again. */
+int pg_begin(Db *db, bool write, Err *err)
+{
+    PgDb *d = pg_of(db);
     d->deadline = usec_add(now(), d->read_limit ? d->read_limit : USEC_NEVER);
-    /* One snapshot for all statements, taken by the first; it goes out together with that one. */
-    return pg_queue(d, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", err);
+    bool had = !pg_is_lost(d);
+    int rc = begin_once(d, write, err);
+    return rc < 0 && had && pg_is_lost(d) ? begin_once(d, write, err) : rc;
 }
 
 /* The answer to COMMIT: of a transaction that had failed it is ROLLBACK. */
@@ -351,7 +353,7 @@ const Backend postgres_backend = {
     .close = db_close,
     .exec = db_exec,
     .limit_reads = db_limit_reads,
-    .begin = db_begin,
+    .begin = pg_begin,
     .commit = db_commit,
     .rollback = db_rollback,
     .in_transaction = db_in_transaction,

@@ -33,6 +33,7 @@ typedef struct PgDb {
     bool in_tx, writes; /* a transaction is open; it may change something */
     bool wrote;         /* it did */
     bool dead;          /* it can only be rolled back as a whole */
+    bool untouched;     /* no statement of it was answered yet */
     bool listens;       /* to what others commit */
     Err why;            /* it died */
     int64_t changes;
@@ -78,6 +79,7 @@ int pg_connect(PgDb *d, Err *err);
 void pg_disconnect(PgDb *d);
 /* The same, when there is no connection; not more often than its pauses say, and with words for clients. */
 int pg_reconnect(PgDb *d, Err *err);
+bool pg_is_lost(const PgDb *d);
 /* The error of a result, in the code that fits. A lost connection kills the transaction. */
 int pg_error(PgDb *d, const PGresult *r, Err *err);
 
@@ -96,6 +98,10 @@ int pg_read_sync(PgDb *d, Err *err);
 int pg_flush(PgDb *d, Err *err);
 /* Marks the running transaction as one that can only be rolled back. */
 int pg_kill_tx(PgDb *d, const Err *why);
+
+/* ---- db.c ---- */
+
+int pg_begin(Db *db, bool write, Err *err);
 
 /* ---- stmt.c ---- */
 

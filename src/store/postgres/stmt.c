@@ -335,25 +335,50 @@ static int start(PgStmt *s, Err *err)
     return 0;
 }
 
+/* Starts, with the first result. A read whose connection is found broken by its first statement begins again:
+ * nobody has seen anything of it. */
+static int first_step(PgStmt *s, Err *err)
+{
+    PgDb *d = db_of(s);
+    bool may_repeat = d->in_tx && d->untouched && !d->writes;
+    int rc = start(s, err);
+    if (rc == 0)
+        s->row = next_result(s);
+    if (may_repeat && (rc < 0 || s->state == PG_FAILED) && pg_is_lost(d)) {
+        s->state = PG_NEW;
+        rc = pg_begin(&d->db, false, err);
+        if (rc == 0)
+            rc = start(s, err);
+        if (rc == 0)
+            s->row = next_result(s);
+    }
+    d->untouched = false;
+    return rc;
+}
+
+static int answer(const PgStmt *s, Err *err)
+{
+    if (s->row)
+        return 1;
+    if (s->state == PG_FAILED && err)
+        *err = s->err;
+    return s->state == PG_FAILED ? -(int)s->err.code : 0;
+}
+
 int pg_step(Stmt *st, Err *err)
 {
     PgStmt *s = of(st);
-    int rc = s->state == PG_NEW ? start(s, err) : 0;
-    if (rc < 0)
-        return rc;
     PQclear(s->row);
     s->row = NULL;
+    if (s->state == PG_NEW) {
+        int rc = first_step(s, err);
+        return rc < 0 ? rc : answer(s, err);
+    }
     if (s->n_taken < s->kept.len)
         s->row = s->kept.ptr[s->n_taken++];
     else if (s->state == PG_ROWS)
         s->row = next_result(s);
-    if (s->row)
-        return 1;
-    if (s->state != PG_FAILED)
-        return 0;
-    if (err)
-        *err = s->err;
-    return -(int)s->err.code;
+    return answer(s, err);
 }
 
 /* Nothing is waited for: only the database's own failures are left, and those concern the whole batch. */
@@ -381,8 +406,8 @@ void pg_done(Stmt *st)
 {
     PgStmt *s = of(st);
     PgDb *d = db_of(s);
-    if (d->open == s)
-        pg_finish_open(d);
+    while (d->open == s)
+        PQclear(next_result(s)); /* nobody wants the rest */
     drop_rows(s);
     s->busy = false;
     if (!s->cached)

@@ -31,6 +31,7 @@ typedef struct RestOptions {
     HttpLimits limits;
     size_t message_max;        /* bytes of a posted message's body; 0 = 1 MiB */
     Usec ping_interval;        /* of event streams; 0 = 30 s */
+    bool shared_store;         /* others write to it: no answer is kept (docs/decisions/0005) */
     unsigned streams_per_user; /* open event streams of one user; others have no limit; 0 = 1000 */
 } RestOptions;
 
