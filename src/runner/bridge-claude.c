@@ -174,6 +174,8 @@ static void on_control_response(Claude *c, const ClaudeLine *l)
 {
     const json_t *r = json_get_obj(l->json, "response");
 
+    if (claude_on_answer(c, l))
+        return;
     if (c->state != CLI_STARTING || !str_starts(json_get_strv(r, "request_id"), STR("initialize_")))
         return;
     timer_cancel(c->timer);
@@ -298,6 +300,7 @@ static void on_exit_status(void *arg, int status)
     timer_cancel(c->timer);
     claude_events_reset(&c->events);
     claude_drop_question(c);
+    claude_drop_asks(c, "the agent ended");
     bool again = turn && !c->stopping && !c->interrupted && (start_anew(c) || try_again(c));
     CliState was = c->state;
     claude_move(c, CLI_NONE);
@@ -344,7 +347,7 @@ static int spawn(Claude *c, Err *err)
     CLEANUP_FD int wall = wall_prepare(h->config);
     ProcSpec spec = {.argv = argv.argv,
                      .envp = (const char *const *)env.vars,
-                     .cwd = h->config->workspace,
+                     .cwd = config_agent_dir(h->config),
                      .with_stdin = true,
                      .wall_fd = wall};
     int r = proc_start(h->loop, &spec, &ops, c, &c->proc, err);
@@ -391,6 +394,33 @@ static void start_process(Claude *c)
 
 /* ---- the bridge's operations ---- */
 
+/* A process that has nothing to do and was started with what is not true any more; the conversation goes on
+   in the next one. */
+static void drop_stale(Claude *c)
+{
+    if (!c->stale || c->state != CLI_IDLE)
+        return;
+    c->stale = false;
+    c->proc = proc_free(c->proc);
+    claude_drop_asks(c, "the agent is started again");
+    claude_events_reset(&c->events);
+    claude_move(c, CLI_NONE);
+}
+
+static void claude_restart(Bridge *b)
+{
+    Claude *c = CONTAINER_OF(b, Claude, base);
+
+    c->stale = c->proc != NULL;
+}
+
+static const json_t *claude_tasks(const Bridge *b)
+{
+    const Claude *c = CONTAINER_OF(b, const Claude, base);
+
+    return c->events.tasks;
+}
+
 static void claude_send(Bridge *b, const char *text)
 {
     Claude *c = CONTAINER_OF(b, Claude, base);
@@ -399,6 +429,7 @@ static void claude_send(Bridge *b, const char *text)
     free(c->text);
     c->text = xstrdup(text);
     c->retried = c->interrupted = false;
+    drop_stale(c);
     if (c->state == CLI_ASKING)
         claude_answer_question(c);
     else if (c->state == CLI_IDLE)
@@ -488,6 +519,7 @@ static void claude_destroy(Bridge *b)
     Claude *c = CONTAINER_OF(b, Claude, base);
 
     proc_free(c->proc);
+    claude_drop_asks(c, "the agent ended");
     timer_free(c->timer);
     line_reader_done(&c->out);
     stderr_ring_done(&c->errors);
@@ -510,6 +542,7 @@ static int claude_create(const BridgeHost *host, Bridge **ret, Err *err)
     c->path = path;
     c->conversation = state_load_conversation(host->state_dir, host->config->session_id);
     c->timer = timer_new(host->loop, on_timer, c);
+    list_init(&c->asks);
     line_reader_init(&c->out, CLAUDE_LINE_MAX);
     stderr_ring_init(&c->errors);
     claude_events_init(&c->events, host->emitter);
@@ -528,5 +561,9 @@ const BridgeOps bridge_claude = {
     .stop = claude_stop,
     .hold = claude_hold,
     .busy = claude_busy,
+    .ask = claude_ask,
+    .forget = claude_forget,
+    .tasks = claude_tasks,
+    .restart = claude_restart,
     .destroy = claude_destroy,
 };

@@ -159,7 +159,7 @@ static void shell_send(Bridge *b, const char *text)
     CLEANUP_FD int wall = wall_prepare(b->host.config);
     ProcSpec spec = {.argv = argv,
                      .envp = (const char *const *)env.vars,
-                     .cwd = b->host.config->workspace,
+                     .cwd = config_agent_dir(b->host.config),
                      .wall_fd = wall};
     int r = proc_start(b->host.loop, &spec, &ops, s, &s->proc, &err);
     child_env_done(&env);

@@ -39,6 +39,9 @@ typedef struct BridgeHost {
     void *arg;
 } BridgeHost;
 
+/* What the agent answered to a question of ours; response borrowed, may be NULL; error NULL = fine. */
+typedef void (*BridgeAnswer)(void *arg, const json_t *response, const char *error);
+
 typedef struct BridgeOps {
     const char *name;      /* value of RUNNER_TYPE */
     const char *framework; /* for /capabilities */
@@ -51,6 +54,15 @@ typedef struct BridgeOps {
     void (*hold)(Bridge *b, bool hold); /* back pressure: the agent has to wait */
     bool (*busy)(const Bridge *b);      /* background work goes on after the turn */
     void (*destroy)(Bridge *b);         /* kills what is left */
+
+    /* NULL = this agent cannot do it. */
+    /* Asks the running agent: mcp_status, set_model{model}, stop_task{task_id}. False: none runs now. The
+       answer comes later, once, unless it is forgotten. */
+    bool (*ask)(Bridge *b, const char *subtype, const char *key, const char *value, BridgeAnswer done,
+                void *arg);
+    void (*forget)(Bridge *b, void *arg);    /* no answer to this arg any more */
+    const json_t *(*tasks)(const Bridge *b); /* background tasks: an object of objects by id; borrowed */
+    void (*restart)(Bridge *b);              /* the next turn begins with a new process */
 } BridgeOps;
 
 struct Bridge {

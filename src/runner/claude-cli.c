@@ -96,7 +96,7 @@ void claude_env(const RunnerConfig *c, ChildEnv *ret)
     child_env_init(ret, true);
     child_env_unset(ret, "CLAUDECODE"); /* set in a nested call it changes what the CLI does */
     child_env_set(ret, "CLAUDE_CODE_ENTRYPOINT", "sdk-py");
-    child_env_set(ret, "PWD", c->workspace);
+    child_env_set(ret, "PWD", config_agent_dir(c));
     child_env_default(ret, "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1");
     child_env_default(ret, "DISABLE_AUTOUPDATER", "1");
     if (c->max_tokens > 0 && c->max_tokens != API_MAX_TOKENS) {
@@ -116,12 +116,22 @@ void claude_write_user(Buf *out, const char *text, const char *uuid)
 
 void claude_write_request(Buf *out, const char *request_id, const char *subtype)
 {
+    claude_write_request_with(out, request_id, subtype, NULL, NULL);
+}
+
+void claude_write_request_with(Buf *out, const char *request_id, const char *subtype, const char *key,
+                               const char *value)
+{
     buf_addz(out, "{\"type\":\"control_request\",\"request_id\":");
     json_write_str_plain(out, str_from(request_id));
     buf_addz(out, ",\"request\":{\"subtype\":");
     json_write_str_plain(out, str_from(subtype));
     if (str_eqz(STR("initialize"), subtype))
         buf_addz(out, ",\"hooks\":null");
+    if (key) {
+        buf_addf(out, ",\"%s\":", key);
+        json_write_str_plain(out, str_from(value));
+    }
     buf_addz(out, "}}\n");
 }
 

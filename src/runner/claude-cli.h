@@ -28,6 +28,9 @@ void claude_env(const RunnerConfig *c, ChildEnv *ret);
 /* One line each, with its newline. */
 void claude_write_user(Buf *out, const char *text, const char *uuid);
 void claude_write_request(Buf *out, const char *request_id, const char *subtype);
+/* With a member beside the subtype; key NULL = without. */
+void claude_write_request_with(Buf *out, const char *request_id, const char *subtype, const char *key,
+                               const char *value);
 /* Answers a control request; `response` borrowed. */
 void claude_write_answer(Buf *out, const char *request_id, const json_t *response);
 void claude_write_refusal(Buf *out, const char *request_id, const char *error);

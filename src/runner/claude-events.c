@@ -3,10 +3,13 @@
 #include "base/mem.h"
 
 #define RESULT_MAX ((size_t)64 << 20)
+#define TASKS_MAX 1000
+
+static void end_tasks(ClaudeEvents *ev);
 
 void claude_events_init(ClaudeEvents *ev, Emitter *e)
 {
-    *ev = (ClaudeEvents){.emitter = e, .agents = map_new()};
+    *ev = (ClaudeEvents){.emitter = e, .agents = map_new(), .tasks = json_object()};
 }
 
 static void set(char **member, Str value)
@@ -23,12 +26,14 @@ void claude_events_reset(ClaudeEvents *ev)
     set(&ev->synthetic, STR_NULL);
     ev->retrying = ev->compacting = false;
     map_clear(ev->agents);
+    end_tasks(ev);
 }
 
 void claude_events_done(ClaudeEvents *ev)
 {
     claude_events_reset(ev);
     ev->agents = map_free(ev->agents);
+    json_decref(ev->tasks);
 }
 
 void claude_events_turn_end(ClaudeEvents *ev, bool failed)
@@ -252,6 +257,52 @@ static void task_event(ClaudeEvents *ev, const ClaudeLine *l, const char *name, 
     emit_custom(ev->emitter, name, value, !str_eqz(STR("task:progress"), name));
 }
 
+/* The oldest goes when there are too many. */
+static json_t *task_of(ClaudeEvents *ev, const char *id)
+{
+    json_t *task = json_object_get(ev->tasks, id);
+
+    if (task)
+        return task;
+    if (json_object_size(ev->tasks) >= TASKS_MAX)
+        json_object_del(ev->tasks, json_object_iter_key(json_object_iter(ev->tasks)));
+    task = json_object();
+    json_object_set_new(task, "task_id", json_string(id));
+    json_object_set_new(ev->tasks, id, task);
+    return task;
+}
+
+static void keep_task(ClaudeEvents *ev, const ClaudeLine *l)
+{
+    static const char *const members[] = {"description", "task_type",   "status",        "summary",
+                                          "usage",       "output_file", "last_tool_name"};
+    const char *id = json_get_str(l->json, "task_id");
+
+    if (!id || !*id)
+        return;
+    json_t *task = task_of(ev, id);
+    for (size_t i = 0; i < ARRAY_LEN(members); i++) {
+        json_t *v = json_object_get(l->json, members[i]);
+        if (v)
+            json_object_set(task, members[i], v);
+    }
+    if (l->type == CLAUDE_TASK_STARTED)
+        json_object_set_new(task, "status", json_string("running"));
+}
+
+/* The process is gone, and what it ran in the background. */
+static void end_tasks(ClaudeEvents *ev)
+{
+    const char *id;
+    json_t *task;
+
+    json_object_foreach(ev->tasks, id, task)
+    {
+        if (str_eqz(json_get_strv(task, "status"), "running"))
+            json_object_set_new(task, "status", json_string("stopped"));
+    }
+}
+
 static void on_task(ClaudeEvents *ev, const ClaudeLine *l)
 {
     static const char *const started[] = {"task_id", "description", "task_type", "session_id"};
@@ -259,6 +310,7 @@ static void on_task(ClaudeEvents *ev, const ClaudeLine *l)
     static const char *const ended[] = {"task_id", "status", "summary", "usage", "output_file"};
     Str id = json_get_strv(l->json, "task_id");
 
+    keep_task(ev, l);
     if (l->type == CLAUDE_TASK_PROGRESS) {
         task_event(ev, l, "task:progress", progress, ARRAY_LEN(progress), NULL);
     } else if (l->type == CLAUDE_TASK_ENDED) {

@@ -16,7 +16,8 @@ typedef struct ClaudeEvents {
     char *synthetic; /* what the CLI itself said; shown unless the result is an error that repeats it */
     bool retrying;   /* inside a series of failed requests */
     bool compacting;
-    Map *agents; /* background sub-agents at work, by task id */
+    Map *agents;   /* background sub-agents at work, by task id */
+    json_t *tasks; /* all background tasks of this runner's life, by id: what it said of each */
 } ClaudeEvents;
 
 void claude_events_init(ClaudeEvents *ev, Emitter *e);

@@ -1,6 +1,7 @@
 /* What the files of the claude bridge share. */
 #pragma once
 
+#include "base/list.h"
 #include "bridge.h"
 #include "claude-cli.h"
 #include "claude-events.h"
@@ -26,6 +27,8 @@ typedef struct Claude {
     bool heard;         /* the process said something about the turn */
     bool retried;       /* the turn was given to a second process */
     bool interrupted, stopping, held;
+    bool stale; /* what the process was started with is not true any more */
+    List asks;
     unsigned requests; /* counter of our control requests */
     char *question;    /* ASKING: request to answer */
     char *question_tool;
@@ -37,6 +40,13 @@ typedef struct Claude {
 /* bridge-claude.c */
 void claude_move(Claude *c, CliState to);
 void claude_end_turn(Claude *c, const TurnEnd *end);
+
+/* claude-ask.c: what we ask the CLI. */
+bool claude_ask(Bridge *b, const char *subtype, const char *key, const char *value, BridgeAnswer done,
+                void *arg);
+void claude_forget(Bridge *b, void *arg);
+bool claude_on_answer(Claude *c, const ClaudeLine *l); /* was it the answer to one of these? */
+void claude_drop_asks(Claude *c, const char *why);
 
 /* claude-control.c: what the CLI asks, and the user's answer to a question of the agent. */
 void claude_on_request(Claude *c, const ClaudeLine *l);

@@ -54,7 +54,13 @@ static const Flag table[] = {
     ENV("IS_RESUME", FLAG_STRING, resume_text, NULL, "true: the session ran before"),
     ENV("RESUME_AFTER_SEQ", FLAG_INT, resume_after_seq, "0", "messages up to this seq are not run"),
     ENV("REPOS_JSON", FLAG_STRING, repos, NULL,
-        "repositories of the session; not cloned yet, the session is told"),
+        "repositories of the session, cloned to repos/: JSON array of {url, branch, name, autoPush}"),
+    ENV("ACTIVE_WORKFLOW_GIT_URL", FLAG_STRING, workflow_url, NULL, "the workflow, cloned to workflows/"),
+    ENV("ACTIVE_WORKFLOW_BRANCH", FLAG_STRING, workflow_branch, NULL,
+        "its branch; default: the remote's own"),
+    ENV("ACTIVE_WORKFLOW_PATH", FLAG_STRING, workflow_path, NULL, "the folder of it that the agent works in"),
+    ENV("AMBIENT_GIT_PROTOCOLS", FLAG_STRING, git_protocols, "https:ssh",
+        "what repositories may be fetched over, with ':' between them"),
     ENV("LLM_MODEL", FLAG_STRING, model, NULL, "model of the agent"),
     ENV("LLM_TEMPERATURE", FLAG_STRING, temperature, NULL, "sampling temperature, where the agent has one"),
     ENV("LLM_MAX_TOKENS", FLAG_INT, max_tokens, "0", "output limit of the model; 0 = the agent's own"),
@@ -190,5 +196,6 @@ void config_free(RunnerConfig *c)
     flags_free(table, c);
     secret_free(c->bot_token);
     free(c->state_dir);
+    free(c->agent_dir);
     *c = (RunnerConfig){0};
 }

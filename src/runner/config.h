@@ -27,6 +27,8 @@ typedef struct RunnerConfig {
     int64_t resume_after_seq;
     char *resume_text;
     char *repos;
+    char *workflow_url, *workflow_branch, *workflow_path;
+    char *git_protocols;
     char *model, *temperature, *preamble, *mcp_config, *mcp_config_file;
     int64_t max_tokens;
     int64_t events_wait;
@@ -38,8 +40,14 @@ typedef struct RunnerConfig {
     RunMode mode;
     Usec idle, timeout; /* USEC_NEVER = none */
     char *state_dir;    /* where this runner and its agent keep what must survive */
+    char *agent_dir; /* where the agent works: a repository in the workspace; NULL = the workspace itself */
     bool host_given;
 } RunnerConfig;
+
+static inline const char *config_agent_dir(const RunnerConfig *c)
+{
+    return c->agent_dir ? c->agent_dir : c->workspace;
+}
 
 /* Reads the environment and takes the secrets out of it, so that neither children nor /proc show them. */
 int config_load(RunnerConfig *c, int argc, char **argv, Err *err);

@@ -7,32 +7,26 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "http/server.h"
+#include "http-internal.h"
 #include "http-stream.h"
 #include "json/json.h"
 #include "runner.h"
 
-#define BODY_MAX ((size_t)8 << 20)
+#define BODY_MAX ((size_t)16 << 20) /* a file of 8 MiB as base64, and more */
 #define INHERITED_FD 3
-
-struct HttpApi {
-    Loop *loop;
-    Runner *runner;
-    HttpServer *server;
-    List waiting; /* requests of /events/{thread}/wait */
-};
 
 /* ---- answers ---- */
 
-static void reply_json(HttpReq *req, int status, const json_t *o)
+void reply_json(HttpReq *req, int status, const json_t *o)
 {
-    CLEANUP_BUF Buf body = BUF_INIT(1 << 20);
+    CLEANUP_BUF Buf body = BUF_INIT((size_t)16 << 20);
 
     json_write_plain(&body, o);
     http_reply_header(req, "Content-Type", STR("application/json"));
     http_reply_buf(req, status, &body);
 }
 
-static void reply_detail(HttpReq *req, int status, const char *detail)
+void reply_detail(HttpReq *req, int status, const char *detail)
 {
     CLEANUP_JSON json_t *o = json_object();
 
@@ -40,7 +34,7 @@ static void reply_detail(HttpReq *req, int status, const char *detail)
     reply_json(req, status, o);
 }
 
-static void reply_message(HttpReq *req, const char *message)
+void reply_message(HttpReq *req, const char *message)
 {
     CLEANUP_JSON json_t *o = json_object();
 
@@ -48,7 +42,7 @@ static void reply_message(HttpReq *req, const char *message)
     reply_json(req, 200, o);
 }
 
-static void reply_fault(HttpReq *req, const RunInputFault *f)
+void reply_fault(HttpReq *req, const RunInputFault *f)
 {
     CLEANUP_JSON json_t *o = json_object();
     json_t *fault = json_object(), *loc = json_array(), *list = json_array();
@@ -63,6 +57,29 @@ static void reply_fault(HttpReq *req, const RunInputFault *f)
     json_array_append_new(list, fault);
     json_object_set_new(o, "detail", list);
     reply_json(req, 422, o);
+}
+
+void reply_err(HttpReq *req, const Err *err)
+{
+    int status = err_info(err->code)->http_status;
+
+    if (status >= 500)
+        log_warn("request failed", F_STRV("path", http_req_path(req)), F_ERR(err));
+    reply_detail(req, status, err->msg);
+}
+
+json_t *read_object(HttpReq *req)
+{
+    json_t *body = NULL;
+    Str text = str_trim(http_req_body(req));
+
+    if (text.len == 0)
+        return json_object();
+    if (json_parse(text, &body, NULL) == 0 && json_is_object(body))
+        return body;
+    json_decref(body);
+    reply_fault(req, &(RunInputFault){"json_invalid", NULL, "JSON decode error"});
+    return NULL;
 }
 
 /* What the room below answers by itself: malformed and oversize requests. */
@@ -97,6 +114,16 @@ static void get_ready(HttpApi *a, HttpReq *req, Str tail)
     reply_json(req, ready ? 200 : 503, o);
 }
 
+static json_t *platform_features(void)
+{
+    static const char *const names[] = {"feedback", "mcp_diagnostics", "repos", "workflows"};
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        json_array_append_new(list, json_string(names[i]));
+    return list;
+}
+
 static void get_capabilities(HttpApi *a, HttpReq *req, Str tail)
 {
     static const char *const agent_features[] = {"agentic_chat", "backend_tool_rendering",
@@ -110,7 +137,7 @@ static void get_capabilities(HttpApi *a, HttpReq *req, Str tail)
         json_array_append_new(features, json_string(agent_features[i]));
     json_object_set_new(o, "framework", json_string(runner_framework(a->runner)));
     json_object_set_new(o, "agent_features", features);
-    json_object_set_new(o, "platform_features", json_array());
+    json_object_set_new(o, "platform_features", platform_features());
     json_object_set_new(o, "file_system", json_true());
     json_object_set_new(o, "mcp", json_boolean(!plain));
     json_object_set_new(o, "tracing", json_null());
@@ -247,14 +274,7 @@ static void post_interrupt(HttpApi *a, HttpReq *req, Str tail)
 
 /* ---- routes ---- */
 
-typedef struct Route {
-    const char *method;
-    const char *path; /* '*' at the end: the rest is the thread; "*" in the middle: one segment */
-    void (*handle)(HttpApi *a, HttpReq *req, Str tail);
-    bool open; /* no token needed */
-} Route;
-
-static const Route routes[] = {
+static const ApiRoute own_routes[] = {
     {"GET", "/health", get_health, true},
     {"GET", "/healthz", get_health, true},
     {"GET", "/readyz", get_ready, true},
@@ -268,8 +288,11 @@ static const Route routes[] = {
     {"POST", "/interrupt", post_interrupt, false},
     {"POST", "/agui/interrupt", post_interrupt, false},
 };
+static const ApiTable own = {own_routes, ARRAY_LEN(own_routes)};
 
-/* '*' stands for one segment, which is given back. */
+static const ApiTable *const tables[] = {&own, &api_agent, &api_content, &api_git, &api_repos};
+
+/* '*' stands for one segment, "**" for all that are left; either is given back. */
 static bool path_matches(Str path, const char *pattern, Str *ret_segment)
 {
     Str p = str_from(pattern);
@@ -278,6 +301,10 @@ static bool path_matches(Str path, const char *pattern, Str *ret_segment)
     *ret_segment = STR("");
     if (star < 0)
         return str_eq(path, p);
+    if (str_ends(p, STR("**"))) {
+        *ret_segment = str_slice(path, p.len - 2, path.len);
+        return str_starts(path, str_slice(p, 0, p.len - 2)) && ret_segment->len > 0;
+    }
     Str head = str_slice(p, 0, (size_t)star), tail = str_slice(p, (size_t)star + 1, p.len);
     if (!str_starts(path, head) || !str_ends(path, tail) || path.len <= head.len + tail.len)
         return false;
@@ -292,28 +319,37 @@ static bool token_ok(const HttpApi *a, const HttpReq *req)
     return !token || secret_equals(token, http_req_header(req, "X-Ambient-Session-Token"));
 }
 
+/* The row for method and path; *ret_known: another method of the path exists. */
+static const ApiRoute *find_route(const HttpReq *req, Str *ret_segment, bool *ret_known)
+{
+    Str path = http_req_path(req), segment;
+
+    *ret_known = false;
+    for (size_t t = 0; t < ARRAY_LEN(tables); t++) {
+        for (const ApiRoute *r = tables[t]->ptr; r < tables[t]->ptr + tables[t]->n; r++) {
+            if (!path_matches(path, r->path, &segment))
+                continue;
+            *ret_known = true;
+            if (!str_eqz(http_req_method(req), r->method))
+                continue;
+            *ret_segment = segment;
+            return r;
+        }
+    }
+    return NULL;
+}
+
 static void handle(void *arg, HttpReq *req)
 {
     HttpApi *a = arg;
-    Str path = http_req_path(req), segment;
-    bool known = false;
+    Str segment;
+    bool known;
+    const ApiRoute *r = find_route(req, &segment, &known);
 
-    for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
-        const Route *r = &routes[i];
-        if (!path_matches(path, r->path, &segment))
-            continue;
-        if (!r->open && !token_ok(a, req)) {
-            reply_detail(req, 401, "Unauthorized");
-            return;
-        }
-        if (str_eqz(http_req_method(req), r->method)) {
-            r->handle(a, req, segment);
-            return;
-        }
-        known = true;
-    }
-    if (!known && !token_ok(a, req))
+    if (!(r && r->open) && !token_ok(a, req))
         reply_detail(req, 401, "Unauthorized"); /* strangers do not learn which paths there are */
+    else if (r)
+        r->handle(a, req, segment);
     else
         reply_detail(req, known ? 405 : 404, known ? "Method Not Allowed" : "Not Found");
 }
@@ -390,6 +426,7 @@ HttpApi *http_api_free(HttpApi *a)
     if (!a)
         return NULL;
     http_server_free(a->server);
+    json_decref(a->mcp);
     loop_defer(a->loop, free, a);
     return NULL;
 }

@@ -9,6 +9,7 @@
 #include "client/client.h"
 #include "http-api.h"
 #include "outbox.h"
+#include "repos.h"
 #include "runner.h"
 #include "scan.h"
 #include "transcript.h"
@@ -43,6 +44,8 @@ struct Runner {
     Tap *tap;
     const BridgeOps *bridge_ops; /* NULL: no agent was found */
     Bridge *bridge;
+    Workspace *workspace;
+    Repos *repos;
 
     char boot[KSUID_LEN + 1]; /* id of this process; prefix of request ids outside turns */
     char turn[KSUID_LEN + 1]; /* id of the current turn; "" = none */
@@ -52,13 +55,15 @@ struct Runner {
     char *barrier_id;
     Transcript transcript;
     char *instructions; /* standing ones; NULL = none */
+    char *note;         /* for the next turn; NULL = none */
 
     List queue;
     uint64_t current_seq; /* user message of the current turn */
     bool one_shot;
-    bool worked; /* there was something to do */
-    bool failed; /* the last run did not finish well */
-    bool gone;   /* the session does not exist any more: nothing can be recorded */
+    bool worked;  /* there was something to do */
+    bool settled; /* the repositories of the start are there, or are known not to come */
+    bool failed;  /* the last run did not finish well */
+    bool gone;    /* the session does not exist any more: nothing can be recorded */
     bool pressure;
     Timer *kick;    /* looks for the next turn, outside of callbacks */
     Timer *idle;    /* time without work */

@@ -42,7 +42,8 @@ static void on_event(void *arg, const AguiEvent *ev)
 {
     Runner *r = arg;
 
-    tap_event(r->tap, ev, emitter_run_id(r->emitter));
+    if (r->tap)
+        tap_event(r->tap, ev, emitter_run_id(r->emitter));
 }
 
 /* ---- the end ---- */
@@ -267,6 +268,7 @@ static void write_instructions(void *arg, Buf *out)
 
     if (r->config->preamble && *r->config->preamble)
         buf_addf(out, "%s\n\n", r->config->preamble);
+    repos_describe(r->repos, out);
     if (r->instructions)
         buf_addz(out, r->instructions);
 }
@@ -305,17 +307,57 @@ static void tell_temperature(Runner *r)
     emit_notice(r->emitter, "llm_temperature is not supported by this agent and has no effect.");
 }
 
-/* Better than an agent that wonders about an empty workspace. */
-static void tell_repos(Runner *r)
-{
-    CLEANUP_JSON json_t *repos = NULL;
-    Str text = str_trim(str_from(r->config->repos));
+/* ---- repositories ---- */
 
-    if (text.len == 0 || json_parse(text, &repos, NULL) < 0 || json_array_size(repos) == 0)
-        return;
-    emit_notice(r->emitter,
-                "The session's repositories are not in the workspace: this runner does not clone them "
-                "yet. The agent can, with git.");
+static void replace_agent_dir(Runner *r)
+{
+    free(r->config->agent_dir);
+    r->config->agent_dir = repos_agent_dir(r->repos);
+}
+
+/* The first turn waits for this. Later on the agent stays where its conversation is, unless the workflow
+ * changes. */
+static void on_repos_settled(void *arg)
+{
+    Runner *r = arg;
+
+    if (!r->settled)
+        replace_agent_dir(r);
+    r->settled = true;
+    timer_arm(r->kick, 0);
+}
+
+static void on_repos_notice(void *arg, const char *text)
+{
+    Runner *r = arg;
+
+    emit_notice(r->emitter, text);
+}
+
+void runner_workflow_changed(Runner *r)
+{
+    replace_agent_dir(r);
+    if (r->bridge && r->bridge_ops->restart)
+        r->bridge_ops->restart(r->bridge);
+}
+
+static int make_workspace(Runner *r, Err *err)
+{
+    static const ReposOps ops = {on_repos_settled, on_repos_notice};
+    static const char *const places[] = {"file-uploads", "artifacts"};
+    RunnerConfig *c = r->config;
+    int rc = 0;
+
+    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(places); i++) {
+        CLEANUP_FREE char *path = path_join(c->workspace, places[i]);
+        rc = dir_make(path, 0755, err);
+    }
+    if (rc == 0)
+        rc = workspace_new(c->workspace, c->state_dir, &r->workspace, err);
+    if (rc < 0)
+        return rc;
+    r->repos = repos_new(r->loop, c, r->workspace, &ops, r);
+    return 0;
 }
 
 /* Without an agent the session says so and fails. */
@@ -395,6 +437,8 @@ static int start(Runner *r, Err *err)
     int made = make_directories(r->config, r->bridge_ops, err);
     if (made < 0)
         return made;
+    if ((made = make_workspace(r, err)) < 0)
+        return made;
     if (r->bridge_ops && (made = make_bridge(r, err)) < 0)
         return made;
     if ((made = http_api_new(r->loop, r, &r->http, err)) < 0)
@@ -406,7 +450,8 @@ static int start(Runner *r, Err *err)
         return 0;
     }
     tell_temperature(r);
-    tell_repos(r);
+    repos_start(r->repos);
+    r->settled = repos_settled(r->repos);
     if (r->config->timeout != USEC_NEVER)
         timer_arm(r->life, r->config->timeout);
     if (!r->config->grpc)
@@ -431,16 +476,18 @@ Runner *runner_free(Runner *r)
 {
     if (!r)
         return NULL;
+    r->tap = tap_free(r->tap); /* before its connections */
+    http_api_free(r->http);
     if (r->bridge)
         r->bridge_ops->destroy(r->bridge);
+    repos_free(r->repos);
+    workspace_free(r->workspace);
     descendants_kill(0, 0);
     client_watch_free(r->watch);
     outbox_free(r->outbox);
     client_free(r->client);
     token_source_free(r->token);
     emitter_free(r->emitter);
-    tap_free(r->tap); /* before its connections */
-    http_api_free(r->http);
     redact_set_free(r->redact);
     turns_free_queue(r);
     scan_done(&r->scan);
@@ -451,6 +498,7 @@ Runner *runner_free(Runner *r)
     timer_free(r->limit);
     free(r->barrier_id);
     free(r->instructions);
+    free(r->note);
     free(r);
     return NULL;
 }
@@ -493,4 +541,52 @@ const char *runner_framework(const Runner *r)
 bool runner_persists(const Runner *r)
 {
     return r->bridge_ops && r->bridge_ops->session_persistence;
+}
+
+Workspace *runner_workspace(const Runner *r)
+{
+    return r->workspace;
+}
+
+Repos *runner_repos(const Runner *r)
+{
+    return r->repos;
+}
+
+Bridge *runner_bridge(const Runner *r)
+{
+    return r->bridge;
+}
+
+bool runner_busy(const Runner *r)
+{
+    return emitter_active(r->emitter);
+}
+
+void runner_set_model(Runner *r, const char *model)
+{
+    CLEANUP_JSON json_t *value = json_object();
+
+    json_object_set_new(value, "previousModel", json_string(r->config->model ? r->config->model : ""));
+    json_object_set_new(value, "newModel", json_string(model));
+    free(r->config->model);
+    r->config->model = xstrdup(model);
+    emit_custom(r->emitter, "ambient:model_switched", value, true);
+}
+
+bool runner_feedback(Runner *r, Str payload)
+{
+    if (!r->outbox || r->gone)
+        return false;
+    runner_record(r, "user_feedback", payload);
+    return true;
+}
+
+void runner_note(Runner *r, char *text)
+{
+    char *all = r->note ? xasprintf("%s\n%s", r->note, text) : xstrdup(text);
+
+    free(r->note);
+    free(text);
+    r->note = all;
 }

@@ -7,6 +7,8 @@
 
 #include "config.h"
 #include "loop/loop.h"
+#include "bridge.h"
+#include "repos.h"
 #include "run-input.h"
 #include "tap.h"
 
@@ -34,3 +36,12 @@ void runner_enqueue(Runner *r, RunInput *in); /* takes the input over */
 void runner_interrupt(Runner *r, bool drop_queued);
 const char *runner_framework(const Runner *r);
 bool runner_persists(const Runner *r);
+Workspace *runner_workspace(const Runner *r);
+Repos *runner_repos(const Runner *r);
+bool runner_busy(const Runner *r);                   /* a run is active */
+Bridge *runner_bridge(const Runner *r);              /* NULL = no agent */
+void runner_set_model(Runner *r, const char *model); /* for what starts from now on; tells it */
+void runner_workflow_changed(Runner *r);
+/* What the agent is told in front of its next message; takes the text over. */
+void runner_note(Runner *r, char *text);
+bool runner_feedback(Runner *r, Str payload); /* false: there is no log to keep it in */

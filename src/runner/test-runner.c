@@ -12,5 +12,7 @@ int main(void)
     failed += run_outbox_tests();
     failed += run_config_tests();
     failed += run_proc_tests();
+    failed += run_workspace_tests();
+    failed += run_git_tests();
     return failed ? 1 : 0;
 }

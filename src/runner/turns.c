@@ -182,10 +182,20 @@ static int mark_begun(Runner *r, const Turn *t, Err *err)
     return state_save_handled(r->config->state_dir, r->config->session_id, t->seq, err);
 }
 
+/* Behind what the agent has to know first. For a shell the text is a command: nothing is put in front of it.
+ */
+static char *text_of(Runner *r, const Turn *t)
+{
+    if (!r->note || r->bridge_ops == &bridge_shell || str_trim(str_from(t->input.text)).len == 0)
+        return xstrdup(t->input.text);
+    CLEANUP_FREE char *note = TAKE(r->note);
+    return xasprintf("<note_of_the_platform>\n%s\n</note_of_the_platform>\n\n%s", note, t->input.text);
+}
+
 static void begin_turn(Runner *r, Turn *t)
 {
     Err err = {0};
-    CLEANUP_FREE char *text = xstrdup(t->input.text);
+    CLEANUP_FREE char *text = text_of(r, t);
     int marked = mark_begun(r, t, &err);
 
     timer_cancel(r->idle);
@@ -218,7 +228,7 @@ void turns_kick(void *arg)
 {
     Runner *r = arg;
 
-    if (r->state != R_READY || emitter_active(r->emitter))
+    if (r->state != R_READY || emitter_active(r->emitter) || !r->settled)
         return;
     if (list_empty(&r->queue))
         on_nothing_to_do(r);

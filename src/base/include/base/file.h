@@ -12,6 +12,13 @@ static inline void closep(int *fd)
         close(*fd);
 }
 #define CLEANUP_FD CLEANUP(closep)
+/* Moves the descriptor out of a variable that closes it. */
+static inline int take_fd(int *fd)
+{
+    int taken = *fd;
+    *fd = -1;
+    return taken;
+}
 
 /* Appends the file to `out`; its maximum bounds the size. ERR_NOT_FOUND when there is no such file. */
 int file_read(const char *path, Buf *out, Err *err);
