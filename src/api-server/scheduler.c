@@ -19,6 +19,7 @@ struct Scheduler {
     EventCursor *changes; /* NULL = it ended; the interval does */
     bool busy, again, failed, stopped;
     unsigned firing;
+    SchedulerStats stats;
 };
 
 static void look(Scheduler *s);
@@ -41,6 +42,8 @@ static void on_fired(void *arg, const Err *err)
 {
     Scheduler *s = arg;
     s->failed = s->failed || err;
+    s->stats.passes++;
+    s->stats.failures += err != NULL;
     if (err && err->code != ERR_CONFLICT && !s->stopped)
         log_warn("a schedule was not served, will retry", F_ERR(err));
     if (--s->firing)
@@ -61,6 +64,7 @@ static void on_due(void *arg, const Err *err, const DueSchedules *due)
         if (!s->stopped)
             log_warn("schedules could not be looked at, will retry", F_ERR(err));
         s->again = false;
+        s->stats.failures++;
         rest_until(s, RETRY);
         return;
     }
@@ -81,6 +85,7 @@ static void look(Scheduler *s)
     }
     s->busy = true;
     s->again = false;
+    s->stats.looks++;
     timer_cancel(s->timer);
     svc_schedules_due(s->o.service, on_due, s);
 }
@@ -151,4 +156,9 @@ Scheduler *scheduler_free(Scheduler *s)
     caller_unref(s->platform);
     free(s);
     return NULL;
+}
+
+SchedulerStats scheduler_stats(const Scheduler *s)
+{
+    return s ? s->stats : (SchedulerStats){0};
 }

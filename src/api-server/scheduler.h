@@ -13,3 +13,8 @@ typedef struct SchedulerOptions {
 Scheduler *scheduler_new(Loop *l, const SchedulerOptions *o);
 void scheduler_stop(Scheduler *s);       /* nothing is begun any more; NULL-safe */
 Scheduler *scheduler_free(Scheduler *s); /* after the store was closed; NULL-safe */
+
+typedef struct SchedulerStats {
+    uint64_t looks, passes, failures; /* passes over one schedule; failures of looks and passes */
+} SchedulerStats;
+SchedulerStats scheduler_stats(const Scheduler *s); /* NULL-safe: a server without one */

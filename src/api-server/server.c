@@ -180,7 +180,12 @@ static int make_parts(Server *s, Err *err)
 
 static Stats stats_of(Server *s)
 {
-    return (Stats){.loop = s->loop, .store = s->store, .hub = s->hub, .rest = s->rest, .rpc = s->rpc};
+    return (Stats){.loop = s->loop,
+                   .store = s->store,
+                   .hub = s->hub,
+                   .rest = s->rest,
+                   .rpc = s->rpc,
+                   .scheduler = s->scheduler};
 }
 
 static void metrics(void *arg, Buf *out)

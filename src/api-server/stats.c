@@ -38,6 +38,7 @@ static size_t collect(const Stats *s, Sample out[static SAMPLES_MAX])
 {
     StoreStats st = store_stats(s->store);
     HubStats hb = hub_stats(s->hub);
+    SchedulerStats sc = scheduler_stats(s->scheduler);
     RpcStats rp = s->rpc ? rpc_stats(s->rpc) : (RpcStats){0};
     const Sample all[] = {
         {"ambient_store_commits_total", "counter", "Commits.", (double)st.commits},
@@ -54,6 +55,11 @@ static size_t collect(const Stats *s, Sample out[static SAMPLES_MAX])
          (double)hb.store_reads},
         {"ambient_grpc_connections", "gauge", "Open gRPC connections.", (double)rp.conns},
         {"ambient_grpc_streams", "gauge", "Open gRPC streams.", (double)rp.streams},
+        {"ambient_scheduler_looks_total", "counter", "Looks at which schedules are due.", (double)sc.looks},
+        {"ambient_scheduler_passes_total", "counter", "Passes over a schedule that was due.",
+         (double)sc.passes},
+        {"ambient_scheduler_failures_total", "counter", "Looks and passes that are to be tried again.",
+         (double)sc.failures},
         {"ambient_loop_lag_seconds", "gauge", "How late the last timer ran.",
          (double)loop_lag(s->loop) / (double)USEC_PER_SEC},
         {"process_resident_memory_bytes", "gauge", "Resident memory.", resident_bytes()},

@@ -4,6 +4,7 @@
 #include "hub/hub.h"
 #include "rest/rest.h"
 #include "rpc/rpc.h"
+#include "scheduler.h"
 #include "store/store.h"
 
 typedef struct Stats {
@@ -11,7 +12,8 @@ typedef struct Stats {
     Store *store;
     Hub *hub;
     Rest *rest;
-    Rpc *rpc; /* NULL = off */
+    Rpc *rpc;             /* NULL = off */
+    Scheduler *scheduler; /* NULL = off */
 } Stats;
 
 void stats_metrics(const Stats *s, Buf *out);

@@ -244,7 +244,7 @@ def test_replicas_fire_once_also_when_some_are_killed(replicas):
     for schedule in schedules:
         r.due(schedule)
     wait_for(lambda: all(started_ids(r.api, base, s) for s in schedules), "a run of each")
-    for round_number in range(3):
+    for round_number in range(8):
         for schedule in schedules:
             for session in runs(r.api, base, schedule):
                 if session["phase"] == "Pending":
