@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <string.h>
 #include "api-client.h"
+#include "app-kube.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -39,8 +40,9 @@ typedef struct App {
     Api *api;
     Cache *cache;
     Informer *informer;
-    ProcessRuntime *process;
-    Sessions *sessions; /* NULL: nothing is reconciled */
+    ProcessRuntime *process; /* one of these two */
+    KubeApp *kube;
+    Sessions *sessions; /* NULL: nothing is reconciled (now) */
     RsaKey *token_key;
     Buf token_key_pem;
     char *token_url;
@@ -81,7 +83,8 @@ static void on_wake(void *arg)
 static void on_queue_timer(void *arg)
 {
     App *a = arg;
-    wq_turn(sessions_queue(a->sessions));
+    if (a->sessions)
+        wq_turn(sessions_queue(a->sessions));
 }
 
 /* ---- from part to part ---- */
@@ -89,6 +92,9 @@ static void on_queue_timer(void *arg)
 static void on_key(void *arg, const char *id)
 {
     App *a = arg;
+    const Obj *session = a->kube ? cache_get(a->cache, str_from(id)) : NULL;
+    if (session)
+        kube_app_know(a->kube, session);
     if (a->sessions)
         sessions_add(a->sessions, id);
 }
@@ -109,7 +115,8 @@ static void on_relist(void *arg)
 static void on_sweep(void *arg)
 {
     App *a = arg;
-    sessions_sweep(a->sessions);
+    if (a->sessions)
+        sessions_sweep(a->sessions);
     timer_arm(a->sweep_timer, (Usec)((double)SWEEP * (0.9 + 0.2 * app_random(NULL))));
 }
 
@@ -232,7 +239,8 @@ static bool is_ready(const App *a)
 {
     InformerStats st;
     informer_stats(a->informer, &st);
-    return st.synced && !secret_is_empty(token_source_get(a->token));
+    bool kube = !a->kube || kube_app_ready(a->kube);
+    return st.synced && kube && !secret_is_empty(token_source_get(a->token));
 }
 
 static void reply_metrics(const App *a, HttpReq *r)
@@ -246,6 +254,8 @@ static void reply_metrics(const App *a, HttpReq *r)
     };
     CLEANUP_BUF Buf b = BUF_INIT(1024 * 1024);
     metrics_write(&m, &b);
+    if (a->kube)
+        kube_app_metrics(a->kube, &b);
     http_reply_header(r, "Content-Type", STR("text/plain; version=0.0.4; charset=utf-8"));
     http_reply_buf(r, 200, &b);
 }
@@ -298,6 +308,27 @@ static int write_ports(const App *a, Err *err)
 
 /* ---- the end ---- */
 
+static void on_all_released(void *arg)
+{
+    loop_stop(((App *)arg)->loop);
+}
+
+static void release(void *arg)
+{
+    App *a = arg;
+    kube_app_release(a->kube, on_all_released, a);
+}
+
+/* Another replica may lead at once. Apart from the queue's callbacks, as it frees the queue. */
+static void leave(App *a)
+{
+    a->ending = false;
+    if (a->kube)
+        loop_post(a->loop, release, a);
+    else
+        loop_stop(a->loop);
+}
+
 /* The queue is empty of running work, and on request all outcomes are written down. */
 static bool end_if_done(App *a)
 {
@@ -309,7 +340,7 @@ static bool end_if_done(App *a)
     if (a->c->stop_on_exit)
         busy = busy || st.waiting > 0 || (a->process && process_runtime_ended(a->process) > 0);
     if (!busy)
-        loop_stop(a->loop);
+        leave(a);
     return !busy;
 }
 
@@ -337,7 +368,8 @@ static void begin_end(App *a, int signo)
     }
     log_info("ending", F_BOOL("stop_runners", a->c->stop_on_exit));
     if (!a->sessions) {
-        loop_stop(a->loop);
+        timer_arm(a->end_timer, END_PATIENCE);
+        leave(a);
     } else if (a->c->stop_on_exit && a->process) {
         timer_arm(a->end_timer, STOP_PATIENCE);
         process_runtime_stop_all(a->process, on_all_stopped, a);
@@ -372,7 +404,7 @@ static bool wants_sessions(const Config *c)
         else if (name.len > 0 && !str_eqz(name, "tally"))
             log_warn("unknown reconciler", F_STRV("name", name));
     }
-    return wanted && c->mode == MODE_PROCESS;
+    return wanted && c->mode != MODE_TEST;
 }
 
 static int make_client(App *a, Err *err)
@@ -423,12 +455,17 @@ static void make_cache(App *a)
     a->informer = informer_new(a->loop, &io, &ops, a);
 }
 
+static Runtime *runtime(const App *a)
+{
+    return a->kube ? kube_app_runtime(a->kube) : process_runtime(a->process);
+}
+
 static void make_sessions(App *a)
 {
     const Config *c = a->c;
     const SessionsOptions o = {
         .api = a->api,
-        .runtime = process_runtime(a->process),
+        .runtime = runtime(a),
         .cache = a->cache,
         .clock = loop_clock(a->loop),
         .place = "local",
@@ -440,9 +477,64 @@ static void make_sessions(App *a)
         .arg = a,
     };
     a->sessions = sessions_new(&o);
+}
+
+static void make_timers(App *a)
+{
     a->queue_timer = timer_new(a->loop, on_queue_timer, a);
     a->sweep_timer = timer_new(a->loop, on_sweep, a);
-    timer_arm(a->sweep_timer, SWEEP_FIRST);
+    if (!a->kube) /* there the sweep of its objects comes first */
+        timer_arm(a->sweep_timer, SWEEP_FIRST);
+}
+
+/* ---- on Kubernetes: only the leader reconciles ---- */
+
+static void on_lead(void *arg)
+{
+    App *a = arg;
+    if (a->ending || timer_armed(a->end_timer))
+        return;
+    make_sessions(a);
+    cache_each(a->cache, on_key, a);
+}
+
+static void on_lose(void *arg)
+{
+    App *a = arg;
+    a->sessions = sessions_free(a->sessions);
+}
+
+static void on_swept(void *arg)
+{
+    App *a = arg;
+    if (a->sessions)
+        sessions_sweep(a->sessions);
+}
+
+static int make_kube(App *a, Err *err)
+{
+    const KubeAppOptions o = {
+        .config = a->c,
+        .api = a->api,
+        .random = app_random,
+        .on_key = on_key,
+        .start = on_lead,
+        .stop = on_lose,
+        .swept = on_swept,
+        .arg = a,
+    };
+    return kube_app_new(a->loop, &o, &a->kube, err);
+}
+
+static int make_place(App *a, Err *err)
+{
+    int rc = a->c->mode == MODE_KUBE ? make_kube(a, err) : make_runtime(a, err);
+    if (rc < 0)
+        return rc;
+    make_timers(a);
+    if (a->process)
+        make_sessions(a);
+    return 0;
 }
 
 static int make_parts(App *a, Err *err)
@@ -450,11 +542,8 @@ static int make_parts(App *a, Err *err)
     int rc = make_client(a, err);
     if (rc == 0)
         make_cache(a);
-    if (rc == 0 && wants_sessions(a->c)) {
-        rc = make_runtime(a, err);
-        if (rc == 0)
-            make_sessions(a);
-    }
+    if (rc == 0 && wants_sessions(a->c))
+        rc = make_place(a, err);
     if (rc == 0 && a->process)
         rc = make_token_server(a, err);
     if (rc == 0 && a->process)
@@ -490,6 +579,8 @@ static void start(App *a)
     timer_arm(a->token_timer, 0);
     a->progress_at = clock_now(loop_clock(a->loop));
     informer_start(a->informer);
+    if (a->kube)
+        kube_app_start(a->kube);
     log_start(a);
 }
 
@@ -507,6 +598,7 @@ static void app_done(App *a)
     a->queue_timer = timer_free(a->queue_timer);
     a->sessions = sessions_free(a->sessions);
     informer_free(a->informer);
+    kube_app_free(a->kube);
     process_runtime_free(a->process);
     cache_free(a->cache);
     api_client_free(a->api);

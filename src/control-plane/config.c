@@ -13,15 +13,8 @@
     {                                                                                                        \
         flag, env, type, OFF(member), dflt, help, value                                                      \
     }
-/* Read by the kube runtime only: accepted, so that one set of variables serves both. */
-#define LATER(env)                                                                                           \
-    {                                                                                                        \
-        NULL, env, FLAG_IGNORED, 0, NULL, NULL, NULL                                                         \
-    }
-
 static const Flag table[] = {
-    SET("mode", "MODE", FLAG_STRING, mode_text, "process", "process (or local), test; kube comes later",
-        "MODE"),
+    SET("mode", "MODE", FLAG_STRING, mode_text, "process", "process (or local), kube, test", "MODE"),
     SET("log-level", "LOG_LEVEL", FLAG_STRING, log_level, "info", "debug, info, warn, error, off", "LEVEL"),
     SET("log-format", "LOG_FORMAT", FLAG_STRING, log_format, "json", "json or logfmt", "FORMAT"),
 
@@ -104,24 +97,8 @@ static const Flag table[] = {
     SET("ports-file", NULL, FLAG_STRING, ports_file, NULL, "JSON file for the ports that were bound", "FILE"),
     SET("version", NULL, FLAG_BOOL, version, "false", "print the version", NULL),
 
-    LATER("KUBECONFIG"),
-    LATER("PLATFORM_MODE"),
-    LATER("MPP_CONFIG_NAMESPACE"),
-    LATER("NAMESPACE"),
-    LATER("CP_RUNTIME_NAMESPACE"),
-    LATER("RUNNER_IMAGE"),
-    LATER("RUNNER_IMAGE_NAMESPACE"),
-    LATER("VERTEX_SECRET_NAME"),
-    LATER("VERTEX_SECRET_NAMESPACE"),
-    LATER("MCP_IMAGE"),
-    LATER("MCP_API_SERVER_URL"),
-    LATER("GITHUB_MCP_IMAGE"),
-    LATER("JIRA_MCP_IMAGE"),
-    LATER("K8S_MCP_IMAGE"),
-    LATER("GOOGLE_MCP_IMAGE"),
-    LATER("PROJECT_KUBE_TOKEN_FILE"),
-    LATER("IMAGE_PULL_SECRET"),
-    LATER("GRPC_SERVICE_ACCOUNT"),
+    SET(NULL, "KUBECONFIG", FLAG_IGNORED, mode_text, NULL, NULL, NULL), /* read by kube_config_find() */
+#include "config-kube.def"
     {0},
 };
 
@@ -163,7 +140,7 @@ static int derive_mode(Config *c, Err *err)
     else if (strcmp(c->mode_text, "test") == 0)
         c->mode = MODE_TEST;
     else if (strcmp(c->mode_text, "kube") == 0)
-        return err_set(err, ERR_USAGE, "MODE=kube comes later; use MODE=process");
+        c->mode = MODE_KUBE;
     else
         return err_set(err, ERR_USAGE, "MODE=%s: must be process, local, test or kube", c->mode_text);
     return 0;
@@ -323,6 +300,8 @@ static int derive(Config *c, Err *err)
         rc = derive_root(c, err);
     if (rc == 0)
         rc = derive_sandbox(c, err);
+    if (rc == 0)
+        rc = kube_settings_derive(&c->kube, err);
     c->use_vertex = is_true(c->use_vertex_text);
     if (!c->backend_api_url)
         c->backend_api_url = xstrdup(c->api_url);

@@ -1,16 +1,16 @@
 /*
  * Settings of the control plane: the table in config.c is the list, `--help` prints it. Environment variables
- * have the reference's names; each has a flag too. What only the kube runtime will read is accepted and not
- * used.
+ * have the reference's names; most have a flag too.
  */
 #pragma once
 
 #include "base/flag.h"
+#include "config-kube.h"
 #include "process-port.h"
 #include "sandbox/sandbox.h"
 #include "shim-spec.h"
 
-typedef enum Mode { MODE_PROCESS, MODE_TEST } Mode;
+typedef enum Mode { MODE_PROCESS, MODE_KUBE, MODE_TEST } Mode;
 
 typedef struct Config {
     char *mode_text, *log_level, *log_format;
@@ -40,6 +40,7 @@ typedef struct Config {
     /* listeners */
     char *proxy_address, *token_address, *token_url, *metrics_address, *ports_file;
     bool version;
+    KubeSettings kube;
 
     /* derived */
     Mode mode;

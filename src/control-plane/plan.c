@@ -39,6 +39,12 @@ static void describe_time_limit(const PlanSession *s, Plan *p)
 
 static void describe_end(const RtObserved *o, Plan *p)
 {
+    if (o->reason) {
+        snprintf(p->own_reason, sizeof(p->own_reason), "%s", o->reason);
+        snprintf(p->message, sizeof(p->message), "%s", o->message ? o->message : "");
+        p->reason = p->own_reason;
+        return;
+    }
     switch (o->end) {
     case RT_END_EXIT:
         p->reason = "ProcessExited";
@@ -105,9 +111,13 @@ static void plan_ended(const PlanSession *s, const RtObserved *o, WallUsec now, 
     ended_at(p, o, now);
 }
 
-static void plan_lost(const PlanSession *s, WallUsec now, Plan *p)
+static void plan_lost(const PlanSession *s, const RtObserved *o, WallUsec now, Plan *p)
 {
-    const RtObserved none = {.end = RT_END_LOST};
+    const RtObserved none = {.end = RT_END_LOST, .reason = o->reason, .message = o->message};
+    if (o->recheck > 0) { /* it may only not have been seen yet */
+        p->recheck = o->recheck;
+        return;
+    }
     status(s, p, PHASE_FAILED, NULL);
     describe_end(&none, p);
     ended_at(p, &none, now);
@@ -138,6 +148,8 @@ static void plan_alive(const PlanSession *s, const RtObserved *o, WallUsec now, 
     } else {
         plan_time_limit(s, o, now, p);
     }
+    if (p->act == PLAN_NOTHING && o->recheck > 0 && o->recheck < p->recheck)
+        p->recheck = o->recheck;
 }
 
 static void plan_active(const PlanSession *s, const RtObserved *o, WallUsec now, Plan *p)
@@ -154,17 +166,18 @@ static void plan_active(const PlanSession *s, const RtObserved *o, WallUsec now,
     else if (s->phase == PHASE_NONE || s->phase == PHASE_PENDING)
         p->act = PLAN_START;
     else
-        plan_lost(s, now, p); /* Creating and Running are written after the runner was made */
+        plan_lost(s, o, now, p); /* Creating and Running are written after the runner was made */
 }
 
 static void plan_stopping(const PlanSession *s, const RtObserved *o, WallUsec now, Plan *p)
 {
-    if (rt_alive(o)) {
+    if (rt_alive(o) || o->doomed) {
         if (o->state != RT_STOPPING)
             stop(p, RT_STOP_USER);
         return;
     }
     status(s, p, PHASE_STOPPED, "Stopped");
+    p->forced = o->forced;
     if (!s->has_completion_time)
         ended_at(p, o, now);
 }

@@ -32,8 +32,10 @@ typedef struct Plan {
     PlanAct act;
     RtStop stop;
     Phase phase;
-    const char *reason; /* CamelCase, for conditions; a constant */
-    char message[512];  /* as long as an Err holds */
+    const char *reason;  /* CamelCase, for conditions; a constant, or own_reason */
+    char own_reason[64]; /* where `reason` points when the runtime named it */
+    char message[512];   /* as long as an Err holds */
+    bool forced;         /* PHASE_STOPPED: by force */
     bool set_start_time, set_completion_time;
     WallUsec start_time, completion_time;
     Usec recheck; /* PLAN_NOTHING: look again by then; USEC_NEVER = only when something changes */

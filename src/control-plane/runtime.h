@@ -1,7 +1,7 @@
 /*
  * Where runners live. A runtime makes at most one runner per session and keeps what it knows about it:
  * observe() is an answer from memory, on_change says when to ask again. `process` starts ambient-runner as a
- * child under a shim; `kube` will make a pod. The reconciler knows only this header.
+ * child under a shim; `kube` makes a pod. The reconciler knows only this header.
  *
  * A run is one start of a session, numbered by the session's restart count: it is what makes "never start
  * twice" checkable. ensure() for a run that exists, alive or ended, starts nothing.
@@ -51,6 +51,12 @@ typedef struct RtObserved {
     RtEnd end; /* RT_ENDED */
     int code;
     WallUsec started_at, ended_at;
+    /* RT_ENDED, RT_ABSENT: why, when the runtime knows better than `end` says; NULL = it does not. Borrowed
+       until the next change of this session. */
+    const char *reason, *message;
+    bool doomed;  /* RT_ENDED as far as the session goes, but what it was has yet to be stopped */
+    bool forced;  /* it did not end when told, and was removed by force */
+    Usec recheck; /* look again by then; RT_ABSENT: do not believe it before; 0 = nothing to wait for */
 } RtObserved;
 
 static inline bool rt_alive(const RtObserved *o)
@@ -67,7 +73,8 @@ typedef struct RtSpec {
 typedef struct Runtime Runtime;
 typedef struct RtOp RtOp;
 /* err NULL = done. Codes of ensure(): ERR_INVALID, ERR_NOT_FOUND, ERR_FORBIDDEN, ERR_TOO_LARGE will fail
-   again for the same session; ERR_RATE_LIMITED = no place now; others may pass. */
+   again for the same session; ERR_RATE_LIMITED = not now (no place, or something must be ready first); others
+   may pass. */
 typedef void (*RtDone)(void *arg, const Err *err);
 typedef void (*RtEach)(void *arg, const char *session_id);
 
@@ -89,6 +96,9 @@ typedef struct RuntimeOps {
     /* When the oldest thing of this session was made; {0} = unknown. */
     WallUsec (*made_at)(const Runtime *rt, Str session_id);
     void (*abandon)(RtOp *op);
+    /* Written as kube_namespace of a session that has a runner; borrowed until the next call. NULL function:
+       the program's `place`. */
+    const char *(*place)(const Runtime *rt, const Obj *session);
 } RuntimeOps;
 
 struct Runtime {

@@ -29,6 +29,9 @@ static void describe(const Pass *p, const Plan *plan, Conditions *c)
         conditions_set(c, "Ready", false, plan->reason, plan->message);
         break;
     }
+    if (plan->forced)
+        conditions_set(c, "PodForceDeleted", true, "PodForceDeleted",
+                       "the pod did not end when it was told to");
     if (conditions_has(c, "Reconciled"))
         conditions_set(c, "Reconciled", true, "Reconciled", NULL);
 }
@@ -52,6 +55,12 @@ static void add_conditions(Buf *b, bool *first, const Conditions *c)
     add_field(b, first, "conditions", buf_str(&text));
 }
 
+static const char *place_of(const Pass *p, const Obj *session)
+{
+    const Runtime *rt = p->s->o.runtime;
+    return rt->ops->place ? rt->ops->place(rt, session) : p->s->o.place;
+}
+
 static void write_body(const Pass *p, const Plan *plan, const Obj *session, Buf *b)
 {
     CLEANUP_CONDITIONS Conditions c;
@@ -61,7 +70,7 @@ static void write_body(const Pass *p, const Plan *plan, const Obj *session, Buf 
     buf_addc(b, '{');
     add_field(b, &first, "phase", str_from(phase_name(plan->phase)));
     if (plan->phase == PHASE_CREATING || plan->phase == PHASE_RUNNING)
-        add_field(b, &first, "kube_namespace", str_from(p->s->o.place));
+        add_field(b, &first, "kube_namespace", str_from(place_of(p, session)));
     if (plan->set_start_time)
         add_time(b, &first, "start_time", plan->start_time);
     if (plan->set_completion_time)
@@ -111,6 +120,8 @@ void pass_write_status(Pass *p, const Plan *plan)
     CLEANUP_BUF Buf b = BUF_INIT(STATUS_MAX);
     write_body(p, plan, session, &b);
     p->plan = *plan;
+    if (plan->reason == plan->own_reason)
+        p->plan.reason = p->plan.own_reason;
     p->call = patch(p, obj_phase(session), &b, on_written, p);
 }
 

@@ -13,6 +13,7 @@ int main(int argc, char **argv)
     failures += run_workqueue_tests();
     failures += run_cache_tests();
     failures += run_parts_tests();
+    failures += run_kube_parts_tests();
     failures += run_session_tests();
     failures += run_process_tests();
     failures += run_system_tests();

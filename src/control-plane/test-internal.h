@@ -13,6 +13,7 @@
 #include "base/str.h"
 
 int run_cache_tests(void);
+int run_kube_parts_tests(void);
 int run_parts_tests(void);
 int run_process_tests(void);
 int run_session_tests(void);

@@ -150,6 +150,7 @@ static void on_listed(void *arg, const char *version, const KubeError *e)
         retry_later(w);
         return;
     }
+    free(w->version);
     w->version = xstrdup(version);
     sweep(w);
     if (w->freed)

@@ -172,7 +172,8 @@ def test_a_second_control_plane_on_the_same_root(make_plane):
 
 
 @pytest.mark.parametrize("env, words", [
-    ({"MODE": "kube"}, "MODE=kube comes later"), ({"MODE": "other"}, "MODE=other"),
+    ({"MODE": "kube", "PLATFORM_MODE": "other"}, "PLATFORM_MODE=other"),
+    ({"RUNNER_CPU_LIMIT": "much"}, "RUNNER_CPU_LIMIT=much"), ({"MODE": "other"}, "MODE=other"),
     ({"AMBIENT_API_TOKEN": ""}, "no token"), ({"LOCAL_PORT_RANGE": "9-x"}, "port range"),
     ({"LOCAL_SANDBOX": "strong"}, "LOCAL_SANDBOX=strong"), ({"LOCAL_WORKSPACE_ROOT": "relative"}, "absolute"),
     ({"LOCAL_RUNNER_COMMAND": "'open"}, "quote"), ({"LOCAL_STOP_GRACE": "long"}, "LOCAL_STOP_GRACE"),

@@ -19,3 +19,30 @@ def cluster(tmp_path_factory):
         yield made.start()
     finally:
         made.stop()
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(cluster):
+    import kube_plane
+    return kube_plane.install(cluster)
+
+
+@pytest.fixture
+def make_plane(cluster, kubeconfig, tmp_path):
+    """make_plane(SETTING="value"); ended with the test."""
+    import kube_plane
+    planes = []
+
+    def make(**env):
+        directory = tmp_path / str(len(planes))
+        directory.mkdir()
+        planes.append(kube_plane.Plane(cluster, directory, kubeconfig, **env))
+        return planes[-1]
+    yield make
+    for plane in planes:
+        plane.close()
+
+
+@pytest.fixture
+def plane(make_plane):
+    return make_plane()

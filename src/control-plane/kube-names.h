@@ -1,0 +1,51 @@
+/*
+ * Names and labels of what we make on a cluster (contract, section 7). They are part of the contract with
+ * runners and with the API server, which finds a runner by the name of its Service. Pure.
+ */
+#pragma once
+
+#include "base/err.h"
+#include "config-kube.h"
+#include "json/json.h"
+
+#define LABEL_SESSION "ambient-code.io/session-id"
+#define LABEL_PROJECT "ambient-code.io/project-id"
+#define LABEL_MANAGED "ambient-code.io/managed"
+#define LABEL_MANAGED_BY "ambient-code.io/managed-by"
+#define LABEL_ADOPT "ambient-code.io/adopt"
+#define LABEL_ROLE "ambient-code.io/role"
+#define MANAGER "ambient-control-plane"
+#define SELECTOR_MANAGED LABEL_MANAGED "=true," LABEL_MANAGED_BY "=" MANAGER
+
+#define ANNOTATION_SESSION_NAME "ambient-code.io/session-name"
+#define ANNOTATION_RUN "ambient-code.io/run"
+#define ANNOTATION_REQUESTED "ambient-code.io/start-requested-at"
+#define ANNOTATION_STOP "ambient-code.io/stop-reason"
+#define ANNOTATION_HASH "ambient-code.io/spec-hash"
+#define ANNOTATION_PROVISIONED "ambient-code.io/provisioned"
+#define ANNOTATION_SOURCE "ambient-code.io/source-hash"
+
+#define RUNNER_CONTAINER "ambient-code-runner"
+#define RUNNER_PORT 8001
+#define RUNNER_SECRETS "ambient-runner-secrets"
+#define MODEL_SECRET "ambient-model-key"
+#define PROJECT_ROLE "ambient-control-plane-project"
+#define PROJECT_ROLE_BINDING "ambient-control-plane-project-manager"
+#define MPP_PREFIX "ambient-code--"
+
+#define NAME_MAX_LEN 254 /* with the NUL */
+
+/* "session-<rid><suffix>": rid is the id in lower case, cut at 40 bytes. ERR_INVALID for ids that make no
+ * name. */
+int session_object_name(Str session_id, const char *suffix, char out[static NAME_MAX_LEN], Err *err);
+/* The project's namespace. ERR_INVALID: no name, or one of those that are not for projects. */
+int project_namespace(const KubeSettings *s, Str project, char out[static NAME_MAX_LEN], Err *err);
+/* A name for what belongs to `subject`: `prefix` + subject when that is a name, else a readable part and a
+ * hash. */
+void subject_name(const char *prefix, const char *subject, const char *suffix, char out[static NAME_MAX_LEN]);
+
+json_t *session_labels(Str session_id, Str project);
+json_t *project_labels(Str project); /* ptr NULL: only that it is ours */
+/* {metadata: {name, namespace, labels}}; takes over labels. */
+json_t *new_object(const char *name, const char *ns, json_t *labels);
+bool is_managed(const json_t *object);

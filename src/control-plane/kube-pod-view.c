@@ -1,0 +1,252 @@
+#include "kube-pod-view.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "kube-names.h"
+#include "kube/kube.h"
+
+static bool is(const char *a, const char *b)
+{
+    return a && strcmp(a, b) == 0;
+}
+
+static void copy(char *out, size_t size, const char *s)
+{
+    snprintf(out, size, "%s", s ? s : "");
+}
+#define COPY(field, s) copy(field, sizeof(field), s)
+
+/* ---- reading ---- */
+
+static const json_t *condition(const json_t *status, const char *type)
+{
+    const json_t *all = json_get_arr(status, "conditions");
+    for (size_t i = 0; i < json_array_size(all); i++)
+        if (is(json_get_str(json_array_get(all, i), "type"), type))
+            return json_array_get(all, i);
+    return NULL;
+}
+
+static void read_schedule(const json_t *pod, const json_t *status, PodView *v)
+{
+    const json_t *c = condition(status, "PodScheduled");
+    const char *node = json_get_str(json_get_obj(pod, "spec"), "nodeName");
+    v->scheduled = (node && *node) || is(json_get_str(c, "status"), "True");
+    v->unscheduled_since = kube_time(c, "lastTransitionTime");
+    if (v->unscheduled_since.us == 0)
+        v->unscheduled_since = v->created;
+    if (!v->scheduled && c)
+        COPY(v->text, json_get_str(c, "message"));
+}
+
+/* A container that waits for something that will not come by itself. ContainerCreating and PodInitializing
+   are how every pod begins. */
+static void read_waiting(const json_t *container, PodView *v)
+{
+    const json_t *w = json_get_obj(json_get_obj(container, "state"), "waiting");
+    const char *reason = json_get_str(w, "reason");
+    if (!reason || !*reason || is(reason, "ContainerCreating") || is(reason, "PodInitializing") ||
+        *v->waiting)
+        return;
+    COPY(v->waiting, reason);
+    COPY(v->waiting_text, json_get_str(w, "message"));
+}
+
+static void read_runner(const json_t *container, PodView *v)
+{
+    const json_t *state = json_get_obj(container, "state");
+    const json_t *running = json_get_obj(state, "running"), *end = json_get_obj(state, "terminated");
+    v->container_running = running != NULL;
+    v->ready = running && json_get_bool(container, "ready", false);
+    if (!end)
+        return;
+    v->terminated = true;
+    v->exit_code = (int)json_get_int(end, "exitCode", 0);
+    v->signal = (int)json_get_int(end, "signal", 0);
+    v->finished = kube_time(end, "finishedAt");
+    COPY(v->reason, json_get_str(end, "reason"));
+    COPY(v->text, json_get_str(end, "message"));
+}
+
+static void read_containers(const json_t *status, PodView *v)
+{
+    static const char *const lists[] = {"initContainerStatuses", "containerStatuses"};
+    for (size_t l = 0; l < ARRAY_LEN(lists); l++) {
+        const json_t *all = json_get_arr(status, lists[l]);
+        for (size_t i = 0; i < json_array_size(all); i++) {
+            const json_t *c = json_array_get(all, i);
+            read_waiting(c, v);
+            if (is(json_get_str(c, "name"), RUNNER_CONTAINER))
+                read_runner(c, v);
+        }
+    }
+}
+
+/* The pod's own reason (Evicted, DeadlineExceeded, NodeLost) says more than its container's. */
+static void read_pod_reason(const json_t *status, PodView *v)
+{
+    const char *reason = json_get_str(status, "reason");
+    if (!reason || !*reason)
+        return;
+    COPY(v->reason, reason);
+    COPY(v->text, json_get_str(status, "message"));
+}
+
+static void read_node(const json_t *status, PodView *v)
+{
+    const json_t *ready = condition(status, "Ready");
+    v->node_lost = is(v->phase, "Unknown") || is(json_get_str(status, "reason"), "NodeLost") ||
+                   is(json_get_str(ready, "reason"), "NodeLost") ||
+                   is(json_get_str(ready, "status"), "Unknown");
+}
+
+/* Pods of the reference do not say it: they are of the first run. */
+static int64_t read_run(const json_t *pod)
+{
+    int64_t n;
+    const char *text = kube_annotation(pod, ANNOTATION_RUN);
+    return text && str_to_i64(str_from(text), &n) == 0 && n >= 0 ? n : 0;
+}
+
+/* The server writes when the grace ends, not when it began. */
+static WallUsec asked_at(const json_t *meta)
+{
+    WallUsec end = kube_time(meta, "deletionTimestamp");
+    int64_t grace = json_get_int(meta, "deletionGracePeriodSeconds", 0);
+    if (end.us == 0 || grace < 0 || grace > 86400)
+        return end;
+    return (WallUsec){end.us - grace * (int64_t)USEC_PER_SEC};
+}
+
+void pod_view_read(const json_t *pod, const PodView *old, WallUsec now, PodView *v)
+{
+    const json_t *status = json_get_obj(pod, "status");
+    const char *stop = kube_annotation(pod, ANNOTATION_STOP);
+    PodView n = {.exists = true, .run = read_run(pod), .created = kube_created(pod)};
+    if (n.created.us == 0)
+        n.created = now; /* not a pod that a server sends */
+    n.deletion = asked_at(json_get_obj(pod, "metadata"));
+    n.stop = stop ? rt_stop_parse(str_from(stop)) : RT_STOP_NONE;
+    COPY(n.phase, json_get_str(status, "phase"));
+    read_schedule(pod, status, &n);
+    read_containers(status, &n);
+    read_pod_reason(status, &n);
+    read_node(status, &n);
+    bool waited = old && old->exists && *old->waiting;
+    bool was_lost = old && old->exists && old->node_lost;
+    if (*n.waiting)
+        n.waiting_since = waited ? old->waiting_since : now;
+    if (n.node_lost)
+        n.node_lost_since = was_lost ? old->node_lost_since : now;
+    *v = n;
+}
+
+/* ---- judging ---- */
+
+/* Waiting reasons that the kubelet tries to get out of, and for how long we let it; others are of its
+ * beginning. */
+static Usec patience(const PodView *v, const KubeSettings *s)
+{
+    static const struct {
+        const char *reason;
+        bool image;
+    } reasons[] = {
+        {"ImagePullBackOff", true},
+        {"ErrImagePull", true},
+        {"ErrImageNeverPull", true},
+        {"ImageInspectError", true},
+        {"RegistryUnavailable", true},
+        {"InvalidImageName", false},
+        {"CreateContainerConfigError", false},
+        {"CreateContainerError", false},
+        {"RunContainerError", false},
+        {"CrashLoopBackOff", false},
+        {"StartError", false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(reasons); i++)
+        if (strcmp(v->waiting, reasons[i].reason) == 0)
+            return reasons[i].image ? s->image_timeout : s->config_timeout;
+    return USEC_NEVER;
+}
+
+/* True when `since` is longer ago than `limit`; else the time left may shorten the recheck. */
+static bool lasted(WallUsec since, Usec limit, WallUsec now, RtObserved *o)
+{
+    if (limit == USEC_NEVER)
+        return false;
+    int64_t left = since.us + (int64_t)limit - now.us;
+    if (left <= 0)
+        return true;
+    if (o->recheck == 0 || (Usec)left < o->recheck)
+        o->recheck = (Usec)left;
+    return false;
+}
+
+static void doom(RtObserved *o, const char *reason, const char *message, WallUsec now)
+{
+    o->state = RT_ENDED;
+    o->doomed = true;
+    o->end = RT_END_LOST;
+    o->reason = reason;
+    o->message = message;
+    o->ended_at = now;
+}
+
+static void judge_end(const PodView *v, RtObserved *o)
+{
+    o->state = RT_ENDED;
+    o->ended_at = v->finished;
+    o->code = v->exit_code;
+    o->end = RT_END_EXIT;
+    bool clean = v->terminated ? v->exit_code == 0 : strcmp(v->phase, "Succeeded") == 0;
+    if (clean)
+        return;
+    if (strcmp(v->reason, "OOMKilled") == 0) {
+        o->end = RT_END_OOM;
+    } else if (*v->reason && strcmp(v->reason, "Error") != 0 && strcmp(v->reason, "Completed") != 0) {
+        o->reason = v->reason; /* Evicted, DeadlineExceeded, ContainerCannotRun ... */
+        o->message = v->text;
+        o->end = v->terminated ? RT_END_EXIT : RT_END_LOST;
+    } else if (v->signal > 0 || v->exit_code > 128) {
+        o->end = RT_END_SIGNAL;
+        o->code = v->signal > 0 ? v->signal : v->exit_code - 128;
+    } else if (!v->terminated) {
+        o->end = RT_END_LOST;
+    }
+}
+
+static void judge_alive(const PodView *v, const KubeSettings *s, WallUsec now, RtObserved *o)
+{
+    o->state = v->ready ? RT_READY : RT_STARTING;
+    if (v->node_lost) {
+        if (lasted(v->node_lost_since, s->node_timeout, now, o))
+            doom(o, "NodeLost", "the node of the pod does not answer", now);
+        return;
+    }
+    if (!v->scheduled && lasted(v->unscheduled_since, s->schedule_timeout, now, o))
+        doom(o, "Unschedulable", *v->text ? v->text : "no node takes the pod", now);
+    else if (*v->waiting && lasted(v->waiting_since, patience(v, s), now, o))
+        doom(o, v->waiting, v->waiting_text, now);
+}
+
+static bool has_ended(const PodView *v)
+{
+    return v->terminated || strcmp(v->phase, "Succeeded") == 0 || strcmp(v->phase, "Failed") == 0;
+}
+
+void pod_view_judge(const PodView *v, const KubeSettings *s, WallUsec now, RtObserved *o)
+{
+    *o = (RtObserved){.run = v->run, .stop = v->stop, .started_at = v->created};
+    if (has_ended(v))
+        judge_end(v, o);
+    else if (v->deletion.us != 0)
+        o->state = RT_STOPPING;
+    else
+        judge_alive(v, s, now, o);
+}
+
+bool pod_view_over(const PodView *v)
+{
+    return strcmp(v->phase, "Succeeded") == 0 || strcmp(v->phase, "Failed") == 0;
+}

@@ -1,0 +1,180 @@
+#include "kube-pod.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "base/mem.h"
+#include "kube-names.h"
+#include "kube-quantity.h"
+
+/* Beyond what a session may run (its timeout), the kubelet ends the pod: our own stop comes before. */
+#define DEADLINE_SLACK 120
+#define GRACE_SECONDS 60
+
+void kube_set_owner(json_t *object, const char *name, const char *uid)
+{
+    json_t *owner = json_pack("{s:s, s:s, s:s, s:s, s:b}", "apiVersion", "v1", "kind", "ConfigMap", "name",
+                              name, "uid", uid, "controller", 1);
+    json_object_set_new(json_get_obj(object, "metadata"), "ownerReferences", json_pack("[o]", owner));
+}
+
+json_t *kube_account_build(const char *name, const char *ns, Str session_id, Str project)
+{
+    json_t *o = new_object(name, ns, session_labels(session_id, project));
+    json_object_set_new(o, "automountServiceAccountToken", json_false());
+    return o;
+}
+
+json_t *kube_service_build(const char *name, const char *ns, Str session_id, Str project)
+{
+    json_t *o = new_object(name, ns, session_labels(session_id, project));
+    json_t *port = json_pack("{s:s, s:i, s:i, s:s}", "name", "agui", "port", RUNNER_PORT, "targetPort",
+                             RUNNER_PORT, "protocol", "TCP");
+    json_object_set_new(o, "spec",
+                        json_pack("{s:s, s:{s:o}, s:[o]}", "type", "ClusterIP", "selector", LABEL_SESSION,
+                                  json_strv(session_id), "ports", port));
+    return o;
+}
+
+/* ---- resources ---- */
+
+/* What the session asks for, if it is a quantity, and not more than the maximum. */
+static const char * override(const json_t *wishes, const char *key, const char *max)
+{
+    const char *wish = json_get_str(wishes, key);
+    int64_t n, limit;
+    if (!wish || quantity_parse(str_from(wish), &n) < 0 || n == 0 ||
+        quantity_parse(str_from(max), &limit) < 0)
+        return NULL;
+    return n > limit ? max : wish;
+}
+
+/* The request never exceeds the limit. */
+static const char *request(const char *usual, const char *limit)
+{
+    int64_t a, b;
+    bool fits =
+        quantity_parse(str_from(usual), &a) == 0 && quantity_parse(str_from(limit), &b) == 0 && a <= b;
+    return fits ? usual : limit;
+}
+
+static json_t *build_resources(const PodSpec *s)
+{
+    const KubeSettings *k = &s->config->kube;
+    CLEANUP_JSON json_t *wishes = NULL;
+    Str text = obj_str(s->session, SESSION_RESOURCE_OVERRIDES);
+    if (text.len > 0 && json_parse(text, &wishes, NULL) == 0 && !json_is_object(wishes))
+        json_decref(TAKE(wishes));
+    const char *cpu = override(wishes, "cpu", k->cpu_max),
+               *memory = override(wishes, "memory", k->memory_max);
+    if (!cpu)
+        cpu = k->cpu_limit;
+    if (!memory)
+        memory = k->memory_limit;
+    return json_pack("{s:{s:s, s:s}, s:{s:s, s:s}}", "requests", "cpu", request(k->cpu_request, cpu),
+                     "memory", request(k->memory_request, memory), "limits", "cpu", cpu, "memory", memory);
+}
+
+/* ---- the container ---- */
+
+static void mount(json_t *mounts, const char *name, const char *path, bool read_only)
+{
+    json_t *m = json_pack("{s:s, s:s}", "name", name, "mountPath", path);
+    if (read_only)
+        json_object_set_new(m, "readOnly", json_true());
+    json_array_append_new(mounts, m);
+}
+
+static json_t *build_mounts(const PodSpec *s)
+{
+    json_t *mounts = json_array();
+    mount(mounts, "workspace", "/workspace", false);
+    if (s->ca_bundle)
+        mount(mounts, "service-ca", "/etc/pki/ca-trust/extracted/pem", true);
+    if (s->config->use_vertex)
+        mount(mounts, "vertex", "/app/vertex", true);
+    if (s->prompt_secret)
+        mount(mounts, "prompt", "/var/run/ambient", true);
+    return mounts;
+}
+
+static const char *pull_policy(const char *image)
+{
+    return str_starts(str_from(image), STR("localhost/")) ? "IfNotPresent" : "Always";
+}
+
+static json_t *build_container(const PodSpec *s)
+{
+    const KubeSettings *k = &s->config->kube;
+    json_t *security =
+        json_pack("{s:b, s:{s:[s]}}", "allowPrivilegeEscalation", 0, "capabilities", "drop", "ALL");
+    json_t *probe = json_pack("{s:{s:s, s:i}, s:i, s:i, s:i}", "httpGet", "path", "/health", "port",
+                              RUNNER_PORT, "periodSeconds", 2, "timeoutSeconds", 2, "failureThreshold", 30);
+    return json_pack("{s:s, s:s, s:s, s:[{s:s, s:i, s:s}], s:o, s:o, s:o, s:o, s:o}", "name",
+                     RUNNER_CONTAINER, "image", k->runner_image, "imagePullPolicy",
+                     pull_policy(k->runner_image), "ports", "name", "agui", "containerPort", RUNNER_PORT,
+                     "protocol", "TCP", "env", kube_env_build(s), "resources", build_resources(s),
+                     "securityContext", security, "volumeMounts", build_mounts(s), "readinessProbe", probe);
+}
+
+/* ---- the pod ---- */
+
+static void volume(json_t *volumes, const char *name, const char *kind, json_t *source)
+{
+    json_array_append_new(volumes, json_pack("{s:s, s:o}", "name", name, kind, source));
+}
+
+static json_t *build_volumes(const PodSpec *s)
+{
+    json_t *volumes = json_array();
+    if (s->claim)
+        volume(volumes, "workspace", "persistentVolumeClaim", json_pack("{s:s}", "claimName", s->claim));
+    else
+        volume(volumes, "workspace", "emptyDir", json_object());
+    if (s->ca_bundle)
+        volume(volumes, "service-ca", "configMap",
+               json_pack("{s:s, s:b}", "name", "openshift-service-ca.crt", "optional", 1));
+    if (s->config->use_vertex)
+        volume(volumes, "vertex", "secret", json_pack("{s:s}", "secretName", s->config->kube.vertex_secret));
+    if (s->prompt_secret)
+        volume(volumes, "prompt", "secret", json_pack("{s:s}", "secretName", s->prompt_secret));
+    return volumes;
+}
+
+static json_t *build_annotations(const PodSpec *s)
+{
+    char requested[RFC3339_MAX], run[24];
+    snprintf(run, sizeof run, "%lld", (long long)s->run);
+    rfc3339_format(obj_time(s->session, FIELD_UPDATED_AT), requested);
+    json_t *a = json_pack("{s:s, s:s, s:s}", LABEL_SESSION, obj_cstr(s->session, FIELD_ID), ANNOTATION_RUN,
+                          run, ANNOTATION_REQUESTED, requested);
+    json_object_set_new(a, ANNOTATION_SESSION_NAME, json_strv(obj_str(s->session, SESSION_NAME)));
+    return a;
+}
+
+static json_t *build_spec(const PodSpec *s)
+{
+    const KubeSettings *k = &s->config->kube;
+    json_t *security = json_pack("{s:{s:s}}", "seccompProfile", "type", "RuntimeDefault");
+    if (k->non_root)
+        json_object_set_new(security, "runAsNonRoot", json_true());
+    json_t *spec = json_pack("{s:s, s:b, s:s, s:i, s:o, s:[o], s:o}", "serviceAccountName", s->account,
+                             "automountServiceAccountToken", 0, "restartPolicy", "Never",
+                             "terminationGracePeriodSeconds", GRACE_SECONDS, "securityContext", security,
+                             "containers", build_container(s), "volumes", build_volumes(s));
+    if (k->pull_secret)
+        json_object_set_new(spec, "imagePullSecrets", json_pack("[{s:s}]", "name", k->pull_secret));
+    int64_t timeout = obj_int(s->session, SESSION_TIMEOUT, 0);
+    if (timeout > 0)
+        json_object_set_new(spec, "activeDeadlineSeconds", json_integer(timeout + DEADLINE_SLACK));
+    return spec;
+}
+
+json_t *kube_pod_build(const PodSpec *s)
+{
+    Str id = obj_str(s->session, FIELD_ID), project = obj_str(s->session, SESSION_PROJECT_ID);
+    json_t *pod = new_object(s->name, s->ns, session_labels(id, project));
+    json_object_set_new(json_get_obj(pod, "metadata"), "annotations", build_annotations(s));
+    json_object_set_new(pod, "spec", build_spec(s));
+    kube_set_owner(pod, s->anchor_name, s->anchor_uid);
+    return pod;
+}

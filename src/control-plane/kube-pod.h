@@ -1,0 +1,40 @@
+/*
+ * The objects of one session as JSON (contract, sections 8 and 9.1): what we want to exist, nothing of what
+ * does. Pure.
+ */
+#pragma once
+
+#include "config.h"
+#include "kinds/obj.h"
+#include "json/json.h"
+
+/* A longer prompt goes into a Secret that is mounted: kubelet hands variables to an exec. */
+#define KUBE_PROMPT_ENV_MAX (32 * 1024)
+
+typedef struct PodSpec {
+    const Config *config;
+    const Obj *session;
+    int64_t run;
+    const char *ns, *name, *account;
+    const char *anchor_name, *anchor_uid;
+    Str prompt;
+    const char *prompt_secret;         /* NULL: the prompt goes into the environment */
+    const char *model_secret;          /* that has ANTHROPIC_API_KEY; NULL = none */
+    const char *claim;                 /* of the workspace; NULL = emptyDir */
+    bool ca_bundle;                    /* ConfigMap openshift-service-ca.crt is there */
+    const char *token_url, *token_key; /* of the token endpoint; NULL = none */
+} PodSpec;
+
+json_t *kube_pod_build(const PodSpec *s);
+json_t *kube_service_build(const char *name, const char *ns, Str session_id, Str project);
+json_t *kube_account_build(const char *name, const char *ns, Str session_id, Str project);
+/* Adds the anchor as owner: when it goes, so does the object. */
+void kube_set_owner(json_t *object, const char *anchor_name, const char *anchor_uid);
+
+/* One variable; the list keeps its order, and the first of a name stays. */
+void kube_env_set(json_t *env, const char *name, Str value);
+bool kube_env_has(const json_t *env, const char *name);
+/* kube-env.c: contract 9.1, in its order. */
+json_t *kube_env_build(const PodSpec *s);
+/* Kubernetes expands $(NAME) in values: "$(" is written as "$$(". */
+void kube_env_escape(Buf *b, Str value);

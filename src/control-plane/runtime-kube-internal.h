@@ -1,0 +1,108 @@
+/* Shared by the files of the kube runtime only. */
+#pragma once
+
+#include "base/list.h"
+#include "base/map.h"
+#include "kube-flow.h"
+#include "kube-names.h"
+#include "kube-pod-view.h"
+#include "kube/watch.h"
+#include "runtime-kube.h"
+
+/* How a run ended whose pod does not exist any more. */
+typedef struct Gone {
+    RtObserved seen; /* RT_ENDED, or RT_ABSENT: nothing is known of its end */
+    char reason[64], message[160];
+    Usec at;
+} Gone;
+
+/* What is known of one session. Most are over: no pod, no record. */
+typedef struct Entry {
+    KubeRuntime *k;
+    char *ns;
+    WallUsec made_at;
+    PodView *pod; /* NULL = there is none */
+    char *pod_uid, *pod_name;
+    Gone *gone; /* NULL = nothing to tell */
+    RtStop stop;
+    bool deleting, forced, retired; /* of this pod */
+    RtOp *op;                       /* what is done for this session */
+    KubeCall *chore;                /* clearing away an ended pod, forcing one that hangs */
+    ListLink waiting;               /* for its project to be ready */
+    unsigned refused;               /* times in a row that the cluster refused its objects */
+    Usec refused_at;
+    unsigned swept;
+    char id[];
+} Entry;
+
+struct KubeRuntime {
+    Runtime base;
+    KubeRuntimeOptions o;
+    Loop *loop;
+    const KubeSettings *settings;
+    KubeWatch *watch;
+    KubeProjects *projects; /* NULL while we do not lead */
+    Map *all;               /* session id -> Entry, owned */
+    Map *by_uid;            /* of its pod -> Entry */
+    List waiting;
+    bool synced, leading;
+    Usec synced_at;
+    Timer *chores, *sweep_timer;
+    const char *token_url, *token_key;
+    char place[NAME_MAX_LEN];
+    uint64_t removed;
+    /* runtime-kube-sweep.c */
+    KubeList *list;
+    json_t *namespaces; /* still to look at */
+    char *list_ns;
+    unsigned sweeps;
+};
+
+struct RtOp {
+    KubeRuntime *k;
+    Entry *e;
+    Flow flow;
+    RtDone done;
+    void *arg;
+    /* ensure */
+    Obj *session;
+    int64_t run;
+    char *prompt, *anchor_uid, *ns;
+    char pod_name[NAME_MAX_LEN], service[NAME_MAX_LEN], account[NAME_MAX_LEN];
+    const char *model_secret; /* a constant */
+    char *extra;              /* Secret of a long prompt; NULL = none */
+    char *claim;
+    /* stop, retire */
+    RtStop why;
+    int64_t grace;
+    /* remove */
+    size_t at;
+    /* all: what a deferred end says; code ERR_OK = done */
+    Err err;
+    Timer *timer;
+    bool must_wait; /* ends with "not now" although its steps went well */
+};
+
+/* ---- runtime-kube.c ---- */
+Entry *entry_get(const KubeRuntime *k, Str id);
+Entry *entry_make(KubeRuntime *k, Str id, const char *ns, WallUsec made_at);
+void entry_drop(Entry *e); /* forgets it */
+void entry_pod(Entry *e, const json_t *pod);
+void entry_changed(Entry *e);
+bool entry_pod_over(const Entry *e);
+/* {metadata: {name, namespace, uid}} of its pod, for an Event. */
+void entry_event(const Entry *e, KubeEventType type, const char *reason, const char *message);
+
+RtOp *op_new(KubeRuntime *k, Entry *e, RtDone done, void *arg);
+RtOp *op_end_soon(RtOp *op, ErrCode code, const char *message); /* ERR_OK = done */
+void op_end(RtOp *op, const Err *err);
+void op_fail(RtOp *op, const KubeError *e); /* in the codes that runtime.h promises */
+
+/* ---- runtime-kube-start.c, runtime-kube-end.c, runtime-kube-sweep.c ---- */
+RtOp *kube_ensure(Runtime *rt, const RtSpec *spec, RtDone done, void *arg);
+RtOp *kube_stop(Runtime *rt, Str id, RtStop why, RtDone done, void *arg);
+RtOp *kube_retire(Runtime *rt, Str id, RtDone done, void *arg);
+RtOp *kube_remove(Runtime *rt, Str id, RtDone done, void *arg);
+void run_chores(void *arg);
+void start_sweep(void *arg);
+void stop_sweep(KubeRuntime *k);

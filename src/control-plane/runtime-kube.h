@@ -1,0 +1,44 @@
+/*
+ * The runtime `kube`: a runner is a pod, session-<rid>-runner in the project's namespace, with a Service in
+ * front of it. A ConfigMap session-<rid>, the anchor, owns all that belongs to the session. Pods are followed
+ * by a watch; what a pod means is decided in kube-pod-view.h.
+ */
+#pragma once
+
+#include "config.h"
+#include "kube-project.h"
+#include "kube/kube.h"
+#include "runtime.h"
+
+typedef struct KubeRuntime KubeRuntime;
+
+typedef struct KubeRuntimeOptions {
+    Kube *kube;
+    const Config *config; /* borrowed, as all below */
+    const Clock *clock;
+    void (*on_synced)(void *arg); /* all pods are known, first or again after kube_runtime_relist() */
+    void (*on_swept)(void *arg);  /* everything in all namespaces was looked at */
+    void *arg;
+} KubeRuntimeOptions;
+
+KubeRuntime *kube_runtime_new(const KubeRuntimeOptions *o);
+KubeRuntime *kube_runtime_free(KubeRuntime *k); /* leaves the pods alone; NULL-safe */
+Runtime *kube_runtime(KubeRuntime *k);
+/* We lead: ended pods are cleared away, and from time to time everything is looked at. Off at first. */
+void kube_runtime_lead(KubeRuntime *k, bool lead);
+void kube_runtime_relist(KubeRuntime *k);
+/* The API server knows this session, so parts of it may exist. */
+void kube_runtime_know(KubeRuntime *k, const Obj *session);
+/* Whose readiness ensure() asks for; NULL while we do not lead. */
+void kube_runtime_set_projects(KubeRuntime *k, KubeProjects *p);
+void kube_runtime_project_ready(KubeRuntime *k, const char *project);
+/* Tells pods that start from now on of the token endpoint; both texts are borrowed. */
+void kube_runtime_set_endpoint(KubeRuntime *k, const char *url, const char *key);
+/* The pod of a live session, for what must be known of a caller. False: there is none. */
+bool kube_runtime_pod(const KubeRuntime *k, Str session_id, const char **ret_ns, const char **ret_name);
+
+typedef struct KubeRuntimeStats {
+    size_t known, pods;
+    uint64_t removed; /* sessions whose objects were removed */
+} KubeRuntimeStats;
+void kube_runtime_stats(const KubeRuntime *k, KubeRuntimeStats *ret);
