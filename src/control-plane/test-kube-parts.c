@@ -340,10 +340,9 @@ static void test_project__access_of_people(void **state)
 {
     Config c = {.kube = settings};
     CLEANUP(obj_freep)
-    Obj *project =
-        object_of(&kind_project,
-                  "{\"id\":\"team\",\"name\":\"team\",\"annotations\":"
-                  "\"{\\\"ambient-code.io/created-by\\\":\\\"system:serviceaccount:ns:bot\\\"}\"}");
+    Obj *project = object_of(
+        &kind_project, "{\"id\":\"team\",\"name\":\"team\",\"annotations\":"
+                       "\"{\\\"ambient-code.io/created-by\\\":\\\"system:serviceaccount:ns:bot\\\"}\"}");
     CLEANUP(obj_freep)
     Obj *access =
         object_of(&kind_project_settings, "{\"id\":\"s\",\"project_id\":\"team\",\"group_access\":"
