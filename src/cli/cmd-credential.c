@@ -141,23 +141,14 @@ static void place_done(Place *p)
     free(p->text);
 }
 
-static int id_of(App *app, const char *noun, const char *name, char **ret, Err *err)
-{
-    CLEANUP_JSON json_t *obj = NULL;
-    int rc = resource_get(app, resource_find(noun), name, &obj, err);
-    if (rc == 0)
-        *ret = str_dup(json_get_strv(obj, "id"));
-    return rc;
-}
-
 static int find_place(App *app, const Args *a, Place *p, Err *err)
 {
     const char *agent = opt_str(a, "agent");
     int rc = app_project(app, &p->project, err);
     if (rc == 0)
-        rc = id_of(app, "credential", arg_at(a, 0), &p->credential, err);
+        rc = object_id(app, "credential", arg_at(a, 0), &p->credential, err);
     if (rc == 0 && agent)
-        rc = id_of(app, "agent", agent, &p->agent, err);
+        rc = object_id(app, "agent", agent, &p->agent, err);
     if (rc == 0)
         p->text = agent ? xasprintf("agent/%s in project/%s", agent, p->project)
                         : xasprintf("project/%s", p->project);

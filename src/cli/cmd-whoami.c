@@ -19,6 +19,34 @@ static void line(const char *label, const char *value)
     printf("%-12s%s\n", label, clean.data ? clean.data : "");
 }
 
+/* ---- what the server says ---- */
+
+typedef struct Asked {
+    bool done;
+    char *user; /* NULL = it did not say */
+    Err err;
+} Asked;
+
+static void on_self(void *arg, const ClientAnswer *a, const Err *err)
+{
+    Asked *q = arg;
+    q->done = true;
+    if (err)
+        q->err = *err;
+    else if (json_get_strv(a->body, "username").len)
+        q->user = str_dup(json_get_strv(a->body, "username"));
+}
+
+/* One try, and not for long: who has no network still wants to know what the token says. */
+static void ask_who(App *app, Asked *q)
+{
+    ClientRequest r = {.method = "GET", .path = "/access_reviews/self", .timeout = 5 * USEC_PER_SEC};
+    if (app_client(app, &q->err) < 0)
+        return;
+    client_request(app->client, &r, on_self, q);
+    client_wait(app->loop, &q->done);
+}
+
 static void print_jwt(const Jwt *jwt)
 {
     char when[RFC3339_MAX];
@@ -33,7 +61,7 @@ static void print_jwt(const Jwt *jwt)
     }
 }
 
-static int whoami_json(App *app, const Jwt *jwt)
+static int whoami_json(App *app, const Jwt *jwt, bool is_jwt)
 {
     CLEANUP_JSON json_t *j = json_object();
     const char *pairs[][2] = {{"user", jwt->username},
@@ -46,7 +74,7 @@ static int whoami_json(App *app, const Jwt *jwt)
         if (pairs[i][1])
             json_object_set_new(j, pairs[i][0], json_strv(str_from(pairs[i][1])));
     }
-    json_object_set_new(j, "token_type", json_string(jwt->username ? "jwt" : "opaque"));
+    json_object_set_new(j, "token_type", json_string(is_jwt ? "jwt" : "opaque"));
     CLEANUP_BUF Buf b = BUF_INIT(65536);
     json_write_pretty(&b, j, 2);
     fputs(b.data, stdout);
@@ -62,6 +90,46 @@ static int show_token(App *app, Err *err)
     return rc;
 }
 
+static void print_place(App *app)
+{
+    line("API URL:", config_get(app->cfg, "api_url", NULL));
+    line("Project:", config_get(app->cfg, "project", NULL));
+    line("Context:", config_context(app->cfg));
+    line("Login:", config_get(app->cfg, "login_method", NULL));
+    if (config_get_bool(app->cfg, "insecure_tls_verify"))
+        line("TLS:", "certificates are NOT verified");
+}
+
+/* A token that says nothing is the server's to know. */
+static int print_who(App *app, const Args *a, const char *token, Jwt *jwt, Err *err)
+{
+    Format f = FORMAT_TABLE;
+    bool is_jwt = jwt_read(str_from(token), jwt) == 0, verify = opt_bool(a, "verify");
+    Asked q = {0};
+    int rc = format_of(a, &f, err);
+    if (rc < 0)
+        return rc;
+    if (verify || !is_jwt)
+        ask_who(app, &q);
+    if (q.user && (verify || !jwt->username)) {
+        free(jwt->username);
+        jwt->username = q.user;
+    } else {
+        free(q.user);
+    }
+    if (verify && q.err.code)
+        return err_set(err, q.err.code, "%s", q.err.msg);
+    if (f == FORMAT_JSON)
+        return whoami_json(app, jwt, is_jwt);
+    print_jwt(jwt);
+    if (!is_jwt)
+        line("Token type:", strncmp(token, "sha256~", 7) == 0 ? "OpenShift service account" : "opaque");
+    print_place(app);
+    if (verify)
+        line("Server:", "accepts the token");
+    return 0;
+}
+
 static int cmd_whoami(App *app, const Args *a, Err *err)
 {
     const char *token = config_get(app->cfg, "access_token", NULL);
@@ -70,22 +138,9 @@ static int cmd_whoami(App *app, const Args *a, Err *err)
     if (opt_bool(a, "show-token"))
         return show_token(app, err);
     Jwt jwt = {0};
-    bool is_jwt = jwt_read(str_from(token), &jwt) == 0;
-    Format f = FORMAT_TABLE;
-    int rc = format_of(a, &f, err);
-    if (rc == 0 && f == FORMAT_JSON) {
-        rc = whoami_json(app, &jwt);
-    } else if (rc == 0) {
-        if (is_jwt)
-            print_jwt(&jwt);
-        else
-            line("Token type:", strncmp(token, "sha256~", 7) == 0 ? "OpenShift service account" : "opaque");
-        line("API URL:", config_get(app->cfg, "api_url", NULL));
-        line("Project:", config_get(app->cfg, "project", NULL));
-        line("Context:", config_context(app->cfg));
-        if (config_get_bool(app->cfg, "insecure_tls_verify"))
-            line("TLS:", "certificates are NOT verified");
-    }
+    CLEANUP_FREE char *copy = xstrdup(token); /* asking the server may renew it */
+    int rc = print_who(app, a, copy, &jwt, err);
+    secret_erase(copy, strlen(copy));
     jwt_done(&jwt);
     return rc;
 }
@@ -160,6 +215,7 @@ static int cmd_version(App *app, const Args *a, Err *err)
 
 static const Opt opts_whoami[] = {
     OPT("show-token", BOOL, "print the token and nothing else", .letter = 't'),
+    OPT("verify", BOOL, "ask the server who it thinks that you are"),
     OPT("output", STR, "output format: json", .letter = 'o', .values = "json"),
     {0},
 };

@@ -4,9 +4,9 @@
 #include "app.h"
 
 extern const Command commands_get[], commands_create[], commands_delete[], commands_start[],
-    commands_project[], commands_agent[], commands_session[], commands_inbox[], commands_credential[],
-    commands_schedule[], commands_application[], commands_login[], commands_whoami[], commands_config[],
-    commands_completion[], commands_apply[], commands_kustomize[];
+    commands_project[], commands_agent[], commands_session[], commands_inbox[], commands_auth[],
+    commands_credential[], commands_schedule[], commands_application[], commands_login[], commands_whoami[],
+    commands_config[], commands_completion[], commands_apply[], commands_kustomize[];
 
 int cmd_agent_start(App *app, const Args *a, Err *err);  /* cmd-agent.c; also behind `start` */
 int create_manifests(App *app, const Args *a, Err *err); /* cmd-apply.c: create -f, delete -f */

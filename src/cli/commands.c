@@ -16,6 +16,7 @@ const Command *const command_tables[] = {
     commands_agent,
     commands_session,
     commands_inbox,
+    commands_auth,
     commands_credential,
     commands_schedule,
     commands_application,

@@ -15,7 +15,7 @@ static const struct {
     {"credential", "credential-id-fk", "credential_id"},
 };
 
-static int id_of(App *app, const char *noun, const char *name, char **ret, Err *err)
+int object_id(App *app, const char *noun, const char *name, char **ret, Err *err)
 {
     CLEANUP_JSON json_t *obj = NULL;
     if (strcmp(noun, "project") == 0 || ksuid_is_valid(str_from(name))) {
@@ -30,13 +30,13 @@ static int id_of(App *app, const char *noun, const char *name, char **ret, Err *
 
 int role_id(App *app, const char *name, char **ret, Err *err)
 {
-    return id_of(app, "role", name, ret, err);
+    return object_id(app, "role", name, ret, err);
 }
 
 static int add_target(App *app, json_t *body, size_t i, const char *name, Err *err)
 {
     CLEANUP_FREE char *id = NULL;
-    int rc = id_of(app, targets[i].scope, name, &id, err);
+    int rc = object_id(app, targets[i].scope, name, &id, err);
     if (rc == 0)
         json_object_set_new(body, targets[i].member, json_string(id));
     return rc;

@@ -261,3 +261,124 @@ def test_a_token_is_not_in_the_store_as_it_is(cli, world, credential):
         assert SECRET.encode() not in text
         found += text.count(b"enc:v1:")
     assert found and os.stat(os.path.join(world.data, "keyring")).st_mode & 0o777 == 0o600
+
+
+# ---- roles and bindings ----
+
+def bindings_of(cli, credential):
+    one = cli.json("credential", "get", credential)["id"]
+    return [b for b in cli.json("get", "role-bindings")["items"] if b["credential_id"] == one and not b["user_id"]]
+
+
+def test_bind_and_unbind(cli, credential):
+    for _ in range(2):  # twice is as good as once
+        assert cli.out("credential", "bind", credential, "--project", "demo") == (
+            f"credential/{credential} bound to project/demo\n")
+    (binding,) = bindings_of(cli, credential)
+    assert (binding["scope"], binding["project_id"], binding["agent_id"]) == ("credential", "demo", None)
+    assert cli.json("get", "role", binding["role_id"])["name"] == "credential:viewer"
+    assert cli.out("credential", "bind", credential, "--project", "demo", "--agent", "rev") == (
+        f"credential/{credential} bound to agent/rev in project/demo\n")
+    assert cli.out("credential", "unbind", credential, "--project", "demo") == (
+        f"credential/{credential} unbound from project/demo\n")
+    (binding,) = bindings_of(cli, credential)
+    assert binding["agent_id"] == cli.json("agent", "get", "rev")["id"]
+    assert cli.fails(3, "credential", "unbind", credential, "--project", "demo") == (
+        f'credential "{credential}" is not bound to project/demo')
+    cli.run("credential", "unbind", credential, "--project", "demo", "--agent", "rev")
+    assert bindings_of(cli, credential) == []
+
+
+def test_roles_are_listed(cli):
+    table = cli.out("get", "roles")
+    assert table.splitlines()[0].split() == ["ID", "NAME", "DISPLAY", "NAME", "BUILT-IN"]
+    assert {"platform:admin", "credential:token-reader"} <= {r["name"] for r in cli.json("get", "roles")["items"]}
+
+
+@pytest.mark.parametrize("by", ["names", "ids"])
+def test_role_binding_by_name_or_id(cli, credential, by):
+    role = "credential:viewer" if by == "names" else cli.json("get", "role", "credential:viewer")["id"]
+    target = credential if by == "names" else cli.json("credential", "get", credential)["id"]
+    out = cli.out("create", "role-binding", "--user-id", "carol", "--role-id", role, "--scope", "credential",
+                  "--scope-id", target)
+    made = out.removeprefix("role-binding/").removesuffix(" created\n")
+    row = next(line for line in cli.out("get", "rb").splitlines() if made in line).split()
+    assert row == [made, "carol", "credential:viewer", "credential", credential]
+    assert cli.out("delete", "rolebinding", made, "-y") == f"role-binding/{made} deleted\n"
+
+
+@pytest.mark.parametrize("role, scope, option, target", [
+    ("project:viewer", "project", "--project-id-fk", "demo"), ("agent:observer", "agent", "--agent-id-fk", "rev"),
+    ("agent:observer", "agent", "--scope-id", "rev")])
+def test_role_binding_of_other_scopes(cli, role, scope, option, target):
+    made = cli.json("create", "role-binding", "--user", "carol", "--role", role, "--scope", scope, option, target)
+    assert made[scope + "_id"] == (target if scope == "project" else cli.json("agent", "get", "rev")["id"])
+    cli.run("delete", "rb", made["id"], "-y")
+
+
+def test_role_binding_errors(cli):
+    words = ["create", "role-binding", "--user", "carol", "--scope"]
+    assert 'role "nothing:such" not found' in cli.fails(3, *words, "global", "--role", "nothing:such")
+    assert cli.fails(2, *words, "global", "--role", "project:viewer", "--scope-id", "x") == (
+        '--scope-id not supported for scope "global"; use the explicit FK flag')
+
+
+def test_a_role_of_ones_own(cli):
+    made = cli.json("create", "role", "--name", "demo:helper", "--display-name", "Helper", "--permissions",
+                    '["session:read"]')
+    assert made["permissions"] == '["session:read"]' and made["built_in"] is False
+    cli.run("delete", "role", "demo:helper", "-y")
+
+
+# ---- may I? ----
+
+@pytest.fixture
+def editor(cli):
+    made = cli.json("create", "role-binding", "--user", "bob", "--role", "project:editor", "--scope", "project",
+                    "--scope-id", "demo")
+    yield "bob"
+    cli.run("delete", "rb", made["id"], "-y")
+
+
+@pytest.mark.parametrize("words, allowed", [
+    (["create", "sessions"], True),
+    (["get", "agents"], True),
+    (["edit", "agent", "rev"], True),
+    (["delete", "agent", "rev"], False),
+    (["update", "role-binding"], False),
+    (["read", "project", "demo"], True),
+    (["read", "project", "another"], False),
+])
+def test_can_i(cli, editor, words, allowed):
+    assert cli.run("auth", "can-i", *words, "--user", editor, code=0 if allowed else 1).stdout == (
+        "yes\n" if allowed else "no\n")
+    assert cli.run("auth", "can-i", *words, "--user", editor, "-q", code=0 if allowed else 1).stdout == ""
+    answer = json.loads(cli.run("auth", "can-i", *words, "--user", editor, "-o", "json",
+                                code=0 if allowed else 1).stdout)
+    assert answer["allowed"] is allowed and answer["reason"]
+
+
+def test_can_i_says_why(cli, editor):
+    done = cli.run("auth", "can-i", "create", "session", "--user", editor, "--explain")
+    assert done.stdout.startswith("yes\nsession:create: ") and "role project:editor, scope project" in done.stdout
+    assert cli.out("auth", "can-i", "delete", "everything") == "yes\n"  # the admin token
+    assert "a verb and a resource are needed" in cli.fails(2, "auth", "can-i", "create")
+
+
+def test_access_of_a_user(cli, editor):
+    table = cli.out("auth", "access", editor).splitlines()
+    assert table[0].split() == ["ROLE", "SCOPE", "TARGET", "PERMISSIONS"]
+    assert table[1].split()[:3] == ["project:editor", "project", "demo"] and "session:create" in table[1]
+    assert cli.json("auth", "can-i", "--list", "--user", editor)["items"] == cli.json("auth", "access", editor)["items"]
+    one = cli.json("auth", "access", editor)["items"][0]
+    assert one["role"] == "project:editor" and "agent:start" in one["permissions"]
+    assert "*:*" in cli.out("auth", "can-i", "--list")
+    assert cli.run("auth", "access", "nobody").stderr == "nobody holds no role.\n"
+
+
+def test_whoami_asks_the_server_about_an_opaque_token(cli):
+    assert cli.out("whoami").splitlines()[:2] == ["User:       dev-user", "Token type: opaque"]
+    assert cli.json("whoami", "--verify")["user"] == "dev-user"
+    assert "accepts the token" in cli.out("whoami", "--verify")
+    text = cli.fails(4, "whoami", "--verify", env={"AMBIENT_TOKEN": "wrong-" + "x" * 20})
+    assert "401" in text
