@@ -4,24 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/mem.h"
+#include "listing.h"
 #include "options.h"
 #include "output.h"
 #include "resource.h"
 #include "role.h"
-
-static int list_query(const Args *a, Buf *out, Err *err)
-{
-    static const struct {
-        const char *opt, *param;
-    } map[] = {{"search", "search"}, {"sort-by", "orderBy"}};
-    for (size_t i = 0; i < ARRAY_LEN(map); i++) {
-        if (!opt_given(a, map[i].opt))
-            continue;
-        CLEANUP_FREE char *value = path_segment(opt_str(a, map[i].opt));
-        buf_addf(out, "%s%s=%s", out->len ? "&" : "", map[i].param, value);
-    }
-    return buf_check(out, err);
-}
 
 /* A table of bindings has names where the other formats have the ids alone. */
 static int show_names(App *app, const Args *a, json_t *list, Err *err)
@@ -31,19 +18,14 @@ static int show_names(App *app, const Args *a, json_t *list, Err *err)
     return rc == 0 && (f == FORMAT_TABLE || f == FORMAT_WIDE) ? binding_names(app, list, err) : rc;
 }
 
-static int get_list(App *app, const Args *a, const Resource *r, const char *path, Err *err)
+static int show_list(App *app, const Args *a, const Resource *r, json_t *list, Err *err)
 {
-    CLEANUP_BUF Buf query = BUF_INIT(32768);
-    CLEANUP_JSON json_t *list = NULL;
-    int rc = list_query(a, &query, err);
-    if (rc == 0)
-        rc = app_list(app, path, query.data, opt_int(a, "limit"), &list, err);
+    int rc = r->kind == &kind_role_binding ? show_names(app, a, list, err) : 0;
     if (rc < 0)
-        return err_wrap(err, "list %s", r->plural);
-    if (r->kind == &kind_role_binding && (rc = show_names(app, a, list, err)) < 0)
         return rc;
     const char *project = app_project_or_null(app);
-    CLEANUP_FREE char *empty = r->scoped && project
+    bool everywhere = opt_bool(a, "all-projects");
+    CLEANUP_FREE char *empty = r->scoped && project && !everywhere
                                    ? xasprintf("No %s found in project \"%s\".", r->plural, project)
                                    : xasprintf("No %s found.", r->plural);
     return print_list(a, list, r->noun, resource_columns(r), empty, err);
@@ -57,7 +39,9 @@ static int get_agent_sessions(App *app, const Args *a, const Resource *r, Err *e
     if (rc < 0)
         return rc;
     CLEANUP_FREE char *path = xasprintf("%s/sessions", agent);
-    return get_list(app, a, r, path, err);
+    CLEANUP_JSON json_t *list = NULL;
+    rc = list_selected(app, a, r, path, &list, err);
+    return rc < 0 ? rc : show_list(app, a, r, list, err);
 }
 
 static int check_watch(const Args *a, const Resource *r, Err *err)
@@ -88,9 +72,9 @@ static int cmd_get(App *app, const Args *a, Err *err)
         rc = resource_get(app, r, arg_at(a, 1), &obj, err);
         return rc < 0 ? rc : print_object(a, obj, r->noun, resource_columns(r), err);
     }
-    CLEANUP_FREE char *path = NULL;
-    rc = resource_path(app, r, &path, err);
-    return rc < 0 ? rc : get_list(app, a, r, path, err);
+    CLEANUP_JSON json_t *list = NULL;
+    rc = list_resource(app, a, r, &list, err);
+    return rc < 0 ? rc : show_list(app, a, r, list, err);
 }
 
 static int cmd_describe(App *app, const Args *a, Err *err)
@@ -112,10 +96,12 @@ static const Opt opts_get[] = {
     OPTS_PROJECT,
     OPT("watch", BOOL, "list, then follow changes (sessions)", .letter = 'w'),
     OPT("watch-timeout", DURATION, "end the watch after", .dflt = "30m"),
-    OPT("all-projects", BOOL, "watch all projects"),
+    OPT("watch-only", BOOL, "with -w: only changes, no list first"),
+    OPT("all-projects", BOOL, "of all projects", .letter = 'A'),
     OPT("project-agent", STR, "only this agent's sessions", .values = "AGENT"),
-    OPT("search", STR, "search expression, e.g. \"phase = 'Running'\""),
-    OPT("sort-by", STR, "order, e.g. \"created_at desc\""),
+    OPT("show-labels", BOOL, "a column with the labels"),
+    OPTS_SELECT,
+    OPTS_SORT,
     {0},
 };
 static const Opt opts_describe[] = {OPTS_OUTPUT, OPTS_PROJECT, {0}};
@@ -131,7 +117,10 @@ const Command commands_get[] = {
      .examples = "get sessions\n"
                  "get session nightly -o yaml\n"
                  "# what runs now, and what changes\n"
-                 "get sessions --search \"phase = 'Running'\" -w"},
+                 "get sessions --field-selector phase=Running -w\n"
+                 "get agents -l team=core,tier!=1 --sort-by .created_at\n"
+                 "get sessions -o jsonpath='{range .items[?(@.phase==\"Failed\")]}{.id}{\"\\n\"}{end}'\n"
+                 "get agents -o custom-columns=NAME:.name,TEAM:.labels.team"},
     {.words = "describe",
      .usage = "RESOURCE NAME",
      .min = 2,

@@ -3,24 +3,46 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/mem.h"
+#include "base/vec.h"
+#include "jsonpath.h"
 #include "yaml/yaml.h"
 
+static const char *const format_names[] = {
+    [FORMAT_TABLE] = "table",
+    [FORMAT_WIDE] = "wide",
+    [FORMAT_JSON] = "json",
+    [FORMAT_YAML] = "yaml",
+    [FORMAT_NAME] = "name",
+    [FORMAT_JSONPATH] = "jsonpath=",
+    [FORMAT_COLUMNS] = "custom-columns=",
+};
+
+/* The last two take what stands behind their '='. */
 int format_of(const Args *a, Format *ret, Err *err)
 {
-    static const char *const names[] = {"table", "wide", "json", "yaml", "name"};
     const char *o = opt_str(a, "output");
     if (!o || !*o) {
         *ret = FORMAT_TABLE;
         return 0;
     }
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        if (strcmp(o, names[i]) == 0) {
+    for (size_t i = 0; i < ARRAY_LEN(format_names); i++) {
+        const char *name = format_names[i];
+        bool takes_more = name[strlen(name) - 1] == '=';
+        if (takes_more ? strncmp(o, name, strlen(name)) == 0 : strcmp(o, name) == 0) {
             *ret = (Format)i;
             return 0;
         }
     }
-    return err_set(err, ERR_USAGE,
-                   "unknown output format \"%s\": valid formats are table, wide, json, yaml, name", o);
+    CLEANUP_BUF Buf b = BUF_INIT(256);
+    for (size_t i = 0; i < ARRAY_LEN(format_names); i++)
+        buf_addf(&b, "%s%s", i ? ", " : "", format_names[i]);
+    return err_set(err, ERR_USAGE, "unknown output format \"%s\": valid formats are %s", o, b.data);
+}
+
+/* What stands behind "jsonpath=". */
+static const char *format_argument(const Args *a)
+{
+    return strchr(opt_str(a, "output"), '=') + 1;
 }
 
 static const char *const head_members[] = {"id", "kind", "href", "created_at", "updated_at"};
@@ -122,21 +144,158 @@ static void print_name(const char *noun, const json_t *obj)
     printf("%s/%s\n", noun, json_get_str(obj, "id") ? json_get_str(obj, "id") : "");
 }
 
+/* ---- jsonpath=, custom-columns= ---- */
+
+static int print_jsonpath(const Args *a, const json_t *v, Err *err)
+{
+    CLEANUP(jsonpath_freep) JsonPath *p = NULL;
+    CLEANUP_BUF Buf b = BUF_INIT(SIZE_MAX / 2);
+    CLEANUP_BUF Buf clean = BUF_INIT(SIZE_MAX / 2);
+    int rc = jsonpath_parse(format_argument(a), &p, err);
+    if (rc < 0)
+        return rc;
+    jsonpath_print(p, v, &b);
+    if (!stdout_is_terminal())
+        return flush_text(&b);
+    clean_text(&clean, buf_str(&b), true);
+    buf_addc(&clean, '\n');
+    return flush_text(&clean);
+}
+
+typedef struct CustomColumn {
+    char *title;
+    JsonPath *path;
+} CustomColumn;
+typedef VEC_OF(CustomColumn)
+CustomColumns;
+
+static void custom_done(CustomColumns *c)
+{
+    VEC_FOREACH (c, one) {
+        free(one->title);
+        jsonpath_free(one->path);
+    }
+    vec_free(c);
+}
+
+/* A comma inside brackets or quotes belongs to the path. */
+static Str next_column(Str *rest)
+{
+    size_t depth = 0;
+    for (size_t i = 0; i < rest->len; i++) {
+        char c = rest->ptr[i];
+        depth += c == '[' || c == '{' || c == '(';
+        depth -= (c == ']' || c == '}' || c == ')') && depth;
+        if (c == ',' && !depth) {
+            Str one = str_slice(*rest, 0, i);
+            *rest = str_slice(*rest, i + 1, rest->len);
+            return one;
+        }
+    }
+    Str one = *rest;
+    *rest = STR_NULL;
+    return one;
+}
+
+static int custom_parse(const Args *a, CustomColumns *out, Err *err)
+{
+    Str rest = str_from(format_argument(a));
+    while (rest.ptr) {
+        Str path = next_column(&rest), title = str_cut(&path, ':');
+        CLEANUP_FREE char *text = path.ptr ? str_dup(path) : NULL;
+        CustomColumn c = {0};
+        int rc = text && title.len
+                     ? jsonpath_parse_field(text, &c.path, err)
+                     : err_set(err, ERR_USAGE, "custom-columns is TITLE:PATH,TITLE:PATH, not \"%s\"",
+                               format_argument(a));
+        if (rc < 0)
+            return rc;
+        c.title = str_dup(title);
+        vec_push(out, c);
+    }
+    return 0;
+}
+
+static void custom_cell(Buf *b, const JsonPath *p, const json_t *obj)
+{
+    CLEANUP_JSON json_t *values = jsonpath_values(p, obj);
+    for (size_t i = 0; i < json_array_size(values); i++) {
+        buf_addz(b, i ? "," : "");
+        value_text(b, json_array_get(values, i));
+    }
+    if (!json_array_size(values))
+        buf_addz(b, "<none>");
+}
+
+static int print_custom(const Args *a, const json_t *items, Err *err)
+{
+    CLEANUP(custom_done) CustomColumns cols = {0};
+    int rc = custom_parse(a, &cols, err);
+    if (rc < 0)
+        return rc;
+    CLEANUP(table_freep) Table *t = table_new("", false, !opt_bool(a, "no-headers"));
+    VEC_FOREACH (&cols, c)
+        table_add_column(t, c->title);
+    CLEANUP_FREE Buf *bufs = xcalloc(cols.len, sizeof(Buf));
+    CLEANUP_FREE Str *cells = xcalloc(cols.len, sizeof(Str));
+    for (size_t row = 0; row < json_array_size(items); row++) {
+        for (size_t i = 0; i < cols.len; i++) {
+            buf_init(&bufs[i], 1024 * 1024);
+            custom_cell(&bufs[i], cols.ptr[i].path, json_array_get(items, row));
+            cells[i] = buf_str(&bufs[i]);
+        }
+        table_row_cells(t, cells, cols.len);
+        for (size_t i = 0; i < cols.len; i++)
+            buf_done(&bufs[i]);
+    }
+    return 0;
+}
+
+/* JSON, YAML and the two with a path, for a list or one object. False: the format is for rows. */
+static bool print_whole(const Args *a, Format f, const json_t *v, int *ret_rc, Err *err)
+{
+    const json_t *items = json_is_array(v) ? v : json_get_arr(v, "items");
+    CLEANUP_JSON json_t *single = items ? NULL : json_array();
+    switch (f) {
+    case FORMAT_JSON:
+        *ret_rc = print_json(v);
+        return true;
+    case FORMAT_YAML:
+        *ret_rc = print_yaml(v, err);
+        return true;
+    case FORMAT_JSONPATH:
+        *ret_rc = print_jsonpath(a, v, err);
+        return true;
+    case FORMAT_COLUMNS:
+        if (single)
+            json_array_append(single, (json_t *)(uintptr_t)v);
+        *ret_rc = print_custom(a, items ? items : single, err);
+        return true;
+    case FORMAT_TABLE:
+    case FORMAT_WIDE:
+    case FORMAT_NAME:
+        break;
+    }
+    return false;
+}
+
+static Table *table_for(const Args *a, Format f, const char *columns)
+{
+    Table *t = table_new(columns, f == FORMAT_WIDE, !opt_bool(a, "no-headers"));
+    if (opt_bool(a, "show-labels"))
+        table_add_column(t, "LABELS:labels:30");
+    return t;
+}
+
 int print_list(const Args *a, const json_t *list, const char *noun, const char *columns, const char *empty,
                Err *err)
 {
     Format f;
     int rc = format_of(a, &f, err);
-    if (rc < 0)
+    if (rc < 0 || print_whole(a, f, list, &rc, err))
         return rc;
-    if (f == FORMAT_JSON)
-        return print_json(list);
-    if (f == FORMAT_YAML)
-        return print_yaml(list, err);
     const json_t *items = json_is_array(list) ? list : json_get_arr(list, "items");
-    CLEANUP(table_freep) Table *t = NULL;
-    if (f != FORMAT_NAME)
-        t = table_new(columns, f == FORMAT_WIDE, !opt_bool(a, "no-headers"));
+    CLEANUP(table_freep) Table *t = f != FORMAT_NAME ? table_for(a, f, columns) : NULL;
     for (size_t i = 0; i < json_array_size(items); i++) {
         if (t)
             table_row(t, json_array_get(items, i));
@@ -152,17 +311,13 @@ int print_object(const Args *a, const json_t *obj, const char *noun, const char 
 {
     Format f;
     int rc = format_of(a, &f, err);
-    if (rc < 0)
+    if (rc < 0 || print_whole(a, f, obj, &rc, err))
         return rc;
-    if (f == FORMAT_JSON)
-        return print_json(obj);
-    if (f == FORMAT_YAML)
-        return print_yaml(obj, err);
     if (f == FORMAT_NAME) {
         print_name(noun, obj);
         return 0;
     }
-    CLEANUP(table_freep) Table *t = table_new(columns, f == FORMAT_WIDE, !opt_bool(a, "no-headers"));
+    CLEANUP(table_freep) Table *t = table_for(a, f, columns);
     table_row(t, obj);
     return 0;
 }

@@ -4,7 +4,15 @@
 #include "app.h"
 #include "base/buf.h"
 
-typedef enum Format { FORMAT_TABLE, FORMAT_WIDE, FORMAT_JSON, FORMAT_YAML, FORMAT_NAME } Format;
+typedef enum Format {
+    FORMAT_TABLE,
+    FORMAT_WIDE,
+    FORMAT_JSON,
+    FORMAT_YAML,
+    FORMAT_NAME,
+    FORMAT_JSONPATH, /* jsonpath=TEMPLATE */
+    FORMAT_COLUMNS,  /* custom-columns=TITLE:PATH,... */
+} Format;
 int format_of(const Args *a, Format *ret, Err *err); /* -o; ERR_USAGE names the valid ones */
 
 /* "TITLE:member:width ..." with '_' for a blank in a title. Columns behind '|' are shown with -o wide only. A
@@ -14,7 +22,8 @@ Table *table_new(const char *columns, bool wide, bool headers);
 void table_header(Table *t); /* now, for rows that come one by one */
 void table_row(Table *t, const json_t *obj);
 void table_row_cells(Table *t, const Str *cells, size_t n);
-Table *table_free(Table *t); /* prints what is buffered */
+void table_add_column(Table *t, const char *column); /* before the first row */
+Table *table_free(Table *t);                         /* prints what is buffered */
 DEFINE_CLEANUP(Table, table_free)
 
 /* The text of a value as a cell shows it: strings cleaned, objects as JSON. */

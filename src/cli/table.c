@@ -5,6 +5,8 @@
 #include "base/mem.h"
 #include "base/vec.h"
 
+#define LEAST 8 /* width that a column keeps on a narrow terminal */
+
 typedef struct Column {
     Str title, member;
     size_t width; /* of the contract's table, used on a terminal */
@@ -15,7 +17,7 @@ struct Table {
     cols;
     VEC_OF(char *)
     cells; /* row by row, owned */
-    bool headers, terminal, header_done;
+    bool headers, terminal, header_done, streaming;
 };
 
 static Column parse_column(Str word)
@@ -54,6 +56,11 @@ void value_text(Buf *b, const json_t *v)
         buf_addz(b, json_is_true(v) ? "true" : "false");
     else if (v && !json_is_null(v))
         json_write_plain(b, v);
+}
+
+void table_add_column(Table *t, const char *column)
+{
+    vec_push(&t->cols, parse_column(str_from(column)));
 }
 
 json_t *member_at(const json_t *obj, Str path)
@@ -141,17 +148,44 @@ static void print_line(Table *t, const Str *cells, const size_t *widths)
     printf(STR_FMT "\n", STR_ARG(s));
 }
 
-/* On a terminal the contract's widths; in a pipe as wide as the content, nothing cut. */
+/* Narrower until the row fits: the widest column first, but none below its title or LEAST. */
+static void fit(const Table *t, size_t *widths)
+{
+    size_t max = terminal_width(), total = t->cols.len ? 3 * (t->cols.len - 1) : 0;
+    for (size_t i = 0; i < t->cols.len; i++)
+        total += widths[i];
+    while (total > max) {
+        size_t widest = t->cols.len;
+        for (size_t i = 0; i < t->cols.len; i++) {
+            if (str_eq(t->cols.ptr[i].title, STR("ID")))
+                continue; /* half an id is of no use */
+            size_t title = display_width(t->cols.ptr[i].title), least = title > LEAST ? title : LEAST;
+            if (widths[i] > least && (widest == t->cols.len || widths[i] > widths[widest]))
+                widest = i;
+        }
+        if (widest == t->cols.len)
+            return;
+        widths[widest]--;
+        total--;
+    }
+}
+
+/* As wide as the content. In a pipe nothing is cut; on a terminal the row fits. */
 static void measure(const Table *t, size_t *widths)
 {
     for (size_t i = 0; i < t->cols.len; i++) {
-        widths[i] = t->terminal ? t->cols.ptr[i].width : display_width(t->cols.ptr[i].title);
-        for (size_t k = i; !t->terminal && k < t->cells.len; k += t->cols.len) {
+        widths[i] = display_width(t->cols.ptr[i].title);
+        for (size_t k = i; k < t->cells.len; k += t->cols.len) {
             size_t w = display_width(str_from(t->cells.ptr[k]));
             if (w > widths[i])
                 widths[i] = w;
         }
+        /* Rows that come one by one: the contract's widths, as the coming ones are not known. */
+        if (t->streaming && widths[i] < t->cols.ptr[i].width)
+            widths[i] = t->cols.ptr[i].width;
     }
+    if (t->terminal)
+        fit(t, widths);
 }
 
 static void print_titles(Table *t, const size_t *widths)
@@ -172,8 +206,6 @@ static void flush_rows(Table *t)
     CLEANUP_FREE size_t *widths = xcalloc(t->cols.len + 1, sizeof(size_t));
     CLEANUP_FREE Str *cells = xcalloc(t->cols.len + 1, sizeof(Str));
     measure(t, widths);
-    for (size_t i = 0; t->header_done && i < t->cols.len; i++)
-        widths[i] = widths[i] > t->cols.ptr[i].width ? widths[i] : t->cols.ptr[i].width;
     if (t->headers && !t->header_done)
         print_titles(t, widths);
     t->header_done = true;
@@ -190,6 +222,7 @@ static void flush_rows(Table *t)
 
 void table_header(Table *t)
 {
+    t->streaming = true;
     flush_rows(t);
 }
 
