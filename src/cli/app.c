@@ -176,9 +176,8 @@ int app_project(App *app, const char **ret, Err *err)
 /* ---- calls ---- */
 
 typedef struct Waiting {
-    bool done;
-    int status;
-    json_t *body;
+    Exchange *x;
+    bool done, reached;
     Err err;
 } Waiting;
 
@@ -186,67 +185,94 @@ static void on_answer(void *arg, const ClientAnswer *a, const Err *err)
 {
     Waiting *w = arg;
     w->done = true;
-    w->status = a ? a->status : 0;
-    if (err)
+    w->reached = a->reached;
+    if (err) {
         w->err = *err;
-    else if (a->body)
-        w->body = json_incref(a->body);
+        return;
+    }
+    w->x->answer = a->body ? json_incref(a->body) : NULL;
+    snprintf(w->x->etag, sizeof(w->x->etag), STR_FMT, STR_ARG(a->etag));
+    if (w->x->text && buf_adds(w->x->text, a->text) < 0)
+        err_set(&w->err, ERR_TOO_LARGE, "the answer is too large");
 }
 
-static void call_once(App *app, const char *method, const char *path, Str body, Waiting *w)
+static void call_once(App *app, Waiting *w)
 {
-    ClientRequest r = {.method = method, .path = path, .body = body, .project = app->project};
+    Exchange *x = w->x;
+    ClientRequest r = {.method = x->method,
+                       .path = x->path,
+                       .project = app->project,
+                       .body = x->body,
+                       .content_type = x->content_type,
+                       .accept = x->accept,
+                       .if_match = x->if_match};
+    *w = (Waiting){.x = x};
     client_request(app->client, &r, on_answer, w);
     client_wait(app->loop, &w->done);
 }
 
 /* The server may refuse a token before its time: once another one is tried. */
-static void call_with_fresh_token(App *app, const char *method, const char *path, Str body, Waiting *w)
+static void call_with_fresh_token(App *app, Waiting *w)
 {
     Err e = {0};
-    call_once(app, method, path, body, w);
+    call_once(app, w);
     if (w->err.code != ERR_UNAUTHENTICATED || !renew_possible(app->cfg))
         return;
-    if (app_renew(app, &e) < 0) {
+    if (app_renew(app, &e) < 0)
         w->err = e;
-        return;
-    }
-    *w = (Waiting){0};
-    call_once(app, method, path, body, w);
+    else
+        call_once(app, w);
 }
 
-static bool worth_retrying(const char *method, const Waiting *w)
+/* A server that cannot be reached at all is told at once: it will not be there in half a second either. */
+static bool worth_retrying(const Waiting *w)
 {
-    return strcmp(method, "GET") == 0 && err_info(w->err.code)->may_retry && w->err.code != ERR_DEADLINE;
+    return strcmp(w->x->method, "GET") == 0 && w->reached && err_info(w->err.code)->may_retry &&
+           w->err.code != ERR_DEADLINE;
 }
 
-int app_call(App *app, const char *method, const char *path, const json_t *body, json_t **ret, Err *err)
+/* What to do next stands behind what went wrong. */
+static int explain_failure(App *app, const Waiting *w, Err *err)
+{
+    const Err *e = &w->err;
+    if (e->code == ERR_UNAUTHENTICATED && !strstr(e->msg, "run 'acpctl login'"))
+        return err_set(err, e->code, "%s; run 'acpctl login'", e->msg);
+    if (!w->reached && e->code == ERR_UNAVAILABLE)
+        return err_set(err, e->code,
+                       "%s; is the server running? (context \"%s\"; see 'acpctl config get-contexts')",
+                       e->msg, config_context(app->cfg) ? config_context(app->cfg) : "");
+    return err_set(err, e->code, "%s", e->msg);
+}
+
+int app_exchange(App *app, Exchange *x, Err *err)
 {
     int rc = app_client(app, err);
     if (rc < 0)
         return rc;
-    CLEANUP_BUF Buf text = BUF_INIT(64 * 1024 * 1024);
-    if (body)
-        json_write(&text, body);
-    Waiting w = {0};
+    Waiting w = {.x = x};
     for (unsigned n = 1;; n++) {
-        w = (Waiting){0};
-        call_with_fresh_token(app, method, path, body ? buf_str(&text) : STR_NULL, &w);
-        if (!w.err.code || n >= TRIES || !worth_retrying(method, &w))
+        call_with_fresh_token(app, &w);
+        if (!w.err.code || n >= TRIES || !worth_retrying(&w))
             break;
         (void)poll(NULL, 0, 100 << n);
     }
+    return w.err.code ? explain_failure(app, &w, err) : 0;
+}
+
+int app_call(App *app, const char *method, const char *path, const json_t *body, json_t **ret, Err *err)
+{
+    CLEANUP_BUF Buf text = BUF_INIT(64 * 1024 * 1024);
+    if (body)
+        json_write(&text, body);
+    Exchange x = {.method = method, .path = path, .body = body ? buf_str(&text) : STR_NULL};
+    int rc = app_exchange(app, &x, err);
     if (text.data)
         secret_erase(text.data, text.len); /* it may have held one */
-    if (w.err.code == ERR_UNAUTHENTICATED && !strstr(w.err.msg, "run 'acpctl login'"))
-        return err_set(err, w.err.code, "%s; run 'acpctl login'", w.err.msg);
-    if (w.err.code)
-        return err_set(err, w.err.code, "%s", w.err.msg);
-    if (ret)
-        *ret = w.body;
+    if (ret && rc == 0)
+        *ret = x.answer;
     else
-        json_decref(w.body);
-    return 0;
+        json_decref(x.answer);
+    return rc;
 }
 
 int app_get(App *app, json_t **ret, Err *err, const char *fmt, ...)

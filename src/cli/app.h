@@ -30,6 +30,19 @@ int app_renew(App *app, Err *err);
 int app_project(App *app, const char **ret, Err *err);
 const char *app_project_or_null(App *app);
 
+/* A call with everything that one may want of it. */
+typedef struct Exchange {
+    const char *method, *path;
+    Str body;                 /* ptr NULL = none */
+    const char *content_type; /* NULL = application/json */
+    const char *accept;       /* NULL = application/json */
+    const char *if_match;     /* NULL = any version */
+    Buf *text;                /* the raw answer goes here; NULL = not wanted */
+    json_t *answer;           /* result: the caller's, NULL when it is not JSON */
+    char etag[160];           /* result: "" = none */
+} Exchange;
+int app_exchange(App *app, Exchange *x, Err *err);
+
 /* One call, waited for. *ret NULL when the answer has no body; body NULL = none. GETs are tried again up to
    three times when the server or the way to it is briefly away. */
 int app_call(App *app, const char *method, const char *path, const json_t *body, json_t **ret, Err *err);

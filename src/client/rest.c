@@ -4,7 +4,7 @@
 #include "http/url.h"
 
 #define API_PATH "/api/ambient/v1"
-#define HEADERS_MAX 4
+#define HEADERS_MAX 5
 #define EVENT_MAX ((size_t)32 << 20)
 #define LINE_SHOWN 200
 
@@ -98,12 +98,15 @@ static void on_done(void *arg, const HttpResponse *r, const Err *err)
 
     if (!r) {
         e = *err;
+        a.reached = http_reached(call->http);
         err_wrap(&e, "HTTP request failed");
         finish(call, &a, &e);
         return;
     }
     a.status = r->status;
+    a.reached = true;
     a.text = r->body;
+    a.etag = r->header(r, "ETag");
     if (r->body.len > 0 && json_parse(r->body, &body, NULL) == 0)
         a.body = body;
     bool fine = r->status >= 200 && r->status <= 299;
@@ -149,9 +152,12 @@ static size_t make_headers(const Client *c, const ClientRequest *r, HttpHeader o
     if (project && *project)
         out[n++] = (HttpHeader){"X-Ambient-Project", str_from(project)};
     if (r->body.ptr)
-        out[n++] = (HttpHeader){"Content-Type", STR("application/json")};
+        out[n++] =
+            (HttpHeader){"Content-Type", str_from(r->content_type ? r->content_type : "application/json")};
     if (r->idempotency_key)
         out[n++] = (HttpHeader){"Idempotency-Key", str_from(r->idempotency_key)};
+    if (r->if_match)
+        out[n++] = (HttpHeader){"If-Match", str_from(r->if_match)};
     return n;
 }
 

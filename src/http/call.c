@@ -380,7 +380,15 @@ void call_finish(HttpCall *call, CURLcode result)
     if (!call->err.code && result != CURLE_OK)
         err_set(&call->err, code_of(result), "%s: %s", call->where,
                 *call->curl_error ? call->curl_error : curl_easy_strerror(result));
+    curl_off_t connected = 0;
+    if (call->easy && curl_easy_getinfo(call->easy, CURLINFO_PRETRANSFER_TIME_T, &connected) == CURLE_OK)
+        call->reached = connected > 0;
     call->response.body = buf_str(&call->in);
     bool failed = call->err.code != ERR_OK;
     call->done(call->arg, failed ? NULL : &call->response, failed ? &call->err : NULL);
+}
+
+bool http_reached(const HttpCall *call)
+{
+    return call->reached;
 }

@@ -54,6 +54,8 @@ typedef struct ClientAnswer {
     int status;   /* HTTP status, 0 when no answer came */
     json_t *body; /* parsed JSON, NULL when empty or not JSON; borrowed for the call */
     Str text;     /* the raw body */
+    Str etag;     /* of the answer; empty = none */
+    bool reached; /* false: the server could not be connected to */
 } ClientAnswer;
 /* err is set for transport errors ("HTTP request failed: ...") and for every status that is not 2xx: code by
    err_from_http, message "ambient API error <status>: <code> -- <reason>" with an em dash as in cli.md 4.2
@@ -66,7 +68,9 @@ typedef struct ClientRequest {
     const char *path;            /* below /api/ambient/v1, already escaped, with query: "/sessions?page=1" */
     const char *project;         /* overrides the client's; "" = no header */
     const char *idempotency_key; /* NULL = none */
-    Str body;                    /* JSON; ptr NULL = none */
+    Str body;                    /* ptr NULL = none */
+    const char *content_type;    /* of the body; NULL = application/json */
+    const char *if_match;        /* entity tag that the object must still have; NULL = any */
     Usec timeout;                /* 0 = the client's */
     /* Not NULL: stream the answer as SSE; called per event. Then done comes when the stream ends. */
     void (*on_event)(void *arg, Str id, Str data);

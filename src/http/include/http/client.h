@@ -71,6 +71,8 @@ typedef struct HttpRequest {
 int http_client_new(Loop *l, const HttpClientOptions *o, HttpClient **ret, Err *err);
 HttpClient *http_client_free(HttpClient *c);                                          /* cancels what runs */
 HttpCall *http_send(HttpClient *c, const HttpRequest *req, HttpDone done, void *arg); /* never NULL */
+/* Inside done: whether the server had been reached, TLS included. False: nothing was sent. */
+bool http_reached(const HttpCall *call);
 /* Streamed calls: no more pieces until it is taken back; the peer then has to wait. */
 void http_pause(HttpCall *call, bool paused);
 void http_cancel(HttpCall *call); /* no callback comes after; NULL-safe; invalid once done was called */
