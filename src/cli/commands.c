@@ -8,6 +8,10 @@
 const Command *const command_tables[] = {
     commands_get,
     commands_apply,
+    commands_wait,
+    commands_label,
+    commands_edit,
+    commands_explain,
     commands_kustomize,
     commands_create,
     commands_delete,
@@ -48,6 +52,7 @@ const ExitStatus exit_statuses[] = {
     {5, "forbidden"},
     {6, "conflict"},
     {7, "the server is away, too slow or busy"},
+    {8, "the time is over (wait)"},
     {130, "interrupted (143: terminated)"},
     {0},
 };

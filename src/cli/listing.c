@@ -192,12 +192,12 @@ int list_resource(App *app, const Args *a, const Resource *r, json_t **ret, Err 
     return rc;
 }
 
-int list_named(App *app, const Args *a, const Resource *r, size_t first, json_t **ret, Err *err)
+int list_named(App *app, const Args *a, const Resource *r, size_t first, size_t end, json_t **ret, Err *err)
 {
     bool selects = opt_given(a, "selector") || opt_given(a, "field-selector") || opt_bool(a, "all");
-    if (args_len(a) > first && selects)
+    if (end > first && selects)
         return err_set(err, ERR_USAGE, "names and a selection cannot be given together");
-    if (args_len(a) <= first && !selects)
+    if (end <= first && !selects)
         return err_set(err, ERR_USAGE, "give the name of a %s, --selector (-l) or --all", r->noun);
     if (selects) {
         CLEANUP_JSON json_t *list = NULL;
@@ -207,7 +207,7 @@ int list_named(App *app, const Args *a, const Resource *r, size_t first, json_t 
         return rc;
     }
     CLEANUP_JSON json_t *out = json_array();
-    for (size_t i = first; i < args_len(a); i++) {
+    for (size_t i = first; i < end; i++) {
         json_t *obj = NULL;
         int rc = resource_get(app, r, arg_at(a, i), &obj, err);
         if (rc < 0)

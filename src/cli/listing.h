@@ -15,6 +15,6 @@
 int list_selected(App *app, const Args *a, const Resource *r, const char *path, json_t **ret, Err *err);
 /* The same where the resource lives; with --all-projects everywhere. */
 int list_resource(App *app, const Args *a, const Resource *r, json_t **ret, Err *err);
-/* What the arguments from `first` on name, or, with none, what -l, --field-selector or --all select: an array
-   of objects. ERR_USAGE when neither is given. */
-int list_named(App *app, const Args *a, const Resource *r, size_t first, json_t **ret, Err *err);
+/* What the arguments first..end name, or, with none, what -l, --field-selector or --all select: an array of
+   objects. ERR_USAGE when neither is given. */
+int list_named(App *app, const Args *a, const Resource *r, size_t first, size_t end, json_t **ret, Err *err);

@@ -14,7 +14,7 @@
 
 #define OPTS_OUTPUT                                                                                          \
     OPT("output", STR,                                                                                       \
-        "output format: table, wide, json, yaml, name, jsonpath=TEMPLATE or custom-columns=TITLE:PATH,...",  \
+        "output format: table, wide, json, yaml, name, jsonpath=TEMPLATE or custom-columns=TITLE:PATH",      \
         .letter = 'o', .values = "table wide json yaml name jsonpath= custom-columns=")
 #define OPTS_NO_HEADERS OPT("no-headers", BOOL, "no header line in tables")
 #define OPTS_LIMIT OPT("limit", INT, "at most so many items (0 = all)", .dflt = "0")

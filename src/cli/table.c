@@ -77,6 +77,23 @@ json_t *member_at(const json_t *obj, Str path)
     return at;
 }
 
+/* "a=1,b=2" of the JSON in the text */
+static void labels_text(Buf *b, const json_t *text)
+{
+    CLEANUP_JSON json_t *map = NULL;
+    const char *key;
+    json_t *v;
+    if (json_parse((Str){json_string_value(text), json_string_length(text)}, &map, NULL) < 0)
+        return;
+    json_object_foreach(map, key, v)
+    {
+        buf_addz(b, b->len ? "," : "");
+        clean_text(b, str_from(key), false);
+        buf_addc(b, '=');
+        value_text(b, v);
+    }
+}
+
 static char *cell_of(const Column *c, const json_t *obj)
 {
     CLEANUP_BUF Buf b = BUF_INIT(1024 * 1024);
@@ -88,6 +105,8 @@ static char *cell_of(const Column *c, const json_t *obj)
             char age[16];
             format_age(age, json_string_value(v));
             buf_addz(&b, age);
+        } else if (json_is_string(v) && str_eq(c->title, STR("LABELS"))) {
+            labels_text(&b, v);
         } else {
             value_text(&b, v);
         }
