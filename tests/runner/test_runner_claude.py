@@ -300,3 +300,57 @@ for line in sys.stdin:
         with open(f"/proc/{pid}/cmdline", "rb") as f:
             assert b"secret-of-the-server" not in f.read()
     assert r.terminate() == 0
+
+
+def test_the_live_process_is_asked_about_its_model_servers_and_tasks(api, agents, model):
+    sid = api.session()
+    r = agents(sid, INTERACTIVE="true", LLM_MODEL="claude-sonnet-4-5").start().ready()
+    assert r.ask("GET", "/mcp/status") == (200, {"servers": [], "totalCount": 0})  # nobody runs yet
+    api.send(sid, "say hello")
+    answers(api, sid, 1)
+    wait_until("end of the run", lambda: "run_finished" in api.lifecycle(sid))
+    pids = cli_pids(r)
+    assert r.ask("GET", "/mcp/status") == (200, {"servers": [], "totalCount": 0})
+    status, body = r.ask("POST", "/model", json.dumps({"model": "claude-opus-4-5"}))
+    assert (status, body["model"], body["previousModel"]) == (200, "claude-opus-4-5", "claude-sonnet-4-5")
+    api.send(sid, "say hello again")
+    answers(api, sid, 2)
+    assert [request[1]["model"] for request in model.requests] == ["claude-sonnet-4-5", "claude-opus-4-5"]
+    assert cli_pids(r) == pids, "the model was switched by a restart"
+    assert r.terminate() == 0
+
+
+@pytest.fixture
+def delegating(api, agents):
+    """A runner whose agent has a sub-agent at work in the background, and a look at its tasks by status."""
+    sid = api.session()
+    r = agents(sid, INTERACTIVE="true").start().ready()
+
+    def tasks(status):
+        return [t for t in r.ask("GET", "/tasks")[1]["tasks"] if t.get("status") == status]
+    api.send(sid, "DELEGATE this, in the BACKGROUND")
+    wait_until("a task", lambda: tasks("running"))
+    return r, tasks
+
+
+def test_a_background_task_is_stopped(delegating, model):
+    r, tasks = delegating
+    [task] = tasks("running")
+    assert r.ask("POST", f"/tasks/{task['task_id']}/stop") == (200, {"message": "stop signal sent"})
+    wait_until("its end", lambda: tasks("stopped") or tasks("killed"))
+    model.go.set()
+    assert r.terminate() == 0
+
+
+def test_the_output_of_a_background_task_is_read(delegating, model):
+    r, tasks = delegating
+    model.go.set()
+    [task] = wait_until("a task that ended", lambda: tasks("completed"))
+
+    def output():
+        status, body = r.ask("GET", f"/tasks/{task['task_id']}/output")
+        assert (status, body.get("task_id")) == (200, task["task_id"]), body
+        return json.dumps(body["output"])
+    wait_until("its transcript", lambda: "The sub-task is done." in output())
+    assert r.ask("POST", f"/agui/tasks/{task['task_id']}/stop") == (200, {"message": "Task already completed"})
+    assert r.terminate() == 0

@@ -292,8 +292,10 @@ def test_model(api, runner):
     open(os.path.join(runner.workspace, "go"), "w").close()
     wait_until("its end", lambda: "run_finished" in api.lifecycle(sid))
     assert post(runner, "/model", {"model": "m2"})[1]["previousModel"] == "m1"
-    switched = [json.loads(p) for p in api.payloads(sid, "system") if "model_switched" in p]
-    assert [s["value"]["newModel"] for s in switched] == ["m1", "m2"]
+
+    def switched():
+        return [json.loads(p)["value"]["newModel"] for p in api.payloads(sid, "system") if "model_switched" in p]
+    wait_until("the records", lambda: switched() == ["m1", "m2"])
 
 
 def test_an_agent_without_tasks_and_servers(runner):
