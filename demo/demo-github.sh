@@ -30,7 +30,6 @@ acpctl project "$project"
 step "agent"
 runner=()
 [ -z "$DEMO_RUNNER" ] || runner=(--env "RUNNER_TYPE=$DEMO_RUNNER")
-[ -z "${DEMO_CA_FILE:-}" ] || runner+=(--env "GIT_SSL_CAINFO=$DEMO_CA_FILE")
 agent_id=$(acpctl agent create --project-id "$project" --name "$agent" "${runner[@]}" -o json \
     --prompt "${DEMO_AGENT_PROMPT:-}" | field id)
 echo "agent/$agent is $agent_id"
@@ -56,10 +55,14 @@ credential_id=$(acpctl credential get "$credential" -o json | field id)
 step "bindings"
 role_id=$(acpctl get role credential:token-reader -o json | field id)
 [ -n "$role_id" ] || die "there is no role credential:token-reader"
-# Only a platform administrator may grant this one; sessions get the token by the second one.
-binding=$(acpctl create role-binding --user-id "$user" --role-id "$role_id" --scope agent --scope-id "$agent_id" \
-    -o json | field id) && undo acpctl delete role-binding "$binding" -y ||
+# Lets the user read the token back; only a platform administrator may grant it.
+if binding=$(acpctl create role-binding --user-id "$user" --role-id "$role_id" --scope credential \
+    --scope-id "$credential_id" -o json); then
+    undo acpctl delete role-binding "$(field id <<<"$binding")" -y
+else
     echo "warning: $user may not grant credential:token-reader; going on" >&2
+fi
+# Lets the agent's sessions have it, and nobody else's.
 acpctl credential bind "$credential" --project "$project" --agent "$agent"
 undo acpctl credential unbind "$credential" --project "$project" --agent "$agent"
 acpctl get role-bindings
@@ -74,7 +77,7 @@ fi
 session=$(acpctl agent start "$agent" --project-id "$project" --prompt "$task" -o json 2>&1 | field id)
 [ -n "$session" ] || die "the agent was not started"
 undo acpctl delete session "$session" -y
-wait_phase "$session" 120 Running Completed
+wait_phase "$session" 120 Running Completed Failed
 
 step "messages, until the run is over"
 follow=0

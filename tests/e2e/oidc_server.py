@@ -61,7 +61,7 @@ class OidcServer(ThreadingHTTPServer):
 
     @property
     def issuer(self):
-        return f"{self.scheme}://127.0.0.1:{self.server_address[1]}/realms/test"
+        return f"{self.scheme}://localhost:{self.server_address[1]}/realms/test"
 
     def asked(self, grant):
         return [p for path, p in self.seen if path == "/token" and p.get("grant_type") == grant]

@@ -3,6 +3,7 @@ import html
 import json
 import os
 import re
+import ssl
 import stat
 import sys
 import threading
@@ -19,6 +20,7 @@ from platform_support import ROOT, wait_until
 
 sys.path.append(os.path.join(ROOT, "tests", "api"))
 import api_support  # noqa: E402
+from http_support import write_certificate  # noqa: E402
 
 BROWSER = """#!/usr/bin/python3
 import sys, urllib.request
@@ -199,6 +201,30 @@ def test_one_way_to_log_in(cli, api):
     for two in (["--use-auth-code", "--device-code"], ["--token", "-", "--client-credentials"]):
         assert refused(cli, 2, "login", api, *two) == ("exactly one of --token, --use-auth-code, --device-code, or "
                                                        "--client-credentials is required")
+
+
+@pytest.fixture
+def secured(tmp_path):
+    """An issuer whose certificate only `--certificate-authority` makes trusted."""
+    paths = write_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*paths)
+    server = OidcServer(context)
+    server.ca = str(paths[0])
+    yield server
+    server.stop()
+
+
+def test_an_issuer_behind_tls(cli, api, secured):
+    argv = words(api, secured, "--device-code")
+    for more in ([], ["--insecure-skip-tls-verify"]):  # which is for the API server only
+        assert "certificate" in refused(cli, 7, *argv, *more)
+    assert secured.seen == []
+    secured.life_once = 40
+    cli.run(*argv, "--certificate-authority", secured.ca)
+    assert cli.run("whoami", "-t", secret=True).stdout == context(cli)["access_token"]
+    assert len(secured.asked("refresh_token")) == 1  # with the stored file
+    assert cli.out("logout") == "Logged out successfully.\n" and len(secured.revoked) == 1
 
 
 # ---- device ----
