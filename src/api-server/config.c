@@ -66,17 +66,30 @@ const Flag config_flags[] = {
      NULL},
 
     {NULL, "AMBIENT_ENV", FLAG_STRING, AT(environment), "development",
-     "development, unit_testing, integration_testing or production", NULL},
+     "development, unit_testing, integration_testing or production; any other name is taken for production",
+     NULL},
     {"enable-jwt", NULL, FLAG_BOOL, AT(enable_jwt), "true", "verify JWTs (default: off in development)",
      NULL},
     {"enable-authz", NULL, FLAG_BOOL, AT(enable_authz), "true",
      "check what callers may do (default: off in development)", NULL},
-    {"jwk-cert-url", "JWK_CERT_URL", FLAG_STRING, AT(jwk_url), NULL, "JWK set that signs tokens", "URL"},
-    {"jwk-cert-file", NULL, FLAG_STRING, AT(jwk_file), NULL, "JWK set that signs tokens", "PATH"},
-    {"jwt-issuer", "AMBIENT_JWT_ISSUER", FLAG_STRING, AT(issuer), NULL, "required issuer", "URL"},
-    {"jwt-audience", "AMBIENT_JWT_AUDIENCE", FLAG_STRING, AT(audience), NULL, "required audience", "NAME"},
-    {NULL, "GRPC_SERVICE_ACCOUNT", FLAG_STRING, AT(service_account), NULL, "username of the platform", NULL},
+    {"insecure-no-auth", NULL, FLAG_BOOL, AT(insecure_no_auth), "false",
+     "serve other machines although authentication is off: everybody may do all", NULL},
+    {"jwk-cert-url", "JWK_CERT_URL", FLAG_STRING, AT(jwk_url), NULL, "JWK sets that sign tokens: comma list",
+     "URLS"},
+    {"grpc-jwk-cert-url", NULL, FLAG_STRING, AT(grpc_jwk_url), NULL, "one more JWK set", "URL"},
+    {"jwk-cert-file", NULL, FLAG_STRING, AT(jwk_file), NULL, "JWK set that signs tokens, beside those",
+     "PATH"},
+    {"jwt-issuer", "AMBIENT_JWT_ISSUER", FLAG_STRING, AT(issuer), NULL,
+     "accepted issuers: comma list; * = any; required in production", "URLS"},
+    {"jwt-audience", "AMBIENT_JWT_AUDIENCE", FLAG_STRING, AT(audience), NULL,
+     "accepted audiences: comma list; * = any; required in production", "NAMES"},
+    {"trusted-proxies", "AMBIENT_TRUSTED_PROXIES", FLAG_STRING, AT(trusted_proxies), NULL,
+     "networks whose X-Forwarded-Access-Token counts: comma list", "CIDRS"},
+    {NULL, "GRPC_SERVICE_ACCOUNT", FLAG_STRING, AT(service_account), NULL,
+     "client id of the platform at the issuer; its account gets platform:admin", NULL},
     {NULL, "AMBIENT_API_TOKEN", FLAG_SECRET, AT(service_token), NULL, "static token of the platform", NULL},
+    {NULL, "AMBIENT_API_TOKEN_OLD", FLAG_SECRET, AT(service_token_old), NULL,
+     "the token before it, still accepted while it is replaced", NULL},
     {"admin-token-file", "AMBIENT_ADMIN_TOKEN", FLAG_SECRET, AT(admin_token), NULL,
      "static token that may do all", "PATH"},
     {"enable-bearer", NULL, FLAG_BOOL, AT(enable_bearer), "false", "accept the static token in API_TOKEN",
@@ -121,6 +134,7 @@ const Flag config_flags[] = {
     {"log-level", "AMBIENT_LOG_LEVEL", FLAG_STRING, AT(log_level), "info", "debug, info, warn, error or off",
      "LEVEL"},
     {"log-json", "AMBIENT_LOG_JSON", FLAG_BOOL, AT(log_json), "false", "log lines as JSON", NULL},
+    {"username", NULL, FLAG_STRING, AT(username), NULL, "seed-admin: who becomes an administrator", "NAME"},
     {"session", NULL, FLAG_STRING, AT(session), NULL, "verify: only this session", "ID"},
 
     /* Accepted so that existing manifests start; they have no meaning here. */
@@ -163,16 +177,29 @@ bool config_is_development(const Config *c)
     return strcmp(c->environment, "development") == 0;
 }
 
-static int check_environment(const Config *c, Err *err)
+/* A name that nobody knows means the strictest: a typing error must not switch anything off. */
+static bool is_production(const Config *c)
 {
-    static const char *const known[] = {"development", "unit_testing", "integration_testing", "production"};
-    for (size_t i = 0; i < ARRAY_LEN(known); i++)
-        if (strcmp(c->environment, known[i]) == 0)
-            return 0;
-    return err_set(
-        err, ERR_USAGE,
-        "AMBIENT_ENV is \"%s\"; it must be development, unit_testing, integration_testing or production",
-        c->environment);
+    static const char *const others[] = {"development", "unit_testing", "integration_testing"};
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        if (strcmp(c->environment, others[i]) == 0)
+            return false;
+    return true;
+}
+
+static bool is_set(const char *text)
+{
+    return text && *text;
+}
+
+/* Any token of the realm, made for any other application, would do. */
+static int check_jwt(const Config *c, Err *err)
+{
+    bool jwt = c->enable_jwt && (is_set(c->jwk_url) || is_set(c->jwk_file) || is_set(c->grpc_jwk_url));
+    if (!jwt || !is_production(c) || (is_set(c->issuer) && is_set(c->audience)))
+        return 0;
+    return err_set(err, ERR_USAGE, "%s is required in production (\"*\" accepts any)",
+                   is_set(c->issuer) ? "--jwt-audience" : "--jwt-issuer");
 }
 
 /* "--name", "-name", with or without "=value". */
@@ -241,8 +268,6 @@ int config_load(Config *c, int argc, char **argv, Err *err)
     bool in_argv = was_given(argc, argv, "db-url");
     rc = config_resolve_db(c, in_argv, err);
     if (rc == 0)
-        rc = check_environment(c, err);
-    if (rc == 0)
         rc = limits_check(c, err);
     if (rc == 0)
         rc = check_backend_url(c, err);
@@ -250,6 +275,8 @@ int config_load(Config *c, int argc, char **argv, Err *err)
         apply_environment(c, argc, argv);
         rc = apply_bearer(c, err);
     }
+    if (rc == 0)
+        rc = check_jwt(c, err);
     if (rc < 0)
         config_free(c);
     return rc;
@@ -266,17 +293,26 @@ static bool is_loopback(const char *address)
            strncmp(address, "[::1]:", 6) == 0;
 }
 
-void config_warn(const Config *c)
+int config_check_exposure(const Config *c, Err *err)
 {
     if (c->db_host_file && *c->db_host_file && !str_starts(str_from(c->db_url), STR("postgres:host=")))
         log_warn("--db-url was given: --db-host-file and its like are ignored");
     bool open = !c->enable_jwt && secret_is_empty(c->admin_token) && secret_is_empty(c->service_token);
-    if (open && (!is_loopback(c->http_address) || (c->enable_grpc && !is_loopback(c->grpc_address))))
-        log_warn(
-            "authentication is off and the server can be reached from other machines: everybody may do all",
-            F_STR("environment", c->environment));
+    bool exposed = !is_loopback(c->http_address) || (c->enable_grpc && !is_loopback(c->grpc_address));
+    if (is_production(c) && strcmp(c->environment, "production") != 0)
+        log_warn("AMBIENT_ENV has an unknown name: taken for production",
+                 F_STR("environment", c->environment));
+    if (open && exposed && !c->insecure_no_auth)
+        return err_set(err, ERR_USAGE,
+                       "authentication is off and other machines can reach %s: bind to localhost, configure"
+                       " tokens, or say --insecure-no-auth",
+                       is_loopback(c->http_address) ? c->grpc_address : c->http_address);
+    if (open && exposed)
+        log_warn("authentication is off and other machines can reach the server: everybody may do all",
+                 F_STR("environment", c->environment));
     else if (open)
         log_warn("authentication is off: every caller is dev-user", F_STR("environment", c->environment));
     else if (!c->enable_authz)
         log_warn("authorization is off: every caller who has a token may do all");
+    return 0;
 }

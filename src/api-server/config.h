@@ -25,8 +25,10 @@ typedef struct Config {
     /* who may call */
     char *environment;
     bool enable_jwt, enable_authz, enable_bearer;
-    char *jwk_url, *jwk_file, *issuer, *audience, *service_account;
-    Secret *service_token, *admin_token, *api_token, *bearer_token;
+    bool insecure_no_auth;
+    char *jwk_url, *grpc_jwk_url, *jwk_file, *issuer, *audience, *service_account, *trusted_proxies;
+    Secret *service_token, *service_token_old, *admin_token, *api_token, *bearer_token;
+    char *username; /* seed-admin */
     /* secrets at rest */
     Secret *keyring;
     char *key_version, *allow_plaintext;
@@ -55,8 +57,8 @@ extern const Flag config_flags[];
 /* Flags, environment, and what AMBIENT_ENV makes of those that were not given. */
 int config_load(Config *c, int argc, char **argv, Err *err);
 void config_free(Config *c);
-/* What a person should know about the settings before the server runs. */
-void config_warn(const Config *c);
+/* Refuses settings under which the server must not be reached by others; says what a person should know. */
+int config_check_exposure(const Config *c, Err *err);
 bool config_is_development(const Config *c);
 /* Makes db_url of the flags that say where the database is. */
 int config_resolve_db(Config *c, bool url_in_argv, Err *err);

@@ -11,6 +11,7 @@
 #include "config.h"
 #include "encrypt.h"
 #include "keys.h"
+#include "seed-admin.h"
 #include "server.h"
 #include "store/store.h"
 
@@ -22,6 +23,7 @@ static void print_usage(FILE *out)
                 "  migrate   bring the store to this program's schema\n"
                 "  verify    check the hash chains of messages (--session ID: of one session)\n"
                 "  encrypt-credentials  encrypt stored secrets with the active key (--decrypt: back)\n"
+                "  seed-admin   make --username NAME an administrator\n"
                 "  version   print the version\n\n"
                 "flags, with their environment variables:\n",
                 out);
@@ -43,8 +45,15 @@ static int cmd_serve(const Config *c)
         return 1;
     }
     keys_announce(keys);
-    config_warn(c);
+    if (config_check_exposure(c, &err) < 0)
+        return report(&err);
     return server_run(c, keys, &err) < 0 ? report(&err) : 0;
+}
+
+static int cmd_seed_admin(const Config *c)
+{
+    Err err = {0};
+    return seed_admin_run(c, &err) < 0 ? report(&err) : 0;
 }
 
 static int cmd_encrypt(const Config *c)
@@ -97,11 +106,9 @@ static int cmd_version(const Config *c)
 static const struct {
     const char *name;
     int (*run)(const Config *c);
-} commands[] = {{"serve", cmd_serve},
-                {"migrate", cmd_migrate},
-                {"verify", cmd_verify},
-                {"encrypt-credentials", cmd_encrypt},
-                {"version", cmd_version}};
+} commands[] = {{"serve", cmd_serve},           {"migrate", cmd_migrate},
+                {"verify", cmd_verify},         {"encrypt-credentials", cmd_encrypt},
+                {"seed-admin", cmd_seed_admin}, {"version", cmd_version}};
 
 /* Tokens are in our memory: nobody else's debugger and no core file shall have them. Many descriptors: one
    each for every client. */

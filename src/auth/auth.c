@@ -1,15 +1,21 @@
 #include "auth/auth.h"
 #include "base/mem.h"
+#include "base/vec.h"
 #include "claims-internal.h"
 #include "jwt-internal.h"
 #include "keys-internal.h"
 
+#define KEY_SOURCES_MAX 8
+
 struct Authenticator {
     bool jwt, authz;
-    char *jwk_file, *jwk_url, *issuer, *audience, *service_account, *dev_username;
-    const Secret *service_token, *admin_token; /* borrowed */
+    char *jwk_file, *issuer, *audience, *service_account, *dev_username;
+    const Secret *service_token, *service_token_old, *admin_token; /* borrowed */
     const Clock *clock;
-    Keys *keys; /* NULL when JWT is off or has no source */
+    VEC_OF(char *)
+    urls;
+    VEC_OF(Keys *)
+    keys; /* one per URL, the first with the file; none when JWT is off or has no source */
 };
 
 struct AuthWait {
@@ -17,6 +23,8 @@ struct AuthWait {
     Secret *token;
     JwtHead head;
     KeyWait *keys;
+    size_t source; /* whose keys are waited for */
+    Err failed;    /* of a source before it that could not be asked */
     AuthDone done;
     void *arg;
 };
@@ -28,21 +36,49 @@ static char *dup_or_null(const char *s)
 
 static bool has_static_token(const Authenticator *a)
 {
-    return !secret_is_empty(a->service_token) || !secret_is_empty(a->admin_token);
+    return !secret_is_empty(a->service_token) || !secret_is_empty(a->service_token_old) ||
+           !secret_is_empty(a->admin_token);
+}
+
+/* "*" says that it may be anything. */
+static char *dup_list(const char *s)
+{
+    return s && strcmp(s, "*") == 0 ? NULL : dup_or_null(s);
+}
+
+static void add_urls(Authenticator *a, const char *list)
+{
+    for (Str rest = str_from(list); rest.ptr;) {
+        Str url = str_trim(str_cut(&rest, ','));
+        if (url.len && a->urls.len < KEY_SOURCES_MAX)
+            vec_push(&a->urls, str_dup(url));
+    }
+}
+
+static int open_source(Authenticator *a, Loop *l, const char *file, const char *url, Err *err)
+{
+    Keys *k;
+    KeysOptions o = keys_options_default;
+    o.file = file;
+    o.url = url;
+    o.clock = a->clock;
+    int rc = keys_new(l, &o, &k, err);
+    if (rc == 0)
+        vec_push(&a->keys, k);
+    return rc;
 }
 
 static int open_keys(Authenticator *a, Loop *l, Err *err)
 {
-    if (!a->jwk_file && !a->jwk_url) {
+    if (!a->jwk_file && !a->urls.len) {
         if (has_static_token(a))
             return 0;
         return err_set(err, ERR_INVALID, "JWT is on, but there is neither a key source nor a static token");
     }
-    KeysOptions o = keys_options_default;
-    o.file = a->jwk_file;
-    o.url = a->jwk_url;
-    o.clock = a->clock;
-    return keys_new(l, &o, &a->keys, err);
+    int rc = open_source(a, l, a->jwk_file, a->urls.len ? a->urls.ptr[0] : NULL, err);
+    for (size_t i = 1; rc == 0 && i < a->urls.len; i++)
+        rc = open_source(a, l, NULL, a->urls.ptr[i], err);
+    return rc;
 }
 
 int auth_new(Loop *l, const AuthOptions *o, Authenticator **ret, Err *err)
@@ -52,15 +88,17 @@ int auth_new(Loop *l, const AuthOptions *o, Authenticator **ret, Err *err)
         .jwt = o->enable_jwt,
         .authz = o->enable_authz,
         .jwk_file = dup_or_null(o->jwk_file),
-        .jwk_url = dup_or_null(o->jwk_url),
-        .issuer = dup_or_null(o->issuer),
-        .audience = dup_or_null(o->audience),
+        .issuer = dup_list(o->issuer),
+        .audience = dup_list(o->audience),
         .service_account = dup_or_null(o->service_account),
         .dev_username = xstrdup(o->dev_username && *o->dev_username ? o->dev_username : "dev-user"),
         .service_token = o->service_token,
+        .service_token_old = o->service_token_old,
         .admin_token = o->admin_token,
         .clock = o->clock ? o->clock : &clock_system,
     };
+    add_urls(a, o->jwk_urls);
+    add_urls(a, o->more_jwk_urls);
     int rc = a->jwt ? open_keys(a, l, err) : 0;
     if (rc < 0) {
         auth_free(a);
@@ -74,9 +112,13 @@ Authenticator *auth_free(Authenticator *a)
 {
     if (!a)
         return NULL;
-    keys_free(a->keys);
+    VEC_FOREACH (&a->keys, k)
+        keys_free(*k);
+    VEC_FOREACH (&a->urls, url)
+        free(*url);
+    vec_free(&a->keys);
+    vec_free(&a->urls);
     free(a->jwk_file);
-    free(a->jwk_url);
     free(a->issuer);
     free(a->audience);
     free(a->service_account);
@@ -180,19 +222,45 @@ static void wait_free(AuthWait *w)
     free(w);
 }
 
+/* Asks the next source; 0: on_key() follows. A source that cannot be asked may be the one that has the key.
+ */
+static int wait_next(AuthWait *w, Err *err);
+
 static void on_key(void *arg, const Jwk *key, const Err *key_err)
 {
     AuthWait *w = arg;
     Caller *caller = NULL;
-    Err err = key_err ? *key_err : (Err){0};
-    if (key)
+    Err err = {0};
+    w->keys = NULL;
+    if (key) {
         caller_from_token(w->auth, secret_reveal(w->token), &w->head, key, &caller, &err);
-    else if (err.code == ERR_UNAUTHENTICATED)
-        invalid(&err);
+    } else {
+        if (key_err->code != ERR_UNAUTHENTICATED)
+            w->failed = *key_err;
+        w->source++;
+        if (wait_next(w, &err) == 0)
+            return;
+    }
     AuthDone done = w->done;
     void *done_arg = w->arg;
     wait_free(w);
     done(done_arg, caller, caller ? NULL : &err);
+}
+
+static int wait_next(AuthWait *w, Err *err)
+{
+    Authenticator *a = w->auth;
+    for (; w->source < a->keys.len; w->source++) {
+        Err why = {0};
+        if (keys_wait(a->keys.ptr[w->source], str_from(w->head.kid), on_key, w, &w->keys, &why) == 0)
+            return 0;
+        if (why.code != ERR_UNAUTHENTICATED)
+            w->failed = why;
+    }
+    if (w->failed.code)
+        return err_set(err, w->failed.code, "%s", w->failed.msg);
+    err_set(err, ERR_UNAUTHENTICATED, "signing key is not known");
+    return invalid(err);
 }
 
 void auth_cancel(AuthWait *w)
@@ -209,14 +277,24 @@ static int wait_for_key(Authenticator *a, Str token, JwtHead *head, AuthDone don
     AuthWait *w = xnew(AuthWait);
     *w = (AuthWait){.auth = a, .head = *head, .done = done, .arg = arg};
     *head = (JwtHead){0};
-    int rc = keys_wait(a->keys, str_from(w->head.kid), on_key, w, &w->keys, err);
+    VEC_FOREACH (&a->keys, k) /* all at once, so that the wait is not as many times as long */
+        keys_look(*k, str_from(w->head.kid));
+    int rc = wait_next(w, err);
     if (rc < 0) {
         wait_free(w);
-        return rc == -ERR_UNAUTHENTICATED ? invalid(err) : rc;
+        return rc;
     }
     w->token = secret_new(token);
     *ret = w;
     return 0;
+}
+
+static const Jwk *find_key(Authenticator *a, Str kid)
+{
+    const Jwk *key = NULL;
+    for (size_t i = 0; i < a->keys.len && !key; i++)
+        key = keys_find(a->keys.ptr[i], kid);
+    return key;
 }
 
 static int check_jwt(Authenticator *a, Str token, AuthDone done, void *arg, Caller **ret_now,
@@ -225,7 +303,7 @@ static int check_jwt(Authenticator *a, Str token, AuthDone done, void *arg, Call
     CLEANUP(jwt_head_done) JwtHead head = {0};
     if (jwt_head(token, &head, err) < 0)
         return invalid(err);
-    const Jwk *key = keys_find(a->keys, str_from(head.kid));
+    const Jwk *key = find_key(a, str_from(head.kid));
     if (!key)
         return wait_for_key(a, token, &head, done, arg, ret_wait, err);
     int rc = caller_from_token(a, token, &head, key, ret_now, err);
@@ -246,14 +324,14 @@ static Str token_of(Str authorization)
     return s;
 }
 
-/* Both comparisons always run. */
+/* All comparisons always run. */
 static Caller *static_caller(const Authenticator *a, Str token)
 {
-    bool service = secret_equals(a->service_token, token);
+    bool service = secret_equals(a->service_token, token), old = secret_equals(a->service_token_old, token);
     bool admin = secret_equals(a->admin_token, token);
     if (admin)
         return own_user(a, true);
-    return service ? caller_make(&(CallerInfo){.type = CALLER_SERVICE, .authz_off = !a->authz}) : NULL;
+    return service || old ? caller_make(&(CallerInfo){.type = CALLER_SERVICE, .authz_off = !a->authz}) : NULL;
 }
 
 int auth_check(Authenticator *a, Str authorization, AuthDone done, void *arg, Caller **ret_now,
@@ -274,7 +352,7 @@ int auth_check(Authenticator *a, Str authorization, AuthDone done, void *arg, Ca
         *ret_now = known;
         return 1;
     }
-    if (!a->keys)
+    if (!a->keys.len)
         return err_set(err, ERR_UNAUTHENTICATED, "invalid token: it is not known here");
     int rc = check_jwt(a, token, done, arg, ret_now, ret_wait, &why);
     return rc < 0 ? err_set(err, why.code, "%s", why.msg) : rc;

@@ -31,4 +31,6 @@ typedef void (*KeyDone)(void *arg, const Jwk *key, const Err *err);
 typedef struct KeyWait KeyWait;
 /* After keys_find() gave NULL. 0: `done` will be called; negative: there is nothing to wait for. */
 int keys_wait(Keys *k, Str kid, KeyDone done, void *arg, KeyWait **ret, Err *err);
+/* The kid is not known here: have a look at the URL, without waiting. */
+void keys_look(Keys *k, Str kid);
 void keys_wait_cancel(KeyWait *w); /* done is not called; NULL-safe */

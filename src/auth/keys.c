@@ -207,6 +207,23 @@ static void fetch_failed(Keys *k, const Err *err)
     k->retry = k->retry < k->o.retry_max / 2 ? k->retry * 2 : k->o.retry_max;
 }
 
+/* As long as the provider says, within reason: it may say less than our own interval, never more. */
+static Usec lifetime(const Keys *k, const HttpResponse *r)
+{
+    Str directives = r->header(r, "Cache-Control");
+    const Str name = STR("max-age=");
+    while (directives.ptr) {
+        Str d = str_trim(str_cut(&directives, ','));
+        uint64_t seconds;
+        if (!str_istarts(d, name) || str_to_u64(str_slice(d, name.len, d.len), &seconds) < 0)
+            continue;
+        Usec most = k->o.refresh, least = k->o.unknown_interval;
+        Usec asked = seconds > most / USEC_PER_SEC ? most : seconds * USEC_PER_SEC;
+        return asked < least ? least : asked;
+    }
+    return k->o.refresh;
+}
+
 static void fetch_done(void *arg, const HttpResponse *r, const Err *http_err)
 {
     Keys *k = arg;
@@ -219,7 +236,7 @@ static void fetch_done(void *arg, const HttpResponse *r, const Err *http_err)
         log_info("signing keys fetched", F_STR("url", k->o.url), F_UINT("keys", jwk_set_len(k->from_url)));
         k->retry = k->o.retry_first;
         negative_clear(k);
-        schedule(k, k->o.refresh);
+        schedule(k, lifetime(k, r));
     }
     resolve(k, ok);
 }
@@ -344,6 +361,12 @@ int keys_wait(Keys *k, Str kid, KeyDone done, void *arg, KeyWait **ret, Err *err
     ask_for_fetch(k);
     *ret = w;
     return 0;
+}
+
+void keys_look(Keys *k, Str kid)
+{
+    if (k->o.url && !k->dead && !negative_has(k, kid))
+        ask_for_fetch(k);
 }
 
 void keys_wait_cancel(KeyWait *w)

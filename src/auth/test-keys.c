@@ -347,7 +347,7 @@ static void test_authenticator__waits_for_the_url(void **state)
                       test_token(KEY_RSA_OTHER, "RS256", "one", CLAIMS_ALICE),
                       test_token(KEY_RSA, "RS256", "one", CLAIMS_ALICE)};
     fake_clock_init(&clock, (WallUsec){NOW_S * 1000000});
-    AuthOptions o = {.enable_jwt = true, .enable_authz = true, .jwk_url = f->url, .clock = &clock.clock};
+    AuthOptions o = {.enable_jwt = true, .enable_authz = true, .jwk_urls = f->url, .clock = &clock.clock};
     assert_int_equal(auth_new(f->loop, &o, &auth, NULL), 0);
     for (size_t i = 0; i < 3; i++)
         assert_int_equal(auth_check(auth, str_from(token[i]), auth_done, &w[i], &now, &wait[i], NULL), 0);

@@ -48,7 +48,6 @@ def test_version_and_help():
     (["--nope"], {}, "--nope"),
     (["--max-body-size=1"], {}, "--max-body-size"),
     (["--log-level=loud"], {}, "--log-level"),
-    ([], {"AMBIENT_ENV": "openshift-dev"}, "AMBIENT_ENV"),
     (["--db-url=oracle://x/y"], {}, "sqlite:PATH"),
     (["--db-url=postgres://me:word@x/y"], {}, "--db-password-file"),
     (["--db-max-open-connections=2"], {}, "at least 3"),

@@ -170,12 +170,13 @@ static void authenticated(void *arg, Caller *caller, const Err *err)
         dispatch(q);
 }
 
-/* A proxy in front may hand the user's token on in a header of its own. */
-static Str credential(HttpReq *http, Buf *scratch)
+/* A proxy in front may hand the user's token on in a header of its own. Anybody can write that header, so it
+   counts from proxies that are known only. */
+static Str credential(const Request *q, Buf *scratch)
 {
-    Str value = http_req_header(http, "Authorization");
-    Str forwarded = http_req_header(http, "X-Forwarded-Access-Token");
-    if (value.ptr || !forwarded.ptr)
+    Str value = http_req_header(q->http, "Authorization");
+    Str forwarded = http_req_header(q->http, "X-Forwarded-Access-Token");
+    if (value.ptr || !forwarded.ptr || !trusted_has(q->rest->trusted, http_req_peer(q->http)))
         return value;
     (void)buf_addz(scratch, "Bearer ");
     (void)buf_adds(scratch, forwarded);
@@ -187,8 +188,8 @@ static void authenticate(Request *q)
     CLEANUP_BUF Buf scratch = BUF_INIT(1 << 20);
     Caller *caller = NULL;
     Err err = {0};
-    int rc = auth_check(q->rest->o.auth, credential(q->http, &scratch), authenticated, q, &caller,
-                        &q->auth_wait, &err);
+    int rc =
+        auth_check(q->rest->o.auth, credential(q, &scratch), authenticated, q, &caller, &q->auth_wait, &err);
     if (rc == 1)
         authenticated(q, caller, NULL);
     else if (rc < 0)

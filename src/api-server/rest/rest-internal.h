@@ -105,6 +105,7 @@ struct Rest {
     size_t n_streams;
     Map *streams_of_user; /* username -> how many, as a number */
     struct Cors *cors;
+    struct Trusted *trusted; /* proxies; NULL = none */
     struct Cache *cache;
     Buf openapi;
     bool ending; /* no new streams */
@@ -176,6 +177,12 @@ void pack_output(Request *q);
 bool gzip_accepted(Str accept_encoding);
 int gzip_pack(Str in, Buf *out);
 #define GZIP_MIN 1024
+
+/* trusted.c */
+typedef struct Trusted Trusted;
+int trusted_new(const char *list, Trusted **ret, Err *err); /* comma list of addresses and networks */
+Trusted *trusted_free(Trusted *t);                          /* NULL-safe */
+bool trusted_has(const Trusted *t, const char *peer);       /* t NULL: nobody is */
 
 /* cache.c */
 typedef struct Cache Cache;

@@ -32,6 +32,9 @@ Rest *rest_new(Loop *l, const RestOptions *o)
 
 int rest_listen(Rest *r, const char *address, TlsContext *tls, Err *err)
 {
+    int rc = r->o.trusted_proxies ? trusted_new(r->o.trusted_proxies, &r->trusted, err) : 0;
+    if (rc < 0)
+        return rc;
     return http_server_new(r->loop, address, tls, &r->o.limits, request_handle, http_error_body, r,
                            &r->server, err);
 }
@@ -61,6 +64,7 @@ Rest *rest_free(Rest *r)
     http_server_free(r->server);
     timer_free(r->ping);
     cors_free(r->cors);
+    trusted_free(r->trusted);
     cache_free(r->cache);
     map_free(r->streams_of_user);
     buf_done(&r->openapi);

@@ -67,7 +67,7 @@ static void fill_user(Str username, bool own, Obj *o)
 }
 
 /* The row of an account of our own carries that identity: nobody else becomes it by choosing its name. */
-static int ensure_user(Tx *tx, Str username, bool own, Err *err)
+static int ensure_user(Tx *tx, Str username, bool own, char **ret_id, Err *err)
 {
     CLEANUP(obj_freep) Obj *o = NULL;
     CLEANUP(obj_freep) Obj *want = obj_new(&kind_user);
@@ -78,20 +78,23 @@ static int ensure_user(Tx *tx, Str username, bool own, Err *err)
     if (rc == -ERR_NOT_FOUND) {
         obj_set_str(want, USER_USERNAME, username);
         obj_set_str(want, USER_NAME, username);
-        return tx_insert(tx, want, err);
-    }
-    if (rc == 0 && own)
+        rc = tx_insert(tx, want, &why);
+    } else if (rc == 0 && own) {
         rc = tx_update(tx, &kind_user, obj_str(o, FIELD_ID), want, &changed, NULL, &why);
-    if (rc < 0 && err)
+    }
+    if (rc == 0)
+        *ret_id = str_dup(obj_str(o ? o : want, FIELD_ID));
+    else if (err)
         *err = why;
     return rc;
 }
 
-int seed_admin(Tx *tx, Str username, bool own, char **ret_binding, bool *ret_made, Err *err)
+int seed_admin(Tx *tx, Str username, bool own, char **ret_user, bool *ret_made, Err *err)
 {
     CLEANUP(obj_freep) Obj *role = NULL;
     CLEANUP(obj_freep) Obj *b = NULL;
-    int rc = ensure_user(tx, username, own, err);
+    CLEANUP_FREE char *user = NULL;
+    int rc = ensure_user(tx, username, own, &user, err);
     if (rc == 0)
         rc = tx_find(tx, &kind_role, ROLE_NAME, STR("platform:admin"), &role, err);
     if (rc == 0)
@@ -107,6 +110,50 @@ int seed_admin(Tx *tx, Str username, bool own, char **ret_binding, bool *ret_mad
         rc = tx_insert(tx, b, err);
     }
     if (rc == 0)
-        *ret_binding = str_dup(obj_str(b, FIELD_ID));
+        *ret_user = TAKE(user);
     return rc;
+}
+
+/* ---- the command ---- */
+
+typedef struct SeedAdmin {
+    Service *s;
+    char *username, *user_id;
+    bool made;
+    void (*done)(void *arg, const char *user_id, bool made, const Err *err);
+    void *arg;
+    Err err;
+} SeedAdmin;
+
+static int seed_admin_job(Tx *tx, void *arg, Err *err)
+{
+    SeedAdmin *a = arg;
+    free(TAKE(a->user_id));
+    int rc = seed_roles(tx, err);
+    return rc < 0 ? rc : seed_admin(tx, str_from(a->username), false, &a->user_id, &a->made, err);
+}
+
+static void seed_admin_finished(void *arg, int rc, const Err *err)
+{
+    SeedAdmin *a = arg;
+    a->done(a->arg, a->user_id, a->made, rc < 0 ? err : NULL);
+    free(a->user_id);
+    free(a->username);
+    service_unref(a->s);
+    free(a);
+}
+
+static void seed_admin_refused(void *arg)
+{
+    SeedAdmin *a = arg;
+    seed_admin_finished(a, -(int)a->err.code, &a->err);
+}
+
+void service_seed_admin(Service *s, const char *username,
+                        void (*done)(void *arg, const char *user_id, bool made, const Err *err), void *arg)
+{
+    SeedAdmin *a = xnew(SeedAdmin);
+    *a = (SeedAdmin){.s = service_ref(s), .username = xstrdup(username), .done = done, .arg = arg};
+    if (store_submit(s->store, STORE_WRITE, seed_admin_job, seed_admin_finished, a, &a->err) < 0)
+        loop_post(s->loop, seed_admin_refused, a);
 }

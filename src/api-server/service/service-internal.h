@@ -189,9 +189,9 @@ int bindings_drop(Tx *tx, const Kind *k, const ObjList *gone, Err *err);
 
 /* seed.c */
 int seed_roles(Tx *tx, Err *err);
-/* A global platform:admin binding for the user; *ret_binding is its id, to be freed. own: the user is an
-   account of ours, not a person. */
-int seed_admin(Tx *tx, Str username, bool own, char **ret_binding, bool *ret_made, Err *err);
+/* A global platform:admin binding for the user; *ret_user is the id of his row, to be freed. own: the user is
+   an account of ours, not a person. */
+int seed_admin(Tx *tx, Str username, bool own, char **ret_user, bool *ret_made, Err *err);
 
 /* crud.c */
 /* Path, row and permission of the op's object; the common start of everything that touches one object. */

@@ -40,16 +40,17 @@ Caller *caller_unref(Caller *c); /* NULL-safe, returns NULL */
 DEFINE_CLEANUP(Caller, caller_unref)
 
 typedef struct AuthOptions {
-    bool enable_jwt;   /* off and no static token configured: every caller is the user dev_username;
-                          off and one configured: a token must come and match */
-    bool enable_authz; /* off: every authenticated caller is CALLER_ADMIN (service stays service) */
-    const char *jwk_file,
-        *jwk_url; /* both count; on an equal kid the URL wins; both may change while running */
-    const char *issuer, *audience; /* checked when not NULL; comma lists of what is accepted */
-    const char *service_account;   /* GRPC_SERVICE_ACCOUNT; matches itself and "service-account-" + itself */
-    const Secret *service_token;   /* AMBIENT_API_TOKEN; NULL or empty matches nobody; borrowed */
-    const Secret *admin_token;     /* static admin token (ambient up); likewise */
-    const char *dev_username;      /* of the admin token too; NULL = "dev-user" */
+    bool enable_jwt;      /* off and no static token configured: every caller is the user dev_username;
+                             off and one configured: a token must come and match */
+    bool enable_authz;    /* off: every authenticated caller is CALLER_ADMIN (service stays service) */
+    const char *jwk_file; /* all sources count, and may change while running */
+    const char *jwk_urls, *more_jwk_urls; /* comma lists */
+    const char *issuer, *audience;        /* comma lists of what is accepted; NULL or "*" = any */
+    const char *service_account; /* GRPC_SERVICE_ACCOUNT; matches itself and "service-account-" + itself */
+    const Secret *service_token; /* AMBIENT_API_TOKEN; NULL or empty matches nobody; borrowed */
+    const Secret *service_token_old; /* while it is replaced */
+    const Secret *admin_token;       /* static admin token (ambient up); likewise */
+    const char *dev_username;        /* of the admin token too; NULL = "dev-user" */
     const Clock *clock;
 } AuthOptions;
 

@@ -20,9 +20,11 @@ typedef struct RestOptions {
     const Clock *clock;
     const char *version; /* of this build, e.g. a git revision */
     const char *build_time, *git_tag;
-    const char *cors_origins;   /* comma list; "*" = all, empty = none */
-    const char *cors_headers;   /* comma list, beside the built-in ones */
-    const char *runner_url;     /* template for sessions of the process runtime; "{id}" is the session */
+    const char *cors_origins; /* comma list; "*" = all, empty = none */
+    const char *cors_headers; /* comma list, beside the built-in ones */
+    const char
+        *trusted_proxies;   /* comma list of networks: their X-Forwarded-Access-Token counts; NULL = none */
+    const char *runner_url; /* template for sessions of the process runtime; "{id}" is the session */
     const Secret *runner_token; /* sent to runners in pods as X-Ambient-Session-Token; NULL = none */
     const Secret
         *proxy_token; /* sent to the process runtime's proxy, which has the runners' own; NULL = none */

@@ -31,6 +31,10 @@ Store *service_store(Service *s);
    served. */
 void service_load(Service *s, void (*done)(void *arg, const Err *err), void *arg);
 
+/* Makes the user a global platform:admin; made: there was no such binding yet. */
+void service_seed_admin(Service *s, const char *username,
+                        void (*done)(void *arg, const char *user_id, bool made, const Err *err), void *arg);
+
 /* How often objects were changed, as far as this loop has heard: a read between two equal values is still
    true. The hub, which hears every commit, tells. A commit is heard of before its writer is answered. */
 uint64_t svc_changes(const Service *s);
