@@ -28,9 +28,9 @@ acpctl agent list --project fleet-prod
 
 step "start all agents of development"
 acpctl agent start --all --project fleet-dev --prompt "echo \"on duty in session \$SESSION_ID\""
+acpctl wait sessions --all --project fleet-dev --for=phase=Completed --timeout 2m
 sessions=$(acpctl get sessions --project fleet-dev -o name)
 for session in $sessions; do
-    wait_phase "${session#session/}" 120 Completed
     acpctl session messages "${session#session/}"
 done
 for session in $sessions; do acpctl delete session "${session#session/}" -y; done

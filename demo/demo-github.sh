@@ -12,9 +12,12 @@ project=demo-github-$suffix agent=contributor credential=github-demo-$suffix
 repo=${DEMO_REPO:-https://github.com/octocat/Hello-World.git}
 branch=${DEMO_BRANCH:-ambient-demo-$suffix}
 
-if [ -z "${DEMO_GITHUB_PAT:-}" ]; then
+# Only the one command that needs the token gets it.
+pat=${DEMO_GITHUB_PAT:-}
+unset DEMO_GITHUB_PAT
+if [ -z "$pat" ]; then
     [ -t 0 ] || die "DEMO_GITHUB_PAT is not set"
-    read -rsp "GitHub token (not shown): " DEMO_GITHUB_PAT
+    read -rsp "GitHub token (not shown): " pat
     echo
 fi
 
@@ -30,8 +33,8 @@ acpctl project "$project"
 step "agent"
 runner=()
 [ -z "$DEMO_RUNNER" ] || runner=(--env "RUNNER_TYPE=$DEMO_RUNNER")
-agent_id=$(acpctl agent create --project-id "$project" --name "$agent" "${runner[@]}" -o json \
-    --prompt "${DEMO_AGENT_PROMPT:-}" | field id)
+agent_id=$(acpctl agent create --project-id "$project" --name "$agent" "${runner[@]}" \
+    --prompt "${DEMO_AGENT_PROMPT:-}" -o 'jsonpath={.id}')
 echo "agent/$agent is $agent_id"
 
 step "credential, from a manifest"
@@ -45,20 +48,20 @@ token: \$DEMO_GITHUB_PAT
 url: ${repo%/*/*}
 description: made by the GitHub demo
 YAML
-DEMO_GITHUB_PAT=$DEMO_GITHUB_PAT acpctl apply -f "$manifest"
-unset DEMO_GITHUB_PAT
+DEMO_GITHUB_PAT=$pat "$ACPCTL" apply -f "$manifest"
+pat=
 undo acpctl credential delete "$credential" --confirm
 acpctl get credentials
-credential_id=$(acpctl credential get "$credential" -o json | field id)
+credential_id=$(acpctl credential get "$credential" -o 'jsonpath={.id}')
 [ -n "$credential_id" ] || die "the credential is not there"
 
 step "bindings"
-role_id=$(acpctl get role credential:token-reader -o json | field id)
+role_id=$(acpctl get role credential:token-reader -o 'jsonpath={.id}')
 [ -n "$role_id" ] || die "there is no role credential:token-reader"
 # Lets the user read the token back; only a platform administrator may grant it.
 if binding=$(acpctl create role-binding --user-id "$user" --role-id "$role_id" --scope credential \
-    --scope-id "$credential_id" -o json); then
-    undo acpctl delete role-binding "$(field id <<<"$binding")" -y
+    --scope-id "$credential_id" -o 'jsonpath={.id}'); then
+    undo acpctl delete role-binding "$binding" -y
 else
     echo "warning: $user may not grant credential:token-reader; going on" >&2
 fi
@@ -74,10 +77,10 @@ if [ "$DEMO_RUNNER" = shell ]; then
 else
     task="${DEMO_TASK:-Clone $repo, add a line that says hello to the file HELLO.md, and push it to the branch $branch.}"
 fi
-session=$(acpctl agent start "$agent" --project-id "$project" --prompt "$task" -o json 2>&1 | field id)
+session=$(acpctl agent start "$agent" --project-id "$project" --prompt "$task" -o 'jsonpath={.id}')
 [ -n "$session" ] || die "the agent was not started"
 undo acpctl delete session "$session" -y
-wait_phase "$session" 120 Running Completed Failed
+acpctl wait session "$session" --for=condition=RunnerStarted --timeout 2m
 
 step "messages, until the run is over"
 follow=0

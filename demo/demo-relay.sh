@@ -23,13 +23,11 @@ ask_critic() {
     [ "$DEMO_RUNNER" = shell ] && printf 'printf %%s %q | wc -c' "$1" || printf 'Criticise in one sentence: %s' "$1"
 }
 
-writer=$(acpctl create session --name writer --interactive "${runner[@]}" -o json | field id)
-critic=$(acpctl create session --name critic --interactive "${runner[@]}" -o json | field id)
+writer=$(acpctl create session --name writer --interactive "${runner[@]}" -o 'jsonpath={.id}')
+critic=$(acpctl create session --name critic --interactive "${runner[@]}" -o 'jsonpath={.id}')
 undo acpctl delete session "$writer" -y
 undo acpctl delete session "$critic" -y
-for session in "$writer" "$critic"; do
-    wait_phase "$session" 120 Running
-done
+acpctl wait session "$writer" "$critic" --for=phase=Running --timeout 2m
 acpctl get sessions
 
 text=$topic
