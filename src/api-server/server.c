@@ -170,6 +170,7 @@ static int make_parts(Server *s, Err *err)
     s->service = service_new(s->loop, &(ServiceOptions){.store = s->store,
                                                         .clock = &clock_system,
                                                         .service_account = s->config->service_account,
+                                                        .authz_off = !s->config->enable_authz,
                                                         .keys = s->keys,
                                                         .wait_max = s->config->store_wait,
                                                         .pending_max = (size_t)s->config->store_pending});

@@ -48,10 +48,6 @@ static const Field fields[] = {
               .doc = "Who made it, or last changed what it does: its runs have that user's rights."),
     [SCHEDULE_OWNER_TYPE] = FIELD("owner_type", FT_STRING, F_INTERNAL, .max_len = LEN_NAME,
                                   .doc = "user, service or admin: what created_by_user_id was."),
-    [SCHEDULE_OWNER_ISSUER] =
-        FIELD("owner_issuer", FT_STRING, F_INTERNAL, .doc = "Issuer of that user's token."),
-    [SCHEDULE_OWNER_SUBJECT] =
-        FIELD("owner_subject", FT_STRING, F_INTERNAL, .doc = "Subject of that user's token."),
     [SCHEDULE_WAKE_AT] =
         FIELD("wake_at", FT_TIME, F_INTERNAL, .doc = "When the scheduler has to look at it; null = never."),
 };

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 import api_support
-from api_support import expect_error, wait_for
+from api_support import AUDIENCE, ISSUER, expect_error, wait_for
 
 FOUR = {"name": "nightly", "schedule": "0 9 * * 1-5", "timezone": "Europe/Berlin"}
 
@@ -164,6 +164,31 @@ def test_a_project_takes_its_schedules_with_it(api, name):
 
 # ---- who may ----
 
+def test_what_roles_in_the_project_allow(as_user, name):
+    """rest-governance-and-auth.md 9."""
+    owner, editor, viewer = (as_user(f"{who}-{name}") for who in ("owner", "editor", "viewer"))
+    project = owner.project(f"roles-{name}")["id"]
+    for who in ("editor", "viewer"):
+        role = owner.items("/roles", search=f"name = 'project:{who}'")[0]["id"]
+        owner.ok("POST", "/role_bindings", {"role_id": role, "scope": "project", "project_id": project,
+                                            "user_id": f"{who}-{name}"})
+    base = f"/projects/{project}/scheduled-sessions"
+    made = make(editor, base)
+    path = f"{base}/{made['id']}"
+    for tail in ("", "/runs", "/history"):
+        assert viewer.get(path + tail).status == 200
+    assert [s["id"] for s in viewer.items(base)] == [made["id"]]
+    for method, tail in (("PATCH", ""), ("DELETE", ""), ("POST", "/suspend"), ("POST", "/resume"),
+                         ("POST", "/trigger")):
+        assert viewer.call(method, path + tail, {}).status == 403
+    assert viewer.post(base, {**FOUR, "name": "v"}).status == 403
+    for tail in ("/suspend", "/resume", "/trigger"):
+        assert editor.post(path + tail).status == 200
+    assert editor.patch(path, {"description": "d"}).status == 200
+    assert editor.delete(path).status == 403
+    assert owner.delete(path).status == 204
+
+
 def test_strangers_see_nothing_and_may_nothing(as_user, as_admin):
     alice, mallory = as_user("alice"), as_user("mallory")
     project = alice.project("scheduled")["id"]
@@ -182,24 +207,36 @@ def test_strangers_see_nothing_and_may_nothing(as_user, as_admin):
 # ---- the scheduler ----
 
 class Replicas:
-    """Servers on one SQLite file; `due` turns the clock for one schedule, as no test can wait for a minute."""
+    """Servers on one store; `due` turns the clock for one schedule, as no test can wait for a minute."""
 
-    def __init__(self, directory, n):
-        self.directory, self.servers = directory, []
+    def __init__(self, directory, database=None, args=(), env=None):
+        self.directory, self.servers, self.database = directory, [], database
+        self.args, self.env = ["--scheduler-interval=100ms", *args], env
+        self.name = database.database() if database else None
+        self.api = None
+
+    def start(self, n):
         for i in range(n):
-            place = directory / f"server{i}"
+            place = self.directory / f"server{i}"
             place.mkdir()
-            server = api_support.ApiServer(place, ["--scheduler-interval=100ms"])
-            server.database = directory / "ambient.db"
+            server = api_support.ApiServer(place, self.args, self.env, self.database and self.database.url(self.name))
+            server.database = self.directory / "ambient.db"
+            if i == 0 and self.database:  # a shared database is not migrated by who serves it
+                assert server.run("migrate").returncode == 0
             self.servers.append(server.start())
         self.api = self.servers[0].client()
+        return self
 
     def due(self, schedule, ago=0):
-        """The schedule is due since `ago` seconds; stored as microseconds."""
-        now = datetime.datetime.now(datetime.timezone.utc).timestamp()
+        """The schedule is due since `ago` seconds."""
+        at = datetime.datetime.now(datetime.timezone.utc).timestamp() - ago
+        if self.database:
+            self.database.sql(f"UPDATE scheduled_sessions SET next_run_at = to_timestamp({at:.6f}),"
+                              f" wake_at = to_timestamp({at:.6f}) WHERE id = '{schedule['id']}'", self.name)
+            return
         with contextlib.closing(sqlite3.connect(self.directory / "ambient.db", timeout=30)) as db, db:
             changed = db.execute("UPDATE scheduled_sessions SET next_run_at = ?1, wake_at = ?1 WHERE id = ?2",
-                                 (int((now - ago) * 1e6), schedule["id"])).rowcount
+                                 (int(at * 1e6), schedule["id"])).rowcount
             assert changed == 1
 
 
@@ -207,8 +244,8 @@ class Replicas:
 def replicas(tmp_path):
     started = []
 
-    def start(n):
-        started.append(Replicas(tmp_path, n))
+    def start(n, **how):
+        started.append(Replicas(tmp_path, **how).start(n))
         return started[-1]
     yield start
     for one in started:
@@ -235,16 +272,17 @@ def test_d68_a_schedule_runs_by_itself(replicas):
     assert after["last_run_at"] and after["next_run_at"] == made["next_run_at"]
 
 
-def test_replicas_fire_once_also_when_some_are_killed(replicas):
-    """Three servers on one store: each time is served once, whoever is killed; what was missed meanwhile is told."""
-    r = replicas(3)
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_replicas_fire_once_also_when_some_are_killed(replicas, kind, request):
+    """Three servers on one store: each time is served once, whoever is killed."""
+    r = replicas(3, database=request.getfixturevalue("database") if kind == "postgres" else None)
     r.api.project("demo")
     base = "/projects/demo/scheduled-sessions"
     schedules = [make(r.api, base, name=f"s{i}", session_prompt="true", runner_type="shell") for i in range(8)]
     for schedule in schedules:
         r.due(schedule)
     wait_for(lambda: all(started_ids(r.api, base, s) for s in schedules), "a run of each")
-    for round_number in range(8):
+    for round_number in range(3 if kind == "postgres" else 8):
         for schedule in schedules:
             for session in runs(r.api, base, schedule):
                 if session["phase"] == "Pending":
@@ -286,6 +324,38 @@ def test_what_was_missed_while_no_server_ran(replicas):
     assert {line["outcome"] for line in history(r.api, base, none)} <= {"missed", "started"}
     assert sum(line["outcome"] == "missed" for line in history(r.api, base, none)) >= 3
     assert "the server was away" in history(r.api, base, none)[-1]["message"]
+
+
+def test_a_run_has_its_owners_rights_of_that_moment(replicas, keys, tmp_path):
+    (tmp_path / "jwks.json").write_text(keys.jwks())
+    r = replicas(1, args=[f"--jwk-cert-file={tmp_path / 'jwks.json'}", "--jwt-issuer", ISSUER,
+                          "--jwt-audience", AUDIENCE],
+                 env={"AMBIENT_ENV": "production", "CREDENTIAL_ENCRYPTION_ALLOW_PLAINTEXT": "true"})
+    alice, bob = (r.servers[0].client(keys.token(who, iss=ISSUER, aud=AUDIENCE)) for who in ("alice", "bob"))
+    alice.project("demo")
+    agent = alice.agent("demo", "worker")["id"]
+    editor = alice.items("/roles", search="name = 'project:editor'")[0]["id"]
+    binding = alice.ok("POST", "/role_bindings", {"role_id": editor, "scope": "project", "project_id": "demo",
+                                                  "user_id": "bob"})
+    base = "/projects/demo/scheduled-sessions"
+    bobs = make(bob, base, name="bobs", agent_id=agent, session_prompt="Bob's.")
+    r.due(bobs)
+    first = wait_for(lambda: runs(alice, base, bobs), "bob's run")[0]
+    assert first["created_by_user_id"] == "bob"
+    alice.ok("POST", f"/sessions/{first['id']}/stop", status=200)
+    alice.ok("DELETE", f"/role_bindings/{binding['id']}")
+    assert bob.get(base).status == 404
+    r.due(bobs)
+    line = wait_for(lambda: [x for x in history(alice, base, bobs) if x["outcome"] == "failed"], "a failed run")[0]
+    assert "session_id" not in line and line["message"]
+    assert len(runs(alice, base, bobs)) == 1
+    # Who changes what it does answers for it from then on.
+    changed = alice.ok("PATCH", f"{base}/{bobs['id']}", {"session_prompt": "Alice's."})
+    assert changed["created_by_user_id"] == "alice"
+    r.due(bobs)
+    wait_for(lambda: len(runs(alice, base, bobs)) == 2, "alice's run")
+    for client in (alice, bob):
+        client.close()
 
 
 def test_a_server_without_scheduler_leaves_schedules_alone(tmp_path):

@@ -83,6 +83,7 @@ void op_sub_init(Op *sub, const Op *op, Caller *as)
 void op_sub_done(Op *sub)
 {
     op_clear_results(sub);
+    rights_unref(sub->rights);
     vec_free(&sub->messages);
     buf_done(&sub->text);
 }

@@ -9,10 +9,14 @@
 Caller *schedule_owner(const Service *s, const Obj *schedule)
 {
     Str type = obj_str(schedule, SCHEDULE_OWNER_TYPE), name = obj_str(schedule, SCHEDULE_CREATED_BY_USER_ID);
-    CallerType t = str_eqz(type, "service") ? CALLER_SERVICE
-                   : str_eqz(type, "admin") ? CALLER_ADMIN
-                                            : CALLER_USER;
-    return caller_new(t, name, name, STR_NULL);
+    return caller_make(&(CallerInfo){
+        .type = str_eqz(type, "service") ? CALLER_SERVICE
+                : str_eqz(type, "admin") ? CALLER_ADMIN
+                                         : CALLER_USER,
+        .username = name,
+        .name = name,
+        .authz_off = s->authz_off,
+    });
 }
 
 int run_started(Tx *tx, Str run_id, const Obj *session, Err *err)

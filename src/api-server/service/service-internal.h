@@ -15,7 +15,7 @@ struct Service {
     unsigned refs; /* the owner's, and one per running operation */
     Loop *loop;
     Store *store;
-    bool stopped;
+    bool stopped, authz_off;     /* the second is constant */
     size_t pending, pending_max; /* bytes of running operations: what the store has not taken yet */
     Usec wait_max;               /* constant; worker threads read it */
     uint64_t changes;

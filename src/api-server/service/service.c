@@ -12,6 +12,7 @@ Service *service_new(Loop *l, const ServiceOptions *o)
     s->loop = l;
     s->store = o->store;
     s->keys = o->keys;
+    s->authz_off = o->authz_off;
     s->wait_max = o->wait_max ? o->wait_max : USEC_NEVER;
     s->pending_max = o->pending_max ? o->pending_max : PENDING_MAX;
     s->service_account = o->service_account && *o->service_account ? xstrdup(o->service_account) : NULL;

@@ -270,8 +270,6 @@ enum {
     SCHEDULE_NEXT_RUN_AT,
     SCHEDULE_CREATED_BY_USER_ID,
     SCHEDULE_OWNER_TYPE /* internal */,
-    SCHEDULE_OWNER_ISSUER /* internal */,
-    SCHEDULE_OWNER_SUBJECT /* internal */,
     SCHEDULE_WAKE_AT /* internal */,
     _SCHEDULE_MAX
 };

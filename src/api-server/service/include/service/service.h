@@ -17,6 +17,7 @@ typedef struct ServiceOptions {
     const Clock *clock;
     const char *version;         /* for GET version */
     const char *service_account; /* gets a global platform:admin binding at start; NULL = none */
+    bool authz_off;              /* nobody's rights are checked: also not those of who owns a schedule */
     const KeyRing *keys;         /* borrowed; seals secrets at rest; NULL = they are stored as plain text */
     size_t pending_max; /* bytes of calls that wait for the store; beyond: ERR_OVERLOADED; 0 = 256 MiB */
     Usec wait_max; /* no call waits longer for the store, and while one has none is let in: ERR_OVERLOADED; 0
