@@ -226,11 +226,13 @@ static const json_t *find_task(HttpApi *a, HttpReq *req, Str id)
     CLEANUP_FREE char *key = str_dup(id);
     const json_t *task = json_object_get(tasks_of(a), key);
 
-    if (!task_id_ok(id))
-        reply_detail(req, 400, "Invalid task id");
-    else if (!task)
+    if (task_id_ok(id) && task)
+        return task;
+    if (task_id_ok(id))
         reply_detail(req, 404, "Task not found");
-    return task_id_ok(id) ? task : NULL;
+    else
+        reply_detail(req, 400, "Invalid task id");
+    return NULL;
 }
 
 static void on_stopped(void *arg, const json_t *response, const char *error)
@@ -247,11 +249,11 @@ static void on_stopped(void *arg, const json_t *response, const char *error)
 static void post_stop(HttpApi *a, HttpReq *req, Str id)
 {
     const json_t *task = find_task(a, req, id);
-    Str status = json_get_strv(task, "status");
-    CLEANUP_FREE char *text = str_dup(id);
 
     if (!task)
-        return;
+        return; /* and the request is gone, with its id */
+    Str status = json_get_strv(task, "status");
+    CLEANUP_FREE char *text = str_dup(id);
     if (!str_eqz(status, "running")) {
         CLEANUP_FREE char *message = xasprintf("Task already " STR_FMT, STR_ARG(status));
         reply_message(req, message);

@@ -81,7 +81,9 @@ def test_both_families_of_paths(runner):
     assert raw(runner, "DELETE", "/workspace/a/b.txt")[0] == 200
 
 
-def test_a_large_file_streams(runner):
+def test_a_large_file_streams(api, runners):
+    options = os.environ.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=1"  # a sanitizer keeps what was freed
+    runner = runners(api, api.session(), INTERACTIVE="true", ASAN_OPTIONS=options).start().ready()
     with open(os.path.join(runner.workspace, "large"), "wb") as f:
         for i in range(64):
             f.write(bytes([i]) * (1 << 20))
