@@ -24,7 +24,7 @@ struct HttpCall {
     bool added;     /* to the multi handle */
     bool resume;    /* asked for by http_pause() */
     bool cancelled; /* nobody wants to hear of it; freed at the end of the turn */
-    bool reached; /* the connection stood: what failed came after that */
+    bool reached;   /* the connection stood: what failed came after that */
     HttpDone done;
     HttpPiece on_piece;
     bool every_status;

@@ -68,24 +68,34 @@ static void set_context(json_t *cfg, const State *s, Str token)
     json_object_set_new(cfg, "api_url", json_string(url));
     json_object_set_new(cfg, "grpc_url", json_string(s->grpc));
     json_object_set_new(cfg, "access_token", json_strv(token));
-    static const char *const gone[] = {"refresh_token", "issuer_url", "client_id", "insecure_tls_verify"};
-    for (size_t i = 0; i < ARRAY_LEN(gone); i++)
+    /* What belonged to another login there: the admin token is not renewed. */
+    static const char *const gone[] = {
+        "refresh_token", "issuer_url",     "client_id", "client_secret_file", "login_method",
+        "scopes",        "token_renew_at", "ca_file",   "token_expires_at",   "insecure_tls_verify"};
+    for (size_t i = 0; i < ARRAY_LEN(gone); i++) {
         json_object_del(cfg, gone[i]);
+        json_object_del(ctx, gone[i]);
+    }
     if (json_get_str(ctx, "project"))
         json_object_set(cfg, "project", json_object_get(ctx, "project"));
     else
         json_object_del(cfg, "project");
 }
 
-static int save(const char *path, const json_t *cfg, Err *err)
+/* The lock is acpctl's: neither undoes what the other writes. */
+static int lock_config(const char *path, int *ret, Err *err)
 {
     CLEANUP_FREE char *copy = xstrdup(path);
+    CLEANUP_FREE char *lock = xasprintf("%s.lock", path);
     int rc = dir_make(dirname(copy), 0700, err);
-    if (rc < 0)
-        return rc;
+    return rc < 0 ? rc : file_lock_wait(lock, ret, err);
+}
+
+static int save(const char *path, const json_t *cfg, Err *err)
+{
     CLEANUP_BUF Buf text = BUF_INIT(1024 * 1024);
     json_write_pretty(&text, cfg, 2);
-    rc = buf_check(&text, err);
+    int rc = buf_check(&text, err);
     return rc < 0 ? rc : file_write_atomic(path, buf_str(&text), 0600, err);
 }
 
@@ -97,7 +107,10 @@ int login_write(const Place *p, const State *s, FILE *out, Err *err)
                        "neither HOME nor AMBIENT_CONFIG is set: no login for acpctl was written");
     CLEANUP(secret_freep) Secret *token = NULL;
     CLEANUP_JSON json_t *cfg = NULL;
+    CLEANUP_FD int lock = -1;
     int rc = secret_from_file(p->token, &token, err);
+    if (rc == 0)
+        rc = lock_config(path, &lock, err);
     if (rc == 0)
         rc = load(path, &cfg, err);
     if (rc < 0)

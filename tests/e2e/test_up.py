@@ -106,6 +106,23 @@ def test_token_is_private_and_works(platform):
     assert token not in platform.logs()
 
 
+def test_up_takes_the_place_of_another_login_there(place):
+    """Its refresh token has nothing to do with the admin token."""
+    other = {"server": "http://127.0.0.1:1", "access_token": "old", "refresh_token": "r", "client_id": "c",
+             "issuer_url": "http://127.0.0.1:1", "login_method": "auth-code", "project": "kept",
+             "token_expires_at": "2020-01-01T00:00:00Z"}
+    with open(place.config, "w") as f:
+        json.dump({"current_context": "local", "contexts": {"local": other}, "mine": 1, **other}, f)
+    os.chmod(place.config, 0o600)
+    place.up()
+    with open(place.config) as f:
+        file = json.load(f)
+    for members in (file, file["contexts"]["local"]):
+        assert not {"refresh_token", "issuer_url", "client_id", "login_method", "token_expires_at"} & set(members)
+    assert file["mine"] == 1 and file["project"] == "kept"
+    assert place.acpctl("get", "projects").stderr == "No projects found.\n"
+
+
 def test_down_stops_sessions_and_programs(place):
     pids = place.up()["pids"]
     sid = place.shell_session("sleep 1000", interactive=True)
