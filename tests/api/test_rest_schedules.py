@@ -1,8 +1,10 @@
 """Scheduled sessions: the kind, what it starts, and the scheduler in the program. rest-governance-and-auth.md 5."""
+import concurrent.futures
 import contextlib
 import datetime
 import sqlite3
 import threading
+import urllib.request
 
 import pytest
 
@@ -153,6 +155,16 @@ def test_d68_trigger_starts_the_agent(api, base, agent):
     assert api.ok("GET", f"/sessions/{session['id']}")["id"] == session["id"]
 
 
+def test_a_run_that_waits_is_seen_at_once(api, base, agent):
+    """Answers of reads are kept until something changes: this is a change."""
+    made = make(api, base, agent_id=agent, overlap_policy="queue")
+    api.ok("POST", f"{base}/{made['id']}/trigger", status=200)
+    assert len(history(api, base, made)) == 1
+    assert api.ok("POST", f"{base}/{made['id']}/trigger", status=200) == {"status": "queued"}
+    assert sorted(line["outcome"] for line in history(api, base, made)) == ["queued", "started"]
+    expect_error(api.post(f"{base}/{made['id']}/trigger"), 409, 6, "a run waits already")
+
+
 def test_a_project_takes_its_schedules_with_it(api, name):
     project = api.project(f"gone-{name}")["id"]
     base = f"/projects/{project}/scheduled-sessions"
@@ -270,6 +282,10 @@ def test_d68_a_schedule_runs_by_itself(replicas):
     assert session["phase"] == "Pending" and session["created_by_user_id"] == "dev-user"
     after = r.api.ok("GET", f"{base}/{made['id']}")
     assert after["last_run_at"] and after["next_run_at"] == made["next_run_at"]
+    with urllib.request.urlopen(f"http://127.0.0.1:{r.servers[0].ports['metrics']}/metrics") as answer:
+        samples = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines() if line[:1] not in ("", "#"))
+    assert float(samples["ambient_scheduler_passes_total"]) >= 1
+    assert float(samples["ambient_scheduler_failures_total"]) == 0
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])
@@ -302,6 +318,29 @@ def test_replicas_fire_once_also_when_some_are_killed(replicas, kind, request):
             ids = started_ids(r.api, base, schedule)
             assert len(ids) == want and len(set(ids)) == want
             assert sorted(ids) == sorted(s["id"] for s in runs(r.api, base, schedule))
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_replicas_start_an_agent_once(replicas, kind, request):
+    """A hundred starts at once, over three servers: one makes the session, all others are told of it."""
+    r = replicas(3, database=request.getfixturevalue("database") if kind == "postgres" else None)
+    r.api.project("demo")
+    path = f"/projects/demo/agents/{r.api.agent('demo', 'worker')['id']}"
+    r.api.ok("POST", path + "/inbox", {"agent_id": "", "body": "read me once"})
+
+    def start(i):
+        with contextlib.closing(r.servers[i % 3].client()) as client:
+            answer = client.post(path + "/start", {"prompt": f"p{i}"})
+            return answer.status, answer.json()["session"]["id"]
+
+    with concurrent.futures.ThreadPoolExecutor(100) as pool:
+        answers = list(pool.map(start, range(100)))
+    assert sorted(status for status, _ in answers) == [200] * 99 + [201]
+    assert len({session for _, session in answers}) == 1
+    assert len(r.api.items(path + "/sessions")) == 1
+    messages = r.api.messages(answers[0][1])
+    assert len(messages) == 1 and messages[0]["payload"].count("read me once") == 1
+    assert [m["read"] for m in r.api.items(path + "/inbox")] == [True]
 
 
 def test_what_was_missed_while_no_server_ran(replicas):

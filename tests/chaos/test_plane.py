@@ -78,6 +78,25 @@ def test_inactivity_ends_a_session_and_says_so(make_plane):
     assert plane.condition(sid, "Ready")["reason"] == "InactivityTimeout"
 
 
+def test_a_schedules_runs_come_one_after_the_other(make_plane):
+    """A run that was asked for while the agent was busy begins when the session before is over."""
+    plane = make_plane("--after 300")
+    agent = plane.client.agent("demo", "nightly")["id"]
+    base = "/projects/demo/scheduled-sessions"
+    schedule = plane.client.ok("POST", base, {"name": "s", "schedule": "@yearly", "agent_id": agent,
+                                              "overlap_policy": "queue", "session_prompt": "true"})
+    trigger = f"{base}/{schedule['id']}/trigger"
+    first = plane.client.ok("POST", trigger, status=200)
+    assert first["status"] == "triggered"
+    assert plane.client.ok("POST", trigger, status=200) == {"status": "queued"}
+    sessions = wait_for(lambda: (lambda s: len(s) == 2 and s)(plane.client.items(f"{base}/{schedule['id']}/runs")),
+                        "the second run")
+    for session in sessions:
+        plane.wait_phase(session["id"], "Completed")
+    one, two = (plane.get(s["id"]) for s in sessions)
+    assert one["id"] == first["session_id"] and one["completion_time"] <= two["created_at"]
+
+
 def test_a_runner_that_never_answers(make_plane):
     plane = make_plane("--deaf", LOCAL_HEALTH_TIMEOUT="300ms")
     sid = plane.session()

@@ -8,6 +8,9 @@
 /* How many times that were missed are entered one by one; older ones are only counted. */
 #define BACKLOG_MAX 100
 
+/* Who waits for a session's end is woken by it; this is for an end that came at the same moment. */
+#define QUEUE_LOOK ((int64_t)60 * (int64_t)USEC_PER_SEC)
+
 typedef struct Backlog {
     WallUsec at[BACKLOG_MAX]; /* in order; the last one came last */
     size_t n;
@@ -37,6 +40,8 @@ Obj *run_new(const Obj *schedule, const char *cause, const char *outcome);
 int run_started(Tx *tx, Str run_id, const Obj *session, Err *err);
 /* What keeps a run from starting now: a session of its agent, or of the schedule. *ret NULL = nothing. */
 int schedule_active_session(Tx *tx, const Obj *schedule, Obj **ret, Err *err);
+/* Sets wake_at to what `schedule` says or to `at`, whichever comes first. */
+void schedule_wake_by(const Obj *schedule, WallUsec at, Obj *changes);
 int schedule_queued_run(Tx *tx, const Obj *schedule, Obj **ret, Err *err);
 
 /* Whose rights its runs have, as a caller; the reference is the caller's. Any thread. */

@@ -9,8 +9,6 @@
 
 /* A time that is served later than this was missed: the server was not there, or the store did not answer. */
 #define ON_TIME ((int64_t)60 * (int64_t)USEC_PER_SEC)
-/* Who waits for a session's end is woken by it; this is for an end that came at the same moment. */
-#define QUEUE_LOOK ((int64_t)60 * (int64_t)USEC_PER_SEC)
 #define YEAR ((int64_t)366 * 86400 * (int64_t)USEC_PER_SEC)
 
 /* ---- the history ---- */
@@ -287,6 +285,13 @@ static int look_at_queue(Pass *p, Err *err)
 }
 
 /* ---- a pass ---- */
+
+void schedule_wake_by(const Obj *schedule, WallUsec at, Obj *changes)
+{
+    WallUsec wake = obj_time(schedule, SCHEDULE_WAKE_AT);
+    bool sooner = !obj_has(schedule, SCHEDULE_WAKE_AT) || at.us < wake.us;
+    obj_set_time(changes, SCHEDULE_WAKE_AT, sooner ? at : wake);
+}
 
 static void set_wake(const Pass *p, Obj *changes)
 {

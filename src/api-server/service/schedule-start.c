@@ -88,16 +88,30 @@ static int trigger_now(Op *op, Tx *tx, const Obj *schedule, Err *err)
     return rc < 0 ? rc : request_remember(op, tx, &kind_session, op->obj, err);
 }
 
+static int let_wait(Tx *tx, const Obj *schedule, Err *err)
+{
+    CLEANUP(obj_freep) Obj *waiting = NULL;
+    CLEANUP(obj_freep) Obj *run = run_new(schedule, "manual", "queued");
+    CLEANUP(obj_freep) Obj *changes = obj_new(&kind_scheduled_session);
+    int rc = schedule_queued_run(tx, schedule, &waiting, err);
+    if (rc == 0 && waiting)
+        return err_set(err, ERR_CONFLICT, "a run waits already");
+    if (rc == 0)
+        rc = tx_insert(tx, run, err);
+    if (rc < 0)
+        return rc;
+    schedule_wake_by(schedule, (WallUsec){tx_now(tx).us + QUEUE_LOOK}, changes);
+    return tx_update(tx, &kind_scheduled_session, obj_str(schedule, FIELD_ID), changes, NULL, NULL, err);
+}
+
 /* The overlap rule holds for who asks too; who asks is told. */
 static int trigger_beside(Op *op, Tx *tx, const Obj *schedule, const Obj *active, Err *err)
 {
     CLEANUP(obj_freep) Obj *stopped = NULL;
     Str policy = obj_str(schedule, SCHEDULE_OVERLAP_POLICY);
     bool ours = str_eq(obj_str(active, SESSION_SCHEDULED_SESSION_ID), obj_str(schedule, FIELD_ID));
-    if (str_eqz(policy, "queue")) {
-        CLEANUP(obj_freep) Obj *run = run_new(schedule, "manual", "queued");
-        return tx_insert(tx, run, err);
-    }
+    if (str_eqz(policy, "queue"))
+        return let_wait(tx, schedule, err);
     if (!str_eqz(policy, "replace") || !ours)
         return err_set(err, ERR_CONFLICT, "the agent already runs session \"%s\"",
                        obj_cstr(active, FIELD_ID));

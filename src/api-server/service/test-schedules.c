@@ -677,6 +677,8 @@ static void test_trigger__starts_as_who_asks(void **state)
     CLEANUP_GOT Got waits = target_call(&p->w, p->w.alice, id, 't');
     assert_int_equal(waits.err.code, 0);
     assert_null(waits.obj);
+    CLEANUP_GOT Got full = target_call(&p->w, p->w.alice, id, 't');
+    assert_int_equal(full.err.code, ERR_CONFLICT);
     end_session(p, id);
     serve(p); /* it is suspended, but this was asked for */
     check_history(p, id, "manua started, manua started");
