@@ -30,7 +30,7 @@ static bool needs_project(const Resource *r)
 static const char *project_of(const Applier *ap, const Item *it)
 {
     const char *own = it->project;
-    if (it->kind->identity)
+    if (it->kind->identity && !own)
         own = json_get_str(it->fields, "project_id");
     return ap->project ? ap->project : own && *own ? own : ap->set_project ? ap->set_project : ap->context;
 }

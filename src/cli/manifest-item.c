@@ -399,9 +399,8 @@ static int take_member(Reader *r, const char *path, const char *member, const js
         return set_text(r, path, &it->id, v);
     if (it->kind->identity && strcmp(member, "scope_id") == 0)
         return set_text(r, path, &r->scope_id, v);
-    bool is_project = strcmp(member, "project") == 0 || strcmp(member, "project_id") == 0;
-    if (is_project && it->kind->identity)
-        return put(r, it->fields, path, "project_id", json_incref((json_t *)(uintptr_t)v));
+    bool is_project = strcmp(member, "project") == 0;
+    is_project = is_project || (strcmp(member, "project_id") == 0 && !it->kind->identity);
     if (is_project && strcmp(it->kind->noun, "project") != 0)
         return set_text(r, path, &it->project, v);
     if (it->kind->inbox && strcmp(member, "inbox") == 0) {
@@ -435,14 +434,17 @@ static int take_members(Reader *r, const json_t *from, const char *before)
 
 /* ---- the whole ---- */
 
-/* scope_id is the member of its scope: project_id, agent_id ... */
+/* scope_id is the member of its scope: project_id, agent_id ... `project` says where an agent or session is
+   to be found, and is the target itself when that is the scope. */
 static int place_scope_id(Reader *r)
 {
+    const char *scope = json_get_str(r->it->fields, "scope");
+    bool of_project = scope && strcmp(scope, "project") == 0;
+    const char *project = r->scope_id ? r->scope_id : r->it->project;
+    if (of_project && project)
+        return put(r, r->it->fields, "scope_id", "project_id", json_string(project));
     if (!r->scope_id)
         return 0;
-    const char *scope = json_get_str(r->it->fields, "scope");
-    if (scope && strcmp(scope, "project") == 0)
-        return put(r, r->it->fields, "scope_id", "project_id", json_string(r->scope_id));
     const ManifestRef *ref = scope ? find_ref(r->it->kind, scope) : NULL;
     if (!ref || strcmp(scope, "role") == 0) {
         CLEANUP_FREE char *what = xasprintf("unsupported scope \"%s\"", scope ? scope : "");

@@ -354,3 +354,136 @@ def test_only_a_404_means_that_there_is_none(cli, write):
     with Stub(500, '{"code":"x-9","reason":"broken"}') as stub:  # it answers GETs only: a POST would be another error
         text = cli.fails(1, "apply", "-f", write(a="kind: Agent\nname: a\n"), "--project", "p", "--api-url", stub.url)
         assert "broken" in text
+
+
+# ---- every kind ----
+
+ALL_KINDS = """
+kind: Session
+metadata: {{name: run, project: {p}, labels: {{of: {p}}}}}
+spec:
+  agent: lead
+  prompt: echo hello
+  environment_variables: {{RUNNER_TYPE: shell}}
+---
+kind: RoleBinding
+role: project:viewer
+scope: project
+scope_id: {p}
+user_id: {p}-alice
+---
+kind: RoleBinding
+metadata: {{}}
+spec: {{role: agent:runner, scope: agent, agent: lead, user: {p}-bob, project: {p}}}
+---
+kind: Application
+name: {p}-app
+source: {{repo_url: "https://git.corp.net/fleet.git", path: fleet, target_revision: main}}
+destination: {{project: {p}}}
+auto_sync: false
+---
+kind: ScheduledSession
+name: nightly
+agent: lead
+schedule: "0 3 * * *"
+timezone: Europe/Berlin
+prompt: run the tests
+enabled: false
+---
+kind: Credential
+name: {p}-key
+provider: github
+token: $T_TOKEN
+url: https://github.corp.net
+labels: {{of: {p}}}
+---
+kind: Agent
+name: lead
+prompt: You lead.
+---
+kind: Project
+name: {p}
+"""
+
+
+def test_every_kind_is_applied_once(cli, proxy, write, name):
+    path, env = write(all=ALL_KINDS.format(p=name)), {"T_TOKEN": "ghp_planted$secret"}
+    lines = [f"project/{name}", f"credential/{name}-key", "agent/lead", "scheduledsession/nightly",
+             f"application/{name}-app", f"rolebinding/{name}-alice\u2192{name}", f"rolebinding/{name}-bob\u2192lead",
+             "session/run"]
+    inside = {"agent/lead", "scheduledsession/nightly", "session/run"}
+
+    def said(what):
+        return [f"{line} {what}" + (f" (project {name})" if line in inside else "") for line in lines]
+    args = ("apply", "-f", path, "--api-url", proxy.url)
+    assert cli.run(*args, env=env).stdout.splitlines() == said("created")
+    proxy.seen.clear()
+    assert cli.run(*args, env=env).stdout.splitlines() == said("unchanged")
+    assert proxy.seen and proxy.writes() == []
+    changed = write(all=ALL_KINDS.format(p=name).replace("0 3 *", "0 4 *").replace("You lead.", "You still lead."))
+    done = cli.run("apply", "-f", changed, env={"T_TOKEN": "another"}).stdout
+    assert {line.split()[0] for line in done.splitlines() if "configured" in line} == {
+        f"credential/{name}-key", "agent/lead", "scheduledsession/nightly"}
+    assert cli.out("apply", "-f", changed, env={"T_TOKEN": "another"}).count("unchanged") == len(lines)
+    assert cli.run("delete", "-f", changed, "-y", "--ignore-not-found").stdout.count("deleted") >= len(lines) - 1
+
+
+# ---- PR #1183's findings ----
+
+CREDENTIAL = "kind: Credential\nname: {n}\nprovider: github\ntoken: $T_TOKEN\ndescription: {d}\nurl: u\nemail: e\n"
+
+
+def credentials(cli, name):
+    return [c for c in cli.json("get", "credentials")["items"] if c["name"] == name]
+
+
+def test_r1_a_credential_is_changed_field_by_field_and_never_made_twice(cli, proxy, write, name):
+    env = {"T_TOKEN": "t1"}
+    cli.run("apply", "-f", write(c=CREDENTIAL.format(n=name, d="one")), env=env)
+    made = credentials(cli, name)
+    with Proxy(cli.file()["api_url"]) as recorder:
+        done = cli.run("apply", "-f", write(c=CREDENTIAL.format(n=name, d="two")), "--api-url", recorder.url, env=env)
+        assert done.stdout == f"credential/{name} configured\n"
+        assert [m for m, _ in recorder.writes()] == ["PATCH"]
+    after = credentials(cli, name)
+    assert [c["id"] for c in after] == [c["id"] for c in made] and after[0]["description"] == "two"
+    assert cli.out("apply", "-f", write(c=CREDENTIAL.format(n=name, d="two")), env=env) == f"credential/{name} unchanged\n"
+
+
+def test_r2_every_field_of_a_credential_is_merged_by_a_patch(cli, write, name, tmp_path):
+    write(k__kustomization="resources: [c.yaml]\npatches: [{path: p.yaml}]\n", k__c=CREDENTIAL.format(n=name, d="one"),
+          k__p=f"kind: Credential\nname: {name}\nurl: v\nemail: f\ndescription: two\ntoken: $T_OTHER\n")
+    cli.run("apply", "-k", str(tmp_path / "k"), env={"T_OTHER": "t2"})
+    found = credentials(cli, name)[0]
+    assert (found["url"], found["email"], found["description"]) == ("v", "f", "two")
+    assert cli.run("credential", "token", name, "--yes").stdout == "t2\n"
+
+
+def test_r3_the_secret_is_on_no_command_line_and_in_no_output(cli, write, name):
+    secret = "ghp_" + "planted" * 4
+    path = write(c=CREDENTIAL.format(n=name, d="x"))
+    for words in (["apply", "-f", path], ["diff", "-f", path], ["apply", "-f", path, "--dry-run"],
+                  ["apply", "-f", path, "--dry-run=server"], ["get", "credentials", "-o", "json"],
+                  ["apply", "-f", path, "-o", "json"]):
+        done = cli.run(*words, env={"T_TOKEN": secret}, code=None)
+        assert secret not in done.stdout + done.stderr
+    assert cli.run("credential", "token", name, "--yes").stdout == secret + "\n"
+
+
+def test_r4_a_binding_may_name_the_role(cli, write, name):
+    """The script binds credential:token-reader by name; the role of that name is found."""
+    cli.run("create", "project", "--name", name)
+    cli.run("apply", "-f", write(c=CREDENTIAL.format(n=name, d="x")), env={"T_TOKEN": "t"})
+    doc = f"kind: RoleBinding\nrole: {{r}}\nscope: credential\nscope_id: {name}\nuser_id: {name}\n"
+    assert cli.out("apply", "-f", write(b=doc.format(r="credential:token-reader"))) == (
+        f"rolebinding/{name}\u2192{name} created\n")
+    assert cli.out("apply", "-f", write(b=doc.format(r="credential:token-reader"))) == (
+        f"rolebinding/{name}\u2192{name} unchanged\n")
+    assert 'role "no:such" not found' in cli.fails(3, "apply", "-f", write(b=doc.format(r="no:such")))
+
+
+def test_an_ambiguous_name_is_an_error_with_the_ids(cli, write, name):
+    for _ in range(2):
+        cli.json("create", "session", "--name", name, "--project", "ctx", "--env", "RUNNER_TYPE=shell", "--interactive")
+    text = cli.fails(6, "apply", "-f", write(s=f"kind: Session\nname: {name}\nproject: ctx\n"))
+    assert f'several sessions are named "{name}"' in text and "give its id in the document" in text
