@@ -4,11 +4,14 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/mem.h"
+#include "live.h"
 #include "output.h"
 #include "render.h"
 
 #define RETRY_MIN (500 * USEC_PER_MSEC)
 #define RETRY_MAX (30 * USEC_PER_SEC)
+#define EVENTS_MIN (200 * USEC_PER_MSEC)
+#define EVENTS_MAX (5 * USEC_PER_SEC)
 #define PHASE_POLL_BUSY (100 * USEC_PER_MSEC) /* after a run ended: the session may be about to */
 #define PHASE_POLL_IDLE (2 * USEC_PER_SEC)
 
@@ -56,11 +59,14 @@ typedef struct Follow {
     App *app;
     const FollowOptions *o;
     Render *render;
-    ClientCall *stream, *poll;
-    Timer *retry, *phase_timer;
-    Usec delay, phase_delay;
+    Live *live;
+    ClientCall *stream, *poll, *events;
+    Timer *retry, *phase_timer, *events_timer;
+    Usec delay, phase_delay, events_delay;
     uint64_t seq;
     bool done, run_failed, connected, terminal_seen;
+    bool in_run; /* the stored messages are inside a run */
+    Buf early;   /* pieces that came before the message that their run has begun */
     char phase[32];
     Err err;
 } Follow;
@@ -80,6 +86,71 @@ static void say_reconnect(Follow *f, const char *what)
     }
 }
 
+/* ---- the runner's events: text while it is being written. They may be missing at any time: the messages
+ * tell everything, only later. ---- */
+
+static void show_early(Follow *f)
+{
+    if (!f->in_run)
+        return;
+    render_piece(f->render, buf_str(&f->early));
+    buf_clear(&f->early);
+    fflush(stdout);
+}
+
+static void on_event(void *arg, Str id, Str data)
+{
+    Follow *f = arg;
+    CLEANUP_JSON json_t *e = NULL;
+    CLEANUP_BUF Buf out = BUF_INIT(16 * 1024 * 1024);
+    if (f->done || json_parse(data, &e, NULL) < 0)
+        return;
+    Str type = json_get_strv(e, "type"), message = json_get_strv(e, "messageId");
+    if (!message.ptr)
+        message = json_get_strv(e, "message_id");
+    f->events_delay = EVENTS_MIN;
+    if (str_eq(type, STR("TEXT_MESSAGE_START")) && !str_eq(json_get_strv(e, "role"), STR("user")))
+        live_start(f->live, message, &out);
+    else if (str_eq(type, STR("TEXT_MESSAGE_CONTENT")))
+        live_piece(f->live, message, json_get_strv(e, "delta"), &out);
+    else if (str_eq(type, STR("TEXT_MESSAGE_END")))
+        live_end(f->live, message, &out);
+    buf_adds(&f->early, buf_str(&out));
+    show_early(f);
+}
+
+static void on_events_end(void *arg, const ClientAnswer *a, const Err *err)
+{
+    Follow *f = arg;
+    f->events = NULL;
+    if (f->done)
+        return;
+    timer_arm(f->events_timer, f->events_delay);
+    f->events_delay = f->events_delay * 2 > EVENTS_MAX ? EVENTS_MAX : f->events_delay * 2;
+}
+
+static void open_events(void *arg)
+{
+    Follow *f = arg;
+    if (f->done || f->events)
+        return;
+    CLEANUP_FREE char *path = xasprintf("/sessions/%s/events", f->o->session);
+    ClientRequest r = {.method = "GET",
+                       .path = path,
+                       .accept = "text/event-stream",
+                       .timeout = USEC_NEVER,
+                       .on_event = on_event};
+    f->events = client_request(f->app->client, &r, on_events_end, f);
+}
+
+/* A run has begun, so there is a runner. */
+static void watch_events_now(Follow *f)
+{
+    f->events_delay = EVENTS_MIN;
+    if (!f->events && !f->o->json)
+        timer_arm(f->events_timer, 0);
+}
+
 /* ---- the stream of messages ---- */
 
 /* A runner's record of an end names the message that was answered. One that names none is taken for ours. */
@@ -90,6 +161,34 @@ static bool is_our_end(const Follow *f, const json_t *message)
         return true;
     int64_t named = json_get_int(record, "seq", 0);
     return named <= 0 || (uint64_t)named >= f->o->message;
+}
+
+/* What the agent said and has been seen while it was written is not shown again. */
+static RenderEvent show_message(Follow *f, json_t *m)
+{
+    Str rest;
+    bool begun;
+    if (f->o->json || !str_eq(json_get_strv(m, "event_type"), STR("assistant")))
+        return render_live(f->render, m, !f->o->json);
+    live_stored(f->live, json_get_strv(m, "payload"), &rest, &begun);
+    if (!begun && rest.ptr)
+        return render_live(f->render, m, true);
+    render_piece(f->render, rest);
+    render_pieces_end(f->render);
+    return RENDER_OTHER;
+}
+
+static bool is_run_start(const json_t *m)
+{
+    return str_eq(json_get_strv(m, "event_type"), STR("RUN_STARTED")) ||
+           (str_eq(json_get_strv(m, "event_type"), STR("lifecycle")) &&
+            str_find(json_get_strv(m, "payload"), STR("run_started")) >= 0);
+}
+
+static void enter_run(Follow *f)
+{
+    f->in_run = true;
+    show_early(f);
 }
 
 static void on_message(void *arg, Str id, Str data)
@@ -105,10 +204,17 @@ static void on_message(void *arg, Str id, Str data)
     f->delay = RETRY_MIN;
     if (f->o->json)
         print_json_line(data);
-    RenderEvent ev = render_live(f->render, m, !f->o->json);
+    if (!str_eq(json_get_strv(m, "event_type"), STR("user")) && !is_run_start(m))
+        enter_run(f);
+    RenderEvent ev = show_message(f, m);
     fflush(stdout);
-    if (ev == RENDER_RUN_STARTED)
+    if (ev == RENDER_RUN_STARTED) {
         f->run_failed = false;
+        enter_run(f);
+        watch_events_now(f);
+    }
+    if (ev == RENDER_RUN_FINISHED || ev == RENDER_RUN_FAILED)
+        f->in_run = false;
     if (ev == RENDER_RUN_FAILED)
         f->run_failed = true;
     bool ended = ev == RENDER_RUN_FINISHED || ev == RENDER_RUN_FAILED;
@@ -253,19 +359,31 @@ int follow_session(App *app, const FollowOptions *o, Err *err)
         return rc;
     Follow f = {.app = app, .o = o, .seq = o->after, .delay = RETRY_MIN, .phase_delay = PHASE_POLL_IDLE};
     f.render = render_new();
+    f.live = live_new();
+    f.early = BUF_INIT(16 * 1024 * 1024);
+    f.in_run = o->after && !o->message;
+    f.events_delay = EVENTS_MIN;
+    f.events_timer = timer_new(app->loop, open_events, &f);
     f.retry = timer_new(app->loop, open_stream, &f);
     f.phase_timer = timer_new(app->loop, ask_phase, &f);
     Interrupt *interrupt = interrupt_new(app, &f.done);
     open_stream(&f);
+    if (!o->json)
+        open_events(&f);
     ask_phase(&f);
     client_wait(app->loop, &f.done);
     if (f.err.code == ERR_UNAUTHENTICATED && renew_possible(app->cfg))
         follow_with_fresh_token(&f);
     client_cancel(f.stream);
     client_cancel(f.poll);
+    client_cancel(f.events);
     interrupt_free(interrupt);
     timer_free(f.retry);
     timer_free(f.phase_timer);
+    timer_free(f.events_timer);
+    render_pieces_end(f.render);
+    live_free(f.live);
+    buf_done(&f.early);
     render_free(f.render);
     return outcome(&f, err);
 }

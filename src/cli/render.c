@@ -14,7 +14,7 @@ struct Render {
 Render *render_new(void)
 {
     Render *r = xnew(Render);
-    r->color = stdout_is_terminal() && !getenv("NO_COLOR");
+    r->color = use_color();
     return r;
 }
 
@@ -178,6 +178,19 @@ static RenderEvent live_delta(Render *r, const Said *s)
     put_text(json_get_strv(s->payload, "delta"));
     r->line_open = true;
     return RENDER_OTHER;
+}
+
+void render_piece(Render *r, Str text)
+{
+    if (!text.len)
+        return;
+    put_text(text);
+    r->line_open = text.ptr[text.len - 1] != '\n';
+}
+
+void render_pieces_end(Render *r)
+{
+    end_line(r);
 }
 
 static RenderEvent live_tool(Render *r, const Said *s)

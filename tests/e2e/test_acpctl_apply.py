@@ -447,7 +447,8 @@ def test_r1_a_credential_is_changed_field_by_field_and_never_made_twice(cli, pro
         assert [m for m, _ in recorder.writes()] == ["PATCH"]
     after = credentials(cli, name)
     assert [c["id"] for c in after] == [c["id"] for c in made] and after[0]["description"] == "two"
-    assert cli.out("apply", "-f", write(c=CREDENTIAL.format(n=name, d="two")), env=env) == f"credential/{name} unchanged\n"
+    again = cli.out("apply", "-f", write(c=CREDENTIAL.format(n=name, d="two")), env=env)
+    assert again == f"credential/{name} unchanged\n"
 
 
 def test_r2_every_field_of_a_credential_is_merged_by_a_patch(cli, write, name, tmp_path):

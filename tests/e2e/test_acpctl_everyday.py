@@ -299,3 +299,31 @@ def test_ids_are_never_cut_and_lines_fit(cli, name):
     lines = on_terminal(cli, "get", "agents")[1].splitlines()
     assert all(len(line) <= 80 for line in lines) and any(line.startswith(aid + "   ") for line in lines)
     cli.run("delete", "agent", aid, "-y")
+
+
+# ---- following ----
+
+def test_text_is_seen_while_it_is_written_and_only_once(cli, name, tmp_path):
+    go_on = tmp_path / "go-on"
+    sid = new_session(cli, name, "--interactive", "--prompt", "echo ready")
+    wait_until("the first run", lambda: "run_finished" in cli.out("session", "messages", sid, "-o", "json"))
+    task = f"printf 'first half '; while [ ! -e {go_on} ]; do sleep 0.02; done; echo second half"
+    proc = subprocess.Popen(cli.argv("session", "send", sid, task, "-f"), env=cli.env, stdin=subprocess.DEVNULL,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    seen = b""
+    os.set_blocking(proc.stdout.fileno(), False)
+
+    def half():
+        nonlocal seen
+        seen += proc.stdout.read() or b""
+        return seen.endswith(b"first half ")
+    wait_until("half of the answer", half)
+    go_on.write_text("")
+    os.set_blocking(proc.stdout.fileno(), True)
+    rest, errors = proc.communicate(timeout=60)
+    text = (seen + rest).decode()
+    assert proc.returncode == 0 and errors == b"", text
+    answer = text.split("run started\n", 1)[1]
+    assert answer.count("first half") == 1 and "first half second half\n" in answer
+    assert "run finished (RUN_FINISHED)" in answer
+    cli.run("delete", "session", sid, "-y")
