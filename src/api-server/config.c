@@ -115,6 +115,10 @@ const Flag config_flags[] = {
      "server that gets every path outside of /api/ambient; without it they are 404", "URL"},
     {"backend-forward-token", "BACKEND_FORWARD_TOKEN", FLAG_BOOL, AT(backend_forward_token), "false",
      "the backend also gets the caller's Authorization and cookies", NULL},
+    {NULL, "AMBIENT_RUNNER_KEY", FLAG_SECRET, AT(runner_key), NULL,
+     "shared with the control plane: gives each runner in a pod a token of its own; default "
+     "AMBIENT_API_TOKEN",
+     NULL},
     {NULL, "AMBIENT_RUNNER_TOKEN", FLAG_SECRET, AT(runner_token), NULL, "sent to runners", NULL},
 
 #define LIMIT(flag, type, member, dflt, least, most, value, what, beyond)                                    \

@@ -36,7 +36,7 @@ typedef struct Config {
     /* REST */
     char *cors_origins, *cors_headers, *runner_url, *backend_url;
     bool backend_forward_token;
-    Secret *runner_token;
+    Secret *runner_key, *runner_token;
     /* schedules */
     bool enable_scheduler;
     Usec scheduler_interval;

@@ -118,6 +118,13 @@ static int make_auth(Server *s, Err *err)
     return auth_new(s->loop, &o, &s->auth, err);
 }
 
+/* The control plane makes the same choice. */
+static const Secret *runner_key(const Config *c)
+{
+    bool chosen = !secret_is_empty(c->runner_key) || !secret_is_empty(c->runner_token);
+    return chosen ? c->runner_key : c->service_token;
+}
+
 static Rest *make_rest(Server *s)
 {
     const Config *c = s->config;
@@ -134,6 +141,7 @@ static Rest *make_rest(Server *s)
         .cors_headers = c->cors_headers ? c->cors_headers : "",
         .trusted_proxies = c->trusted_proxies,
         .runner_url = c->runner_url,
+        .runner_key = runner_key(c),
         .runner_token = c->runner_token,
         .proxy_token = c->service_token,
         .backend_url = c->backend_url,

@@ -43,6 +43,10 @@ static const Flag table[] = {
     SET(NULL, "RUNNER_LOG_LEVEL", FLAG_STRING, runner_log_level, "info", "LOG_LEVEL of runners", NULL),
     SET(NULL, "BACKEND_API_URL", FLAG_STRING, backend_api_url, NULL, "for runners; default the API server",
         NULL),
+    SET(NULL, "AMBIENT_RUNNER_KEY", FLAG_SECRET, runner_key, NULL,
+        "shared with the API server: gives each runner in a pod a token of its own; default "
+        "AMBIENT_API_TOKEN",
+        NULL),
     SET(NULL, "ANTHROPIC_API_KEY", FLAG_SECRET, anthropic_api_key, NULL, "passed to runners", NULL),
     SET(NULL, "USE_VERTEX", FLAG_STRING, use_vertex_text, NULL, "1 or true: runners use Vertex", NULL),
     SET(NULL, "ANTHROPIC_VERTEX_PROJECT_ID", FLAG_STRING, vertex_project, NULL, "passed to runners", NULL),

@@ -30,6 +30,7 @@ typedef struct Config {
     char *runner_log_level, *backend_api_url, *use_vertex_text, *vertex_project, *vertex_region,
         *vertex_credentials;
     Secret *anthropic_api_key;
+    Secret *runner_key;
     /* the process runtime */
     char *root, *runner_command, *port_range_text, *sandbox_text, *sandbox_write, *sandbox_hide,
         *listen_fds_text, *token_endpoint_text;

@@ -96,13 +96,26 @@ static void add_platform(const PodSpec *s, json_t *env)
     set_int(env, "AMBIENT_RUN", s->run);
 }
 
+static void set_from_secret(json_t *env, const char *name, const char *secret, const char *key, bool optional)
+{
+    json_array_append_new(env, json_pack("{s:s, s:{s:{s:s, s:s, s:b}}}", "name", name, "valueFrom",
+                                         "secretKeyRef", "name", secret, "key", key, "optional", optional));
+}
+
+/* With it the runner listens for others than itself, and answers only who has it. */
+static void add_token(const PodSpec *s, json_t *env)
+{
+    if (!s->token_secret)
+        return;
+    setz(env, "AGUI_HOST", "0.0.0.0");
+    set_from_secret(env, "AGUI_TOKEN", s->token_secret, "agui-token", false);
+}
+
 static void add_provider(const PodSpec *s, json_t *env)
 {
     const Config *c = s->config;
     if (s->model_secret)
-        json_array_append_new(env, json_pack("{s:s, s:{s:{s:s, s:s, s:b}}}", "name", "ANTHROPIC_API_KEY",
-                                             "valueFrom", "secretKeyRef", "name", s->model_secret, "key",
-                                             "ANTHROPIC_API_KEY", "optional", 1));
+        set_from_secret(env, "ANTHROPIC_API_KEY", s->model_secret, "ANTHROPIC_API_KEY", true);
     if (!c->use_vertex)
         return;
     set_some(env, "ANTHROPIC_VERTEX_PROJECT_ID", c->vertex_project);
@@ -209,6 +222,7 @@ json_t *kube_env_build(const PodSpec *s)
     json_t *env = json_array();
     add_identity(s, env);
     add_platform(s, env);
+    add_token(s, env);
     add_provider(s, env);
     add_prompt(s, env);
     add_model(s->session, env);

@@ -70,6 +70,7 @@ struct RtOp {
     char *prompt, *anchor_uid, *ns;
     char pod_name[NAME_MAX_LEN], service[NAME_MAX_LEN], account[NAME_MAX_LEN];
     const char *model_secret; /* a constant */
+    char *token_secret;       /* Secret of the runner's token; NULL = none */
     char *extra;              /* Secret of a long prompt; NULL = none */
     char *claim;
     /* stop, retire */

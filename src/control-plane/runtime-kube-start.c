@@ -1,6 +1,7 @@
 /* ensure(): everything that a pod needs, then the pod. */
 #include <stdio.h>
 #include <string.h>
+#include "crypto/runner-token.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "kube-pod.h"
@@ -59,6 +60,24 @@ static void step_service(Flow *f)
 {
     const RtOp *op = self(f);
     apply_owned(f, KUBE_SERVICES, kube_service_build(op->service, op->ns, session_id(op), project_id(op)));
+}
+
+/* Not in the pod's own text: whoever may look at pods may not talk to runners. */
+static void step_token(Flow *f)
+{
+    RtOp *op = self(f);
+    const Config *c = op->k->o.config;
+    const Secret *key = secret_is_empty(c->runner_key) ? c->api_token : c->runner_key;
+    if (secret_is_empty(key)) {
+        flow_next(f);
+        return;
+    }
+    CLEANUP(secret_freep) Secret *token = runner_token(key, session_id(op));
+    op->token_secret = xasprintf("%s-agui", op->service);
+    json_t *secret = labelled(op, op->token_secret);
+    json_object_set_new(secret, "stringData",
+                        json_pack("{s:o}", "agui-token", json_strv(secret_reveal(token))));
+    apply_owned(f, KUBE_SECRETS, secret);
 }
 
 static void step_prompt(Flow *f)
@@ -154,6 +173,7 @@ static void step_pod(Flow *f)
         .anchor_uid = op->anchor_uid,
         .prompt = str_from(op->prompt),
         .prompt_secret = op->extra,
+        .token_secret = op->token_secret,
         .model_secret = op->model_secret,
         .claim = op->claim,
         .token_url = op->k->token_url,
@@ -162,7 +182,7 @@ static void step_pod(Flow *f)
     flow_create(f, KUBE_PODS, kube_pod_build(&s), on_pod);
 }
 
-static const FlowStep start_steps[] = {step_anchor, step_account, step_service, step_prompt,
+static const FlowStep start_steps[] = {step_anchor, step_account, step_service, step_token, step_prompt,
                                        step_claim,  step_model,   step_pod,     NULL};
 
 /* ---- an earlier run's pod ---- */

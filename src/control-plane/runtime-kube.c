@@ -270,6 +270,7 @@ static void op_free(RtOp *op)
     free(op->prompt);
     free(op->anchor_uid);
     free(op->ns);
+    free(op->token_secret);
     free(op->extra);
     free(op->claim);
     free(op);

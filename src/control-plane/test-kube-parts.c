@@ -291,6 +291,37 @@ static void test_build__a_session_cannot_set_what_is_ours(void **state)
     assert_null(env_value(pod, "PATH"));
 }
 
+/* Out of a Secret: whoever may read pods does not read it. */
+static void test_build__the_runners_token_comes_from_a_secret(void **state)
+{
+    Config c = {.kube = settings,
+                .runner_log_level = (char *)(uintptr_t) "info",
+                .backend_api_url = (char *)(uintptr_t) "http://api.svc",
+                .grpc_address = (char *)(uintptr_t) "api.svc:9000"};
+    CLEANUP(obj_freep)
+    Obj *o = session_of("{\"id\":\"X\",\"name\":\"n\",\"project_id\":\"team\","
+                        "\"environment_variables\":\"{\\\"AGUI_TOKEN\\\":\\\"mine\\\"}\"}");
+    const PodSpec s = {.config = &c,
+                       .session = o,
+                       .ns = "team",
+                       .name = "p",
+                       .account = "a",
+                       .token_secret = "session-x-agui"};
+    CLEANUP_JSON json_t *env = kube_env_build(&s);
+    size_t i, n = 0;
+    json_t *v;
+    json_array_foreach(env, i, v)
+    {
+        if (strcmp(json_get_str(v, "name"), "AGUI_TOKEN") != 0)
+            continue;
+        const json_t *ref = json_get_obj(json_get_obj(v, "valueFrom"), "secretKeyRef");
+        assert_string_equal(json_get_str(ref, "name"), "session-x-agui");
+        assert_string_equal(json_get_str(ref, "key"), "agui-token");
+        n++;
+    }
+    assert_int_equal(n, 1);
+}
+
 static void test_build__resources_have_a_maximum(void **state)
 {
     CLEANUP_JSON json_t *pod =
@@ -380,6 +411,7 @@ int run_kube_parts_tests(void)
         cmocka_unit_test(test_pod__says_why_it_was_stopped_and_which_run_it_is),
         cmocka_unit_test(test_build__what_kubernetes_would_expand_is_escaped),
         cmocka_unit_test(test_build__a_session_cannot_set_what_is_ours),
+        cmocka_unit_test(test_build__the_runners_token_comes_from_a_secret),
         cmocka_unit_test(test_build__resources_have_a_maximum),
         cmocka_unit_test(test_build__the_rest),
         cmocka_unit_test(test_project__access_of_people),

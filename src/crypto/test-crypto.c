@@ -1,4 +1,5 @@
 #include "crypto/crypto.h"
+#include "crypto/runner-token.h"
 #include "crypto/keyring.h"
 
 #include <setjmp.h>
@@ -367,9 +368,33 @@ static void test_keyring__bad_keys_are_refused_and_not_shown(void **state)
     assert_true(str_eqz(buf_str(&text), "7 8"));
 }
 
+/* ---- runner tokens ---- */
+
+/* printf 'ambient-runner\n2VqDSqnFBKcVcFxrEaBPJfkM9bJ' | openssl dgst -sha256 -hmac 0123456789abcdef */
+static void test_runner_token__is_the_hmac(void **state)
+{
+    CLEANUP(secret_freep) Secret *key = secret_new(STR("0123456789abcdef"));
+    CLEANUP(secret_freep) Secret *token = runner_token(key, STR("2VqDSqnFBKcVcFxrEaBPJfkM9bJ"));
+    assert_true(
+        secret_equals(token, STR("db00eaa83475335c5f896ee8d29d4a2d5e80edf01e38663f988d0119ce961991")));
+}
+
+static void test_runner_token__differs_by_session_and_key(void **state)
+{
+    CLEANUP(secret_freep) Secret *key = secret_new(STR("0123456789abcdef"));
+    CLEANUP(secret_freep) Secret *other = secret_new(STR("0123456789abcdeg"));
+    CLEANUP(secret_freep) Secret *a = runner_token(key, STR("a"));
+    CLEANUP(secret_freep) Secret *b = runner_token(key, STR("b"));
+    CLEANUP(secret_freep) Secret *c = runner_token(other, STR("a"));
+    assert_false(secret_equals(a, secret_reveal(b)));
+    assert_false(secret_equals(a, secret_reveal(c)));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_runner_token__is_the_hmac),
+        cmocka_unit_test(test_runner_token__differs_by_session_and_key),
         cmocka_unit_test(test_sha256__published_vectors),
         cmocka_unit_test(test_hmac__rfc4231),
         cmocka_unit_test(test_base64__rfc4648),

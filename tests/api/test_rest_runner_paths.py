@@ -1,6 +1,8 @@
 """Every sub-resource that a session's runner answers: its path there, its parameters, its answers and its absence.
 rest-core.md 11.4."""
 import base64
+import hashlib
+import hmac
 import http.server
 import json
 import threading
@@ -197,3 +199,43 @@ def test_with_a_runner_that_is_gone(tmp_path):
         expect_stubs(client, f"/sessions/{session_id}")
         for method, path in WRITES:
             expect_error(client.call(method, f"/sessions/{session_id}{path}"), 502, 9, "runner not reachable")
+
+
+# ---- runners in pods ----
+
+class Gateway(http.server.BaseHTTPRequestHandler):
+    """An HTTP proxy in front of a cluster that is not there: it answers in the pods' place."""
+    protocol_version = "HTTP/1.1"
+    seen = []
+
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        Gateway.seen.append((self.path, {k.lower(): v for k, v in self.headers.items()}))
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+
+@pytest.mark.parametrize("key", ["AMBIENT_RUNNER_KEY", "AMBIENT_API_TOKEN"])
+def test_each_runner_in_a_pod_gets_a_token_of_its_own(tmp_path, key):
+    gateway = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Gateway)
+    threading.Thread(target=gateway.serve_forever, daemon=True).start()
+    env = {"http_proxy": f"http://127.0.0.1:{gateway.server_port}", "AMBIENT_API_TOKEN": "platform-secret",
+           "AMBIENT_ADMIN_TOKEN": "mine", key: "a key of the platform"}
+    with running(tmp_path, env=env) as server:
+        client = server.client("mine")
+        for _ in range(2):
+            session_id = client.session()["id"]
+            client.status(session_id, phase="Running", kube_namespace="team-a")
+            assert client.ok("GET", f"/sessions/{session_id}/capabilities") == {}
+            path, headers = Gateway.seen.pop()
+            assert path == f"http://session-{session_id.lower()}.team-a.svc.cluster.local:8001/capabilities"
+            wanted = hmac.new(b"a key of the platform", b"ambient-runner\n" + session_id.encode(), hashlib.sha256)
+            assert headers["x-ambient-session-token"] == wanted.hexdigest()
+            assert not {"authorization", "x-ambient-proxy-token"} & set(headers)
+    gateway.shutdown()
+    gateway.server_close()

@@ -328,7 +328,8 @@ static void proxy_send(Proxy *p, Request *q, const char *url, Str body, const Ob
         if (value.ptr)
             headers[req.n_headers++] = (HttpHeader){passed[i], value};
     }
-    req.n_headers += runner_credential(q->rest, session, &headers[req.n_headers]);
+    CLEANUP(secret_freep) Secret *token = NULL;
+    req.n_headers += runner_credential(q->rest, session, &headers[req.n_headers], &token);
     p->call = http_send(q->rest->o.client, &req, runner_done, p);
 }
 
@@ -354,11 +355,12 @@ void proxy_tell(Request *q, const Obj *session, const char *path, Str json)
     }
     Proxy *p = proxy_new(q, SLOW_TIMEOUT);
     p->telling = true;
+    CLEANUP(secret_freep) Secret *token = NULL;
     HttpRequest req = {
         .method = "POST",
         .url = url.data,
         .headers = headers,
-        .n_headers = 1 + runner_credential(q->rest, session, &headers[1]),
+        .n_headers = 1 + runner_credential(q->rest, session, &headers[1], &token),
         .body = json,
         .timeout = SLOW_TIMEOUT,
         .connect_timeout = CONNECT_TIMEOUT,

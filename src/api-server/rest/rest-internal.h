@@ -275,8 +275,9 @@ void backend_end_all(Rest *r);
 /* runner-link.c */
 /* False: the session has no runner. `sub` is the value of the path's variable that is not {id}. */
 bool runner_url(const Rest *r, const Obj *session, const char *path, Str sub, Buf *out);
-/* The header that proves us to the runner's side: how many were written, 0 or 1. */
-size_t runner_credential(const Rest *r, const Obj *session, HttpHeader *to);
+/* The header that proves us to the runner's side: how many were written, 0 or 1. *ret_made, NULL before,
+   holds its value if it had to be made. */
+size_t runner_credential(const Rest *r, const Obj *session, HttpHeader *to, Secret **ret_made);
 
 /* proxy.c */
 void handle_runner(Request *q);

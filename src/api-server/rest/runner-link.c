@@ -4,6 +4,7 @@
  */
 #include "rest-internal.h"
 
+#include "crypto/runner-token.h"
 #include "http/url.h"
 
 #define PROCESS_RUNTIME "local" /* kube_namespace of sessions that run as processes beside us */
@@ -56,11 +57,13 @@ bool runner_url(const Rest *r, const Obj *session, const char *path, Str sub, Bu
     return !out->failed;
 }
 
-/* The platform's token goes to the platform's proxy only, never to a runner. */
-size_t runner_credential(const Rest *r, const Obj *session, HttpHeader *to)
+/* The platform's token goes to the platform's proxy only, never to a runner; a runner gets its own. */
+size_t runner_credential(const Rest *r, const Obj *session, HttpHeader *to, Secret **ret_made)
 {
     bool process = runs_as_process(session);
     const Secret *s = process ? r->o.proxy_token : r->o.runner_token;
+    if (!process && !secret_is_empty(r->o.runner_key))
+        s = *ret_made = runner_token(r->o.runner_key, obj_str(session, FIELD_ID));
     if (secret_is_empty(s))
         return 0;
     *to = (HttpHeader){process ? "X-Ambient-Proxy-Token" : "X-Ambient-Session-Token", secret_reveal(s)};

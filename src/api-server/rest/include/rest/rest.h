@@ -23,9 +23,10 @@ typedef struct RestOptions {
     const char *cors_origins; /* comma list; "*" = all, empty = none */
     const char *cors_headers; /* comma list, beside the built-in ones */
     const char
-        *trusted_proxies;   /* comma list of networks: their X-Forwarded-Access-Token counts; NULL = none */
-    const char *runner_url; /* template for sessions of the process runtime; "{id}" is the session */
-    const Secret *runner_token; /* sent to runners in pods as X-Ambient-Session-Token; NULL = none */
+        *trusted_proxies;     /* comma list of networks: their X-Forwarded-Access-Token counts; NULL = none */
+    const char *runner_url;   /* template for sessions of the process runtime; "{id}" is the session */
+    const Secret *runner_key; /* shared with the control plane: gives each runner in a pod its own token */
+    const Secret *runner_token; /* without a key: the one token of all runners; NULL = none */
     const Secret
         *proxy_token; /* sent to the process runtime's proxy, which has the runners' own; NULL = none */
     const char *backend_url;    /* where paths go that are not ours; NULL or empty = nowhere */
