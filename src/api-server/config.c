@@ -103,6 +103,8 @@ const Flag config_flags[] = {
      "the version that encrypts", NULL},
     {NULL, "CREDENTIAL_ENCRYPTION_ALLOW_PLAINTEXT", FLAG_STRING, AT(allow_plaintext), NULL,
      "\"true\": serve without keys in production too", NULL},
+    {"session-token-life", NULL, FLAG_DURATION, AT(session_token_life), "1h",
+     "of the tokens that runners get for their sessions", "TIME"},
     {"decrypt", NULL, FLAG_BOOL, AT(decrypt), "false", "encrypt-credentials: back to plain text", NULL},
     {"dry-run", NULL, FLAG_BOOL, AT(dry_run), "false", "encrypt-credentials: only say what would be done",
      NULL},

@@ -32,6 +32,7 @@ typedef struct Config {
     /* secrets at rest */
     Secret *keyring;
     char *key_version, *allow_plaintext;
+    Usec session_token_life;
     bool decrypt, dry_run; /* encrypt-credentials */
     /* REST */
     char *cors_origins, *cors_headers, *runner_url, *backend_url;

@@ -180,6 +180,7 @@ static int make_parts(Server *s, Err *err)
                                                         .service_account = s->config->service_account,
                                                         .authz_off = !s->config->enable_authz,
                                                         .keys = s->keys,
+                                                        .session_token_life = s->config->session_token_life,
                                                         .wait_max = s->config->store_wait,
                                                         .pending_max = (size_t)s->config->store_pending});
     s->hub = hub_new(s->loop, &(HubOptions){.store = s->store, .service = s->service});
@@ -294,6 +295,8 @@ static void loaded(void *arg, const Err *err)
     int rc = 0;
     if (s->ending)
         return;
+    if (!err)
+        auth_set_session_key(s->auth, service_session_key(s->service));
     if (err)
         s->failed = *err;
     else

@@ -1,4 +1,5 @@
 #include "auth/auth.h"
+#include "auth/session-token.h"
 #include "base/mem.h"
 #include "base/vec.h"
 #include "claims-internal.h"
@@ -11,6 +12,7 @@ struct Authenticator {
     bool jwt, authz;
     char *jwk_file, *issuer, *audience, *service_account, *dev_username;
     const Secret *service_token, *service_token_old, *admin_token; /* borrowed */
+    Secret *session_key; /* NULL = there are no tokens of sessions */
     const Clock *clock;
     VEC_OF(char *)
     urls;
@@ -118,6 +120,7 @@ Authenticator *auth_free(Authenticator *a)
         free(*url);
     vec_free(&a->keys);
     vec_free(&a->urls);
+    secret_free(a->session_key);
     free(a->jwk_file);
     free(a->issuer);
     free(a->audience);
@@ -310,6 +313,24 @@ static int check_jwt(Authenticator *a, Str token, AuthDone done, void *arg, Call
     return rc < 0 ? rc : 1;
 }
 
+/* ---- sessions ---- */
+
+void auth_set_session_key(Authenticator *a, const Secret *key)
+{
+    secret_free(a->session_key);
+    a->session_key = secret_new(secret_reveal(key));
+}
+
+static int check_session(const Authenticator *a, Str token, Caller **ret, Err *err)
+{
+    SessionToken t;
+    if (session_token_read(a->session_key, token, clock_wall(a->clock), &t, err) < 0)
+        return invalid(err);
+    *ret = caller_make(&(CallerInfo){
+        .type = CALLER_SESSION, .session_id = str_from(t.session_id), .run_id = str_from(t.run_id)});
+    return 1;
+}
+
 /* ---- the header ---- */
 
 /* "Bearer x" in any case of the word, or x alone as some gRPC clients send it. */
@@ -338,11 +359,15 @@ int auth_check(Authenticator *a, Str authorization, AuthDone done, void *arg, Ca
                AuthWait **ret_wait, Err *err)
 {
     Err why = {0}; /* causes are looked at, so they must be there */
+    Str token = token_of(authorization);
+    if (a->session_key && session_token_looks_like(token)) {
+        int found = check_session(a, token, ret_now, &why);
+        return found < 0 ? err_set(err, why.code, "%s", why.msg) : found;
+    }
     if (!a->jwt && !has_static_token(a)) {
         *ret_now = own_user(a, false);
         return 1;
     }
-    Str token = token_of(authorization);
     if (!token.len)
         return err_set(err, ERR_UNAUTHENTICATED, "missing authorization token");
     if (token.len > AUTH_TOKEN_MAX)

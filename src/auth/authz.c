@@ -108,7 +108,8 @@ void rights_add(Rights *r, const RightsRole *role, GrantScope scope, Str id, Str
  */
 static const char service_permissions[] =
     "[\"project:read\",\"project_settings:read\",\"agent:read\",\"agent:update\",\"agent:watch\","
-    "\"session:read\",\"session:update\",\"session:status\",\"session:stop\",\"session_message:*\","
+    "\"session:read\",\"session:update\",\"session:status\",\"session:stop\",\"session:token\",\"session_"
+    "message:*\","
     "\"user:read\",\"user:watch\",\"credential:read\",\"role_binding:read\",\"role_binding:create\","
     "\"role_binding:delete\",\"role:read\","
     "\"application:read\",\"application:update\",\"application:status\"]";
@@ -141,11 +142,12 @@ const Grant *rights_at(const Rights *r, size_t i)
 
 /* ---- matching ---- */
 
-/* Told by the platform, not by whoever owns the object: no wildcard of a resource holds it. */
+/* Told by the platform, not by whoever owns the object, and tokens that act for an object: no wildcard of a
+   resource holds it. */
 static bool is_reserved(const char *permission)
 {
     const char *colon = strchr(permission, ':');
-    return colon && strcmp(colon, ":status") == 0;
+    return colon && (strcmp(colon, ":status") == 0 || strcmp(colon, ":token") == 0);
 }
 
 static bool matches(const char *pattern, GrantScope scope, const char *permission)
@@ -280,12 +282,28 @@ static bool is_owners_alone(const Caller *c, const char *permission)
     return c->authz_off && strcmp(permission, "credential:fetch_token") == 0;
 }
 
+/* All that a session's own token is ever good for, whatever is granted. */
+static const char *const of_session[] = {
+    "session:read", "session:token", "session_message:read", "session_message:create",
+    "project:read", "agent:read",    "credential:read",      "credential:fetch_token",
+};
+
+static bool is_a_sessions(const char *permission)
+{
+    for (size_t i = 0; i < ARRAY_LEN(of_session); i++)
+        if (strcmp(of_session[i], permission) == 0)
+            return true;
+    return false;
+}
+
 AuthzWhy authz_explain(const Caller *c, const Rights *rights, const char *permission, const AuthzScope *z)
 {
     if (!c || c->type == CALLER_NONE)
         return (AuthzWhy){false, "not authenticated", NULL};
     if (authz_is_privileged(c) && !is_owners_alone(c, permission))
         return (AuthzWhy){true, c->authz_off ? "authorization is switched off" : "administrator", NULL};
+    if (c->type == CALLER_SESSION && !is_a_sessions(permission))
+        return (AuthzWhy){false, "not for the token of a session", NULL};
     const Grant *g = find(rights, permission, z);
     if (g)
         return (AuthzWhy){true, "granted by a role binding", g};

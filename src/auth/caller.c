@@ -29,34 +29,37 @@ static const char *put(char **at, Str prefix, Str s)
     return start;
 }
 
-/* "user:alice", "service", "admin", "none" */
-static const char *put_actor(char **at, CallerType type, Str username)
+/* "user:alice", "session:<id>", "service", "admin", "none" */
+static const char *put_actor(char **at, CallerType type, Str name)
 {
     static const Str plain[] = {
-        [CALLER_NONE] = {"none", 4},
-        [CALLER_USER] = {"user", 4},
-        [CALLER_SERVICE] = {"service", 7},
-        [CALLER_ADMIN] = {"admin", 5},
+        [CALLER_NONE] = {"none", 4},       [CALLER_USER] = {"user", 4},   [CALLER_SESSION] = {"session", 7},
+        [CALLER_SERVICE] = {"service", 7}, [CALLER_ADMIN] = {"admin", 5},
     };
-    if (!username.len)
+    if (!name.len)
         return put(at, plain[type], STR_NULL);
-    return type == CALLER_SERVICE ? put(at, STR("service:"), username) : put(at, STR("user:"), username);
+    if (type == CALLER_SESSION)
+        return put(at, STR("session:"), name);
+    return type == CALLER_SERVICE ? put(at, STR("service:"), name) : put(at, STR("user:"), name);
 }
 
 Caller *caller_make(const CallerInfo *i)
 {
-    size_t text = 2 * i->username.len + i->name.len + i->email.len + i->issuer.len + i->subject.len;
-    CallerBox *b = xcalloc(1, sizeof(*b) + text + sizeof("service:") + 6);
+    size_t text = 2 * i->username.len + i->name.len + i->email.len + i->issuer.len + i->subject.len +
+                  2 * i->session_id.len + i->run_id.len;
+    CallerBox *b = xcalloc(1, sizeof(*b) + text + sizeof("service:") + 8);
     char *at = b->text;
     b->refs = 1;
     b->pub.type = i->type;
     b->pub.authz_off = i->authz_off;
+    b->pub.session_id = put(&at, STR(""), i->session_id);
+    b->pub.run_id = put(&at, STR(""), i->run_id);
     b->pub.username = put(&at, STR(""), i->username);
     b->pub.name = put(&at, STR(""), i->name);
     b->pub.email = put(&at, STR(""), i->email);
     b->pub.issuer = put(&at, STR(""), i->issuer);
     b->pub.subject = put(&at, STR(""), i->subject);
-    b->pub.actor = put_actor(&at, i->type, i->username);
+    b->pub.actor = put_actor(&at, i->type, i->session_id.len ? i->session_id : i->username);
     return &b->pub;
 }
 

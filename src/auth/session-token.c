@@ -10,7 +10,7 @@
 #define ISSUER "ambient-api-server"
 #define SUBJECT "session:"
 #define TOKEN_MAX ((size_t)4096)
-#define SKEW ((int64_t)30 * USEC_PER_SEC) /* between the clocks of two replicas */
+#define SKEW (30 * (int64_t)USEC_PER_SEC) /* between the clocks of two replicas */
 
 static void add_claims(const SessionToken *t, Buf *out)
 {

@@ -55,3 +55,4 @@ int run_jwk_tests(void);
 int run_jwt_tests(void);
 int run_auth_tests(void);
 int run_keys_tests(void);
+int run_session_token_tests(void);

@@ -196,9 +196,12 @@ def test_a_bad_key_ring_ends_the_start(tmp_path, env, text):
 def test_d31_a_server_without_the_key_of_a_row_does_not_start(tmp_path):
     with api_support.running(tmp_path, env=ring(1, v1=KEY_1)) as server:
         made = make(server.client())
-    for env in (PLAIN, ring(2, v2=KEY_2)):
-        done = server.run("serve", "--api-server-bindaddress=127.0.0.1:0", env={**api_support.KEYRING, **env})
-        assert done.returncode != 0 and made["id"] in done.stderr and "key v1" in done.stderr
+    for what in ("platform_secrets session-token-key", f"credentials {made['id']}"):
+        for env in (PLAIN, ring(2, v2=KEY_2)):
+            done = server.run("serve", "--api-server-bindaddress=127.0.0.1:0", env={**api_support.KEYRING, **env})
+            assert done.returncode != 0 and f"{what} is encrypted with key v1" in done.stderr
+        with sqlite3.connect(server.database) as db:
+            db.execute("DELETE FROM platform_secrets")
 
 
 def test_plain_text_rows_are_served_and_encrypted_by_the_command(tmp_path):
@@ -269,3 +272,91 @@ def test_the_log_at_its_loudest_does_not_know_the_token(tmp_path):
         api.post("/credentials", '{"name":"c","provider":"github","token":"ghp_planted_for_the_log"')
         api.get("/credentials", {"search": "token = 'x'"})
         assert "ghp_planted" not in server.log()
+
+
+# ---- who may ----
+
+@pytest.fixture
+def owned(as_user, name):
+    """alice's credential, and a project of hers that it is bound to."""
+    alice = as_user(f"alice-{name}")
+    project = alice.project(f"p-{name}")["id"]
+    credential = make(alice, "ghp_alices")["id"]
+    alice.ok("POST", "/role_bindings", {"role_id": "credential:viewer", "scope": "credential",
+                                        "credential_id": credential, "project_id": project})
+    return alice, project, credential
+
+
+def test_who_makes_a_credential_owns_it(owned, as_user):
+    alice, _, credential = owned
+    rows = alice.items("/role_bindings", search=f"credential_id = '{credential}' and user_id is not null")
+    assert len(rows) == 1 and rows[0]["scope"] == "credential"
+    assert token_of(alice, credential) == "ghp_alices"
+    mallory = as_user("mallory")
+    for path in (f"/credentials/{credential}", f"/credentials/{credential}/token"):
+        expect_error(mallory.get(path), 404, 7, f"Credential with id='{credential}' not found")
+    assert mallory.patch(f"/credentials/{credential}", {"token": "x"}).status == 403
+    assert mallory.delete(f"/credentials/{credential}").status == 403
+    assert [c["id"] for c in alice.items("/credentials")] == [credential]
+    assert mallory.items("/credentials") == []
+    assert token_of(alice, credential) == "ghp_alices"
+
+
+def test_d8_to_see_is_not_to_read_the_token(owned, as_user, as_admin, name):
+    """D8, D39: whoever sees the credential hears 403, and never the token."""
+    alice, project, credential = owned
+    viewer = as_user(f"viewer-{name}")
+    expect_error(viewer.get(f"/credentials/{credential}/token"), 404, 7)
+    as_admin.ok("POST", "/role_bindings", {"role_id": "credential:viewer", "scope": "credential",
+                                           "credential_id": credential, "user_id": f"viewer-{name}"})
+    assert viewer.ok("GET", f"/credentials/{credential}")["id"] == credential
+    expect_error(viewer.get(f"/credentials/{credential}/token"), 403, 4)
+    member = as_user(f"member-{name}")
+    alice.ok("POST", "/role_bindings", {"role_id": "project:viewer", "scope": "project", "project_id": project,
+                                        "user_id": f"member-{name}"})
+    expect_error(member.get(f"/projects/{project}/credentials/{credential}/token"), 403, 4)
+    expect_error(member.get(f"/credentials/{credential}/token"), 404, 7)
+
+
+def test_d11_the_nested_path_is_for_what_is_bound_there(owned, as_user, name):
+    alice, project, credential = owned
+    other = alice.project(f"q-{name}")["id"]
+    nested = f"/projects/{project}/credentials"
+    assert [c["id"] for c in alice.items(nested)] == [credential]
+    assert alice.ok("GET", f"{nested}/{credential}")["href"] == f"/api/ambient/v1/credentials/{credential}"
+    assert token_of(alice, credential, nested) == "ghp_alices"
+    assert alice.items(f"/projects/{other}/credentials") == []
+    for method in ("GET", "PATCH"):
+        expect_error(alice.call(method, f"/projects/{other}/credentials/{credential}", {}), 404, 7)
+    expect_error(alice.get(f"/projects/{other}/credentials/{credential}/token"), 404, 7)
+    assert alice.delete(f"/projects/{other}/credentials/{credential}").status in (204, 404)
+    assert token_of(alice, credential) == "ghp_alices"
+    expect_error(alice.get(f"/projects/nowhere-{name}/credentials"), 404, 7)
+
+
+def test_what_is_made_in_a_project_is_bound_there(as_user, name):
+    alice = as_user(f"alice-{name}")
+    project = alice.project(f"p-{name}")["id"]
+    made = alice.ok("POST", f"/projects/{project}/credentials", {"name": "c", "provider": "jira", "token": "t"})
+    assert [c["id"] for c in alice.items(f"/projects/{project}/credentials", provider="jira")] == [made["id"]]
+    bob = as_user(f"bob-{name}")
+    alice.ok("POST", "/role_bindings", {"role_id": "project:viewer", "scope": "project", "project_id": project,
+                                        "user_id": f"bob-{name}"})
+    expect_error(bob.post(f"/projects/{project}/credentials", {"name": "c", "provider": "jira"}), 403, 4)
+    assert bob.items("/credentials") == []
+
+
+def test_the_audit_is_for_administrators(owned, as_user, as_admin, as_service):
+    alice, _, credential = owned
+    token_of(alice, credential)
+    search = f"resource_id = '{credential}'"
+    event = as_admin.items("/audit_events", search=search)[0]
+    for client in (alice, as_user("mallory"), as_service):
+        assert client.items("/audit_events", search=search) == []
+        assert client.get(f"/audit_events/{event['id']}").status == 404
+
+
+def test_a_read_that_was_refused_is_no_read(owned, as_user, as_admin):
+    _, _, credential = owned
+    as_user("mallory").get(f"/credentials/{credential}/token")
+    assert as_admin.items("/audit_events", search=f"resource_id = '{credential}'") == []

@@ -1,4 +1,4 @@
-/* The one answer that holds a secret: never cached, never compressed, never logged. */
+/* The answers that hold a secret: never cached, never compressed, never logged. */
 #include "rest-internal.h"
 
 static void write_token(Buf *out, const Obj *o, const Secret *token)
@@ -43,4 +43,35 @@ void handle_credential_token(Request *q)
     http_reply_header(q->http, "Cache-Control", STR("no-store"));
     request_hold(q);
     svc_credential_token(q->rest->o.service, &x, &t, answer_token, q);
+}
+
+/* ---- sessions ---- */
+
+static void answer_session_token(void *arg, SvcAnswer *a)
+{
+    Request *q = arg;
+    char expires[RFC3339_MAX];
+    if (!request_release(q))
+        return;
+    if (a->err) {
+        rest_reply_error(q, a->err);
+        return;
+    }
+    q->gzip = false;
+    (void)buf_addz(&q->out, "{\"expires_at\":");
+    json_write_str(&q->out, rfc3339_format(a->expires, expires));
+    (void)buf_addz(&q->out, ",\"session_id\":");
+    json_write_str(&q->out, obj_str(a->obj, FIELD_ID));
+    (void)buf_addz(&q->out, ",\"token\":");
+    json_write_str(&q->out, secret_reveal(a->secret));
+    (void)buf_addc(&q->out, '}');
+    rest_reply_json(q, 201, &q->out);
+}
+
+void handle_session_token(Request *q)
+{
+    SvcCtx x = request_ctx(q);
+    http_reply_header(q->http, "Cache-Control", STR("no-store"));
+    request_hold(q);
+    svc_session_token(q->rest->o.service, &x, q->vars.id, answer_session_token, q);
 }

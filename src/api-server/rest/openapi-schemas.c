@@ -139,6 +139,7 @@ static const struct {
             ",'operation_phase':" TEXT ",'operation_message':" TEXT
             ",'resource_status':{'type':'array','items':{'type':'object'}},"
             "'conditions':{'type':'array','items':{'type':'object'}}")},
+    {"SessionToken", OBJECT("'expires_at':" TIME ",'session_id':" TEXT ",'token':" TEXT)},
     {"AgentStartRequest", OBJECT("'prompt':" TEXT)},
     {"AgentStartPreview", OBJECT("'starting_prompt':" TEXT)},
     {"AgentStartResponse", OBJECT("'session':" REF("Session") ",'starting_prompt':" TEXT)},

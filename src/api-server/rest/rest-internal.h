@@ -242,6 +242,7 @@ void answer_object(void *arg, SvcAnswer *a);
 
 /* credentials.c */
 void handle_credential_token(Request *q);
+void handle_session_token(Request *q);
 /* session-parts.c */
 void handle_session_clone(Request *q);
 void handle_session_repo_add(Request *q);

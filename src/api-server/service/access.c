@@ -85,6 +85,57 @@ static int add_injected(Tx *tx, Rights *r, Err *err)
     return rc;
 }
 
+/* ---- sessions ---- */
+
+static void grant(Rights *r, const char *name, const char *permissions, GrantScope scope, Str id)
+{
+    if (id.len)
+        rights_add(r, rights_add_role(r, str_from(name), str_from(name), str_from(permissions)), scope, id,
+                   STR(""));
+}
+
+/* The credentials that the control plane granted to this very session. */
+static int grant_credentials(Tx *tx, Rights *r, Str session_id, Err *err)
+{
+    CLEANUP(search_freep)
+    SearchExpr *where = search_and(search_eq(ROLE_BINDING_SCOPE, STR("credential")),
+                                   search_eq(ROLE_BINDING_SESSION_ID, session_id));
+    CLEANUP(obj_list_done) ObjList rows = {0};
+    ListQuery q = {.where = where, .limit = -1, .no_total = true};
+    int rc = tx_list(tx, &kind_role_binding, &q, &rows, err);
+    for (size_t i = 0; rc == 0 && i < rows.len; i++) {
+        const RightsRole *role;
+        rc = role_of(tx, r, obj_str(rows.ptr[i], ROLE_BINDING_ROLE_ID), &role, err);
+        if (rc == 0 && role && strcmp(rights_role_name(role), "credential:token-reader") == 0)
+            grant(r, "granted", "[\"credential:read\",\"credential:fetch_token\"]", GRANT_CREDENTIAL,
+                  obj_str(rows.ptr[i], ROLE_BINDING_CREDENTIAL_ID));
+    }
+    return rc;
+}
+
+/* What a session's token is good for: read anew at each use, as a session that ended, or was started again,
+   has to lose it at once. */
+static int load_session(Tx *tx, const Caller *c, Rights *r, Err *err)
+{
+    CLEANUP(obj_freep) Obj *s = NULL;
+    Str id = str_from(c->session_id);
+    Err why = {0};
+    int rc = tx_get(tx, &kind_session, id, &s, &why);
+    if (rc == -ERR_NOT_FOUND || (rc == 0 && !session_token_counts(s, c->run_id)))
+        return err_set(err, ERR_UNAUTHENTICATED, "invalid token: this run of the session is over");
+    if (rc < 0) {
+        if (err)
+            *err = why;
+        return rc;
+    }
+    grant(r, "session",
+          "[\"session:read\",\"session:token\",\"session_message:read\",\"session_message:create\"]",
+          GRANT_SESSION, id);
+    grant(r, "session's project", "[\"project:read\"]", GRANT_PROJECT, obj_str(s, SESSION_PROJECT_ID));
+    grant(r, "session's agent", "[\"agent:read\"]", GRANT_AGENT, obj_str(s, SESSION_AGENT_ID));
+    return grant_credentials(tx, r, id, err);
+}
+
 int access_load(Tx *tx, const Caller *c, Rights **ret, Err *err)
 {
     CLEANUP(rights_unrefp) Rights *r = rights_new();
@@ -94,6 +145,8 @@ int access_load(Tx *tx, const Caller *c, Rights **ret, Err *err)
     else if (c->type == CALLER_SERVICE) {
         rights_add_service(r);
         rc = add_injected(tx, r, err);
+    } else if (c->type == CALLER_SESSION) {
+        rc = load_session(tx, c, r, err);
     }
     if (rc == 0)
         *ret = TAKE(r);
@@ -109,6 +162,8 @@ bool access_needed(const Caller *c)
 
 Rights *access_kept(Service *s, const Caller *c)
 {
+    if (c->type == CALLER_SESSION) /* changes with the session's phase */
+        return NULL;
     Rights *r = map_get(s->rights, str_from(c->actor));
     return r ? rights_ref(r) : NULL;
 }
@@ -122,7 +177,7 @@ static void forget_all(Service *s)
 
 void access_keep(Service *s, const Caller *c, Rights *r, uint64_t generation)
 {
-    if (generation != s->access_generation)
+    if (generation != s->access_generation || c->type == CALLER_SESSION)
         return; /* read before a change that we know of */
     if (map_len(s->rights) >= RIGHTS_KEPT_MAX)
         forget_all(s);
@@ -156,7 +211,11 @@ int op_read_rights(Op *op, Tx *tx, Err *err)
 {
     if (op->rights || !access_needed(op->caller))
         return 0;
-    return access_load(tx, op->caller, &op->rights, err);
+    int rc = access_load(tx, op->caller, &op->rights, err);
+    /* An agent's inbox goes by the agent's permission, and is not its session's to read. */
+    if (rc == 0 && op->caller->type == CALLER_SESSION && op->kind == &kind_inbox_message)
+        return forbidden(err);
+    return rc;
 }
 
 void op_keep_rights(Op *op)

@@ -45,7 +45,7 @@ static int rules_agent_enter(Op *op, Tx *tx, Err *err)
     return tx_get(tx, &kind_project, op->project, &project, err);
 }
 
-static int rules_agent_belongs(Op *op, const Obj *o, Err *err)
+static int rules_agent_belongs(Op *op, Tx *tx, const Obj *o, Err *err)
 {
     if (!op->project.len || str_eq(obj_str(o, AGENT_PROJECT_ID), op->project))
         return 0;

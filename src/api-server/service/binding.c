@@ -356,6 +356,24 @@ int binding_add_owner(Op *op, Tx *tx, const char *role_name, GrantScope scope, S
     return tx_insert(tx, b, err);
 }
 
+int binding_add_credential(Op *op, Tx *tx, Str credential, Str project, Err *err)
+{
+    CLEANUP(obj_freep) Obj *role = NULL;
+    CLEANUP(obj_freep) Obj *b = obj_new(&kind_role_binding);
+    if (!is_admin(op) && rights_level(op->rights, GRANT_PROJECT, project) > 2)
+        return denied(err, "caller must be project editor or higher to bind credentials to a project");
+    int rc = tx_find(tx, &kind_role, ROLE_NAME, STR("credential:viewer"), &role, err);
+    if (rc < 0)
+        return err_set(err, ERR_INTERNAL, "role credential:viewer is not in the store");
+    op->access_changed = true;
+    obj_set_str(b, ROLE_BINDING_ROLE_ID, obj_str(role, FIELD_ID));
+    obj_set_str(b, ROLE_BINDING_SCOPE, STR("credential"));
+    obj_set_str(b, ROLE_BINDING_SCOPE_ID, credential);
+    obj_set_str(b, ROLE_BINDING_CREDENTIAL_ID, credential);
+    obj_set_str(b, ROLE_BINDING_PROJECT_ID, project);
+    return tx_insert(tx, b, err);
+}
+
 /* ---- the last owner ---- */
 
 static int keep_an_owner(Tx *tx, const Obj *b, Err *err)

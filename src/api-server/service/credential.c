@@ -54,6 +54,50 @@ static int credential_enter(Op *op, Tx *tx, Err *err)
     return rc == 0 && !exists ? not_found(&kind_project, op->project, err) : rc;
 }
 
+/* ---- the nested path: credentials that reach the project's sessions ---- */
+
+/* Bindings that inject into the project, or everywhere. Whom a credential belongs to, and which session may
+   read its token, is another matter. */
+static SearchExpr *reaching(Str project)
+{
+    SearchExpr *everywhere =
+        search_and(search_is_null(ROLE_BINDING_PROJECT_ID),
+                   search_and(search_is_null(ROLE_BINDING_USER_ID), search_is_null(ROLE_BINDING_SESSION_ID)));
+    return search_and(search_eq(ROLE_BINDING_SCOPE, STR("credential")),
+                      search_or(search_eq(ROLE_BINDING_PROJECT_ID, project), everywhere));
+}
+
+static int credential_belongs(Op *op, Tx *tx, const Obj *o, Err *err)
+{
+    CLEANUP(obj_freep) Obj *binding = NULL;
+    if (!op->project.len)
+        return 0;
+    int rc = find_first(
+        tx, &kind_role_binding,
+        search_and(search_eq(ROLE_BINDING_CREDENTIAL_ID, obj_str(o, FIELD_ID)), reaching(op->project)),
+        (OrderItem){FIELD_CREATED_AT, false}, &binding, err);
+    if (rc < 0 || binding)
+        return rc;
+    return not_found(&kind_credential, obj_str(o, FIELD_ID), err);
+}
+
+/* What a list of the project shows, beside what the caller may see at all. */
+static int in_project(Tx *tx, Str project, SearchExpr **ret, Err *err)
+{
+    CLEANUP(search_freep) SearchExpr *where = reaching(project);
+    CLEANUP(obj_list_done) ObjList rows = {0};
+    ListQuery q = {.where = where, .limit = -1, .no_total = true};
+    int rc = tx_list(tx, &kind_role_binding, &q, &rows, err);
+    if (rc < 0)
+        return rc;
+    Str *ids = xcalloc(rows.len + 1, sizeof(*ids));
+    for (size_t i = 0; i < rows.len; i++)
+        ids[i] = obj_str(rows.ptr[i], ROLE_BINDING_CREDENTIAL_ID);
+    *ret = rows.len ? search_in(FIELD_ID, ids, rows.len) : search_false();
+    free(ids);
+    return 0;
+}
+
 static int credential_before_create(Op *op, Tx *tx, Obj *o, Err *err)
 {
     char id[KSUID_LEN + 1];
@@ -64,7 +108,9 @@ static int credential_before_create(Op *op, Tx *tx, Obj *o, Err *err)
 
 static int credential_after_create(Op *op, Tx *tx, const Obj *o, Err *err)
 {
-    return binding_add_owner(op, tx, "credential:owner", GRANT_CREDENTIAL, obj_str(o, FIELD_ID), err);
+    Str id = obj_str(o, FIELD_ID);
+    int rc = binding_add_owner(op, tx, "credential:owner", GRANT_CREDENTIAL, id, err);
+    return rc == 0 && op->project.len ? binding_add_credential(op, tx, id, op->project, err) : rc;
 }
 
 static int credential_before_patch(Op *op, Tx *tx, const Obj *now, Obj *changes, Err *err)
@@ -80,19 +126,24 @@ static int credential_before_patch(Op *op, Tx *tx, const Obj *now, Obj *changes,
 
 static int credential_filter(Op *op, Tx *tx, SearchExpr **ret, Err *err)
 {
-    SearchExpr *visible = NULL;
+    CLEANUP(search_freep) SearchExpr *visible = NULL;
+    SearchExpr *here = NULL;
     int rc = access_filter(op, tx, &visible, err);
-    if (rc == 0 && op->list.provider.len)
-        visible = search_and(search_eq(CREDENTIAL_PROVIDER, op->list.provider), visible);
-    if (rc == 0)
-        *ret = visible;
-    return rc;
+    if (rc == 0 && op->project.len)
+        rc = in_project(tx, op->project, &here, err);
+    if (rc < 0)
+        return rc;
+    if (op->list.provider.len)
+        here = search_and(search_eq(CREDENTIAL_PROVIDER, op->list.provider), here);
+    *ret = search_and(here, TAKE(visible));
+    return 0;
 }
 
 const KindRules rules_credential = {
     .kind = &kind_credential,
     .delete_unknown_ok = true,
     .enter = credential_enter,
+    .belongs = credential_belongs,
     /* A project in the path adds no rights: they are held on the credential itself. */
     .access = {.credential = AT(FIELD_ID)},
     .before_create = credential_before_create,
@@ -132,9 +183,12 @@ static int refuse_token(const Op *op, Err *err)
 static int run_token(Op *op, Tx *tx, Err *err)
 {
     CLEANUP(obj_freep) Obj *o = NULL;
-    int rc = op_load(op, tx, VERB_FETCH_TOKEN, &o, err);
+    Err why = {0};
+    int rc = op_load(op, tx, VERB_FETCH_TOKEN, &o, &why);
     if (rc == -ERR_FORBIDDEN)
         return refuse_token(op, err);
+    if (rc < 0 && err)
+        *err = why;
     if (rc == 0)
         rc = open_token(op, o, err);
     if (rc == 0)

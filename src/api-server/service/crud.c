@@ -31,7 +31,7 @@ int op_load(Op *op, Tx *tx, Verb v, Obj **ret, Err *err)
         rc = op_authorize(op, tx, v, o, err);
     /* Asked last: who may not see an object does not hear where it is. */
     if (rc == 0 && op->rules->belongs)
-        rc = op->rules->belongs(op, o, err);
+        rc = op->rules->belongs(op, tx, o, err);
     if (rc == 0 && v != VERB_READ)
         rc = check_if_match(op, o, err);
     if (rc == 0)

@@ -39,7 +39,7 @@ static int inbox_enter(Op *op, Tx *tx, Err *err)
     return agent_enter(op, tx, op->project, op->parent, op->verb, err);
 }
 
-static int inbox_belongs(Op *op, const Obj *o, Err *err)
+static int inbox_belongs(Op *op, Tx *tx, const Obj *o, Err *err)
 {
     if (!op->parent.len || str_eq(obj_str(o, INBOX_AGENT_ID), op->parent))
         return 0;

@@ -68,6 +68,8 @@ static int run_push(Op *op, Tx *tx, Err *err)
         return rc;
     if (op->caller->type == CALLER_SERVICE && str_eq(op->event_type, STR("user")))
         return err_set(err, ERR_FORBIDDEN, "service token may not push event_type=user");
+    if (op->caller->type == CALLER_SESSION && str_eq(op->event_type, STR("user")))
+        return err_set(err, ERR_FORBIDDEN, "a session's token may not push event_type=user");
     /* Appending checks by itself that the session is there; where it is matters only for the others. */
     bool may = authz_everywhere(op->caller, op->rights, "session_message:create");
     if (!may)

@@ -96,6 +96,7 @@ static SvcAnswer op_answer(Op *op, const Err *err)
         .list = &op->result,
         .message = op->message,
         .secret = op->secret,
+        .expires = op->expires,
         .messages = op->messages.ptr,
         .n_messages = op->messages.len,
         .more = op->more,

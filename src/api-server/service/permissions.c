@@ -17,6 +17,7 @@ static const struct {
     [VERB_STATUS] = {"status", false},
     [VERB_WATCH] = {"watch", true},
     [VERB_FETCH_TOKEN] = {"fetch_token", false},
+    [VERB_TOKEN] = {"token", false},
 };
 
 void permission_name(const Kind *k, Verb v, char *out, size_t size)

@@ -30,7 +30,7 @@ static int schedule_enter(Op *op, Tx *tx, Err *err)
     return op->id.len ? 0 : tx_get(tx, &kind_project, op->project, &project, err);
 }
 
-static int schedule_belongs(Op *op, const Obj *o, Err *err)
+static int schedule_belongs(Op *op, Tx *tx, const Obj *o, Err *err)
 {
     if (str_eq(obj_str(o, SCHEDULE_PROJECT_ID), op->project))
         return 0;
@@ -267,7 +267,7 @@ void svc_schedule_enable(Service *s, const SvcCtx *x, const SvcTarget *t, bool e
 
 /* ---- history ---- */
 
-static int run_belongs(Op *op, const Obj *o, Err *err)
+static int run_belongs(Op *op, Tx *tx, const Obj *o, Err *err)
 {
     if (str_eq(obj_str(o, RUN_PROJECT_ID), op->project))
         return 0;

@@ -20,6 +20,8 @@ struct Service {
     Usec wait_max;               /* constant; worker threads read it */
     uint64_t changes;
     const KeyRing *keys; /* read only: any thread */
+    Secret *session_key; /* likewise, once it was loaded */
+    Usec session_token_life;
     char *service_account;
     Map *rights; /* caller -> Rights, until a role or a binding changes; loop thread; bounded */
     uint64_t access_generation; /* counts those changes */
@@ -36,6 +38,7 @@ typedef enum Verb {
     VERB_STATUS,
     VERB_WATCH,
     VERB_FETCH_TOKEN,
+    VERB_TOKEN,
     _VERB_MAX
 } Verb;
 
@@ -93,6 +96,7 @@ struct Op {
     ObjList result;
     Message *message;
     Secret *secret;
+    WallUsec expires;
     VEC_OF(Message *)
     messages;
     bool more, created;
@@ -122,7 +126,7 @@ struct KindRules {
     /* The path: are its ids well-formed, do its parents exist and belong together? */
     int (*enter)(Op *op, Tx *tx, Err *err);
     /* Is the loaded object below the path's parents? */
-    int (*belongs)(Op *op, const Obj *o, Err *err);
+    int (*belongs)(Op *op, Tx *tx, const Obj *o, Err *err);
     AccessFields access;
     /* NULL = what `access` says. */
     int (*scope)(Op *op, Tx *tx, const Obj *o, Scope *ret, Err *err);
@@ -184,6 +188,8 @@ Str binding_scope_id(const Obj *binding, GrantScope scope);
 /* The caller becomes the owner of what he just made, in the same transaction. A caller without a name (the
    platform's static token) becomes none. */
 int binding_add_owner(Op *op, Tx *tx, const char *role, GrantScope scope, Str id, Err *err);
+/* Binds a credential to a project's sessions, for who could do so by hand. */
+int binding_add_credential(Op *op, Tx *tx, Str credential, Str project, Err *err);
 /* Takes the bindings of deleted objects away. */
 int bindings_drop(Tx *tx, const Kind *k, const ObjList *gone, Err *err);
 
@@ -207,6 +213,11 @@ Op *target_op(Service *s, const SvcCtx *x, const SvcTarget *t, StoreMode mode, O
 
 /* credential.c: replaces a set, non-empty field by its stored form; `owner` is authenticated with it. */
 int secret_seal(const Service *s, Obj *o, int field, Str owner, Err *err);
+
+/* session-token.c */
+int session_key_load(Service *s, Tx *tx, Secret **ret, Err *err);
+/* Is a token for this run still good? */
+bool session_token_counts(const Obj *session, const char *run_id);
 
 /* audit.c: the row belongs to the job's transaction; the line is for when it was committed. */
 int audit(Op *op, Tx *tx, const char *action, const Obj *o, Err *err);

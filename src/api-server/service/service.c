@@ -13,6 +13,7 @@ Service *service_new(Loop *l, const ServiceOptions *o)
     s->store = o->store;
     s->keys = o->keys;
     s->authz_off = o->authz_off;
+    s->session_token_life = o->session_token_life;
     s->wait_max = o->wait_max ? o->wait_max : USEC_NEVER;
     s->pending_max = o->pending_max ? o->pending_max : PENDING_MAX;
     s->service_account = o->service_account && *o->service_account ? xstrdup(o->service_account) : NULL;
@@ -27,6 +28,7 @@ Service *service_unref(Service *s)
         return NULL;
     access_done(s);
     free(s->service_account);
+    secret_free(s->session_key);
     map_free(s->known_users);
     free(s);
     return NULL;
@@ -93,6 +95,7 @@ const KindRules *rules_of(const Kind *k)
 
 typedef struct Load {
     Service *s;
+    Secret *session_key;
     void (*done)(void *arg, const Err *err);
     void *arg;
     Err err;
@@ -116,7 +119,10 @@ static int load_job(Tx *tx, void *arg, Err *err)
     Load *ld = arg;
     CLEANUP_FREE char *binding = NULL;
     bool made;
+    ld->session_key = secret_free(ld->session_key);
     int rc = tx_secrets_read(tx, check_secret, ld, err);
+    if (rc == 0)
+        rc = session_key_load(ld->s, tx, &ld->session_key, err);
     if (rc < 0)
         return rc;
     rc = seed_roles(tx, err);
@@ -128,7 +134,10 @@ static int load_job(Tx *tx, void *arg, Err *err)
 static void load_finished(void *arg, int rc, const Err *err)
 {
     Load *ld = arg;
+    if (rc == 0)
+        ld->s->session_key = TAKE(ld->session_key);
     ld->done(ld->arg, rc < 0 ? err : NULL);
+    secret_free(ld->session_key);
     service_unref(ld->s);
     free(ld);
 }

@@ -24,7 +24,7 @@ SvcRights *svc_rights_new(Service *s)
 void svc_rights_want(SvcRights *set, Caller *c)
 {
     Str actor = str_from(c->actor);
-    if (!access_needed(c) || map_has(set->by_actor, actor))
+    if (!access_needed(c) || c->type == CALLER_SESSION || map_has(set->by_actor, actor))
         return;
     Held *h = xnew(Held);
     h->caller = caller_ref(c);
@@ -131,6 +131,8 @@ bool svc_visible(const Caller *c, const Rights *rights, const SvcEvent *ev)
    by people. */
 static int run_kind_watch(Op *op, Tx *tx, Err *err)
 {
+    if (op->caller->type == CALLER_SESSION) /* its rights end with its session: nobody would end the watch */
+        return err_set(err, ERR_FORBIDDEN, "not for the token of a session");
     if (op->kind != &kind_user || authz_everywhere(op->caller, op->rights, "user:read"))
         return 0;
     return err_set(err, ERR_FORBIDDEN, "user watch requires admin privileges");

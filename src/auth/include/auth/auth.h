@@ -13,6 +13,7 @@
 typedef enum CallerType {
     CALLER_NONE, /* authentication failed or was not tried; may do nothing */
     CALLER_USER,
+    CALLER_SESSION, /* the runner of a session, with that session's token: only what is the session's own */
     CALLER_SERVICE, /* the platform itself: AMBIENT_API_TOKEN, GRPC_SERVICE_ACCOUNT */
     CALLER_ADMIN,   /* everything: static admin token, authorization switched off, development mode */
 } CallerType;
@@ -22,7 +23,8 @@ typedef struct Caller {
     CallerType type;
     const char *username; /* "" for service callers with a static token */
     const char *name, *email;
-    const char *actor; /* for logs and messages: "user:alice", "service", "admin" */
+    const char *actor; /* for logs and messages: "user:alice", "session:<id>", "service", "admin" */
+    const char *session_id, *run_id; /* CALLER_SESSION; else "" */
     /* Who it is for the issuer of its token; the username may change. "" = the token does not say. */
     const char *issuer, *subject;
     bool authz_off; /* an administrator only because nothing is checked: --enable-authz=false */
@@ -31,6 +33,7 @@ typedef struct Caller {
 typedef struct CallerInfo {
     CallerType type;
     Str username, name, email, issuer, subject;
+    Str session_id, run_id; /* CALLER_SESSION */
     bool authz_off;
 } CallerInfo;
 Caller *caller_make(const CallerInfo *i);
@@ -54,7 +57,9 @@ typedef struct AuthOptions {
     const Clock *clock;
 } AuthOptions;
 
+/* SESSION_KEY_LEN bytes: from then on tokens of sessions are accepted (auth/session-token.h). Copied. */
 typedef struct Authenticator Authenticator;
+void auth_set_session_key(Authenticator *a, const Secret *key);
 /* Fails when JWT is on and there is no key source and no static token, or when the file is the only source
    and holds no key. Keys of a URL are fetched in the background; whoever comes before they are there waits
    for them. */

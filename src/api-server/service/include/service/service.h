@@ -19,6 +19,7 @@ typedef struct ServiceOptions {
     const char *service_account; /* gets a global platform:admin binding at start; NULL = none */
     bool authz_off;              /* nobody's rights are checked: also not those of who owns a schedule */
     const KeyRing *keys;         /* borrowed; seals secrets at rest; NULL = they are stored as plain text */
+    Usec session_token_life;     /* of the tokens of sessions; 0 = 1 h */
     size_t pending_max; /* bytes of calls that wait for the store; beyond: ERR_OVERLOADED; 0 = 256 MiB */
     Usec wait_max; /* no call waits longer for the store, and while one has none is let in: ERR_OVERLOADED; 0
                       = never */
@@ -28,8 +29,10 @@ Service *service_new(Loop *l, const ServiceOptions *o);
 void service_stop(Service *s);
 Service *service_free(Service *s); /* after the store was closed: running operations answer first */
 Store *service_store(Service *s);
-/* Writes the built-in roles and the platform's account, where they are missing. Once, before anything is
-   served. */
+/* The key that signs tokens of sessions; known when service_load() is done. */
+const Secret *service_session_key(const Service *s);
+/* Writes the built-in roles, the platform's account and the key of session tokens, where they are missing.
+   Once, before anything is served. */
 void service_load(Service *s, void (*done)(void *arg, const Err *err), void *arg);
 
 /* Makes the user a global platform:admin; made: there was no such binding yet. */
@@ -66,7 +69,8 @@ struct SvcAnswer {
     size_t n_messages;
     bool more;            /* message lists: the page ended at one of its limits */
     bool created;         /* agent start: a new session (201), else the active one (200) */
-    const Secret *secret; /* credential tokens; borrowed for the call */
+    const Secret *secret; /* tokens of credentials and sessions; borrowed for the call */
+    WallUsec expires;     /* of a session's token */
     Str text;             /* agent start and preview: the starting prompt */
 };
 
@@ -121,6 +125,9 @@ typedef struct SvcSessionEdit {
 void svc_session_edit(Service *s, const SvcCtx *x, Str id, const SvcSessionEdit *e, SvcDone done, void *arg);
 /* A new session with what the creator of this one chose; this one becomes its parent. */
 void svc_session_clone(Service *s, const SvcCtx *x, Str id, SvcDone done, void *arg);
+/* A token for the session's present run, for the platform and for the session itself (SvcAnswer.secret,
+   .expires). CONFLICT when it is over. */
+void svc_session_token(Service *s, const SvcCtx *x, Str id, SvcDone done, void *arg);
 /* May the caller talk to the session's runner: follow it, or (write) drive it? Answers with the session. */
 void svc_session_reach(Service *s, const SvcCtx *x, Str id, bool write, SvcDone done, void *arg);
 
