@@ -32,3 +32,4 @@ int test_sse_group(void);
 int test_client_group(void);
 int test_parser_group(void);
 int test_server_group(void);
+int test_brief_group(void);

@@ -7,5 +7,6 @@ int main(void)
     failed += test_client_group();
     failed += test_parser_group();
     failed += test_server_group();
+    failed += test_brief_group();
     return failed ? 1 : 0;
 }
