@@ -17,6 +17,7 @@ struct ApiCall {
     ClientWatch *watch;
     const Kind *kind; /* of the answer */
     ApiDone done;
+    ApiJsonDone json_done;
     ClientEach each;
     ClientListDone list_done;
     void *arg;
@@ -113,7 +114,7 @@ static void on_list_done(void *arg, const Err *err)
     done(done_arg, err);
 }
 
-static ApiCall *list(Api *a, const Kind *k, ClientEach each, ClientListDone done, void *arg)
+static ApiCall *find(Api *a, const Kind *k, Str search, ClientEach each, ClientListDone done, void *arg)
 {
     ApiCall *c = call_new(k, NULL, arg);
     c->each = each;
@@ -121,7 +122,36 @@ static ApiCall *list(Api *a, const Kind *k, ClientEach each, ClientListDone done
     CLEANUP_BUF Buf path = BUF_INIT(PATH_MAX_LEN);
     buf_addc(&path, '/');
     buf_addz(&path, k->collection);
+    if (search.len > 0) {
+        buf_addz(&path, "?search=");
+        url_escape_query(&path, search);
+    }
     c->list = client_list_all(client_of(a), k, path.data, "", on_each, on_list_done, c);
+    return c;
+}
+
+static ApiCall *list(Api *a, const Kind *k, ClientEach each, ClientListDone done, void *arg)
+{
+    return find(a, k, STR_NULL, each, done, arg);
+}
+
+/* ---- anything else ---- */
+
+static void on_json(void *arg, const ClientAnswer *a, const Err *err)
+{
+    ApiCall *c = arg;
+    ApiJsonDone done = c->json_done;
+    void *done_arg = c->arg;
+    free(c);
+    done(done_arg, a->body, err);
+}
+
+static ApiCall *send_json(Api *a, const char *method, const char *path, Str body, ApiJsonDone done, void *arg)
+{
+    ApiCall *c = call_new(NULL, NULL, arg);
+    const ClientRequest r = {.method = method, .path = path, .project = "", .body = body};
+    c->json_done = done;
+    c->request = client_request(client_of(a), &r, on_json, c);
     return c;
 }
 
@@ -148,6 +178,8 @@ Api *api_client_new(Client *client)
         .get = get,
         .patch_status = patch_status,
         .list = list,
+        .find = find,
+        .send = send_json,
         .watch = watch,
         .cancel = cancel,
     };

@@ -14,6 +14,9 @@ typedef struct ApiCall ApiCall;
 /* The object (the callee frees it), or an error. */
 typedef void (*ApiDone)(void *arg, Obj *o, const Err *err);
 
+/* The parsed body (NULL: none), borrowed, or an error. */
+typedef void (*ApiJsonDone)(void *arg, const json_t *body, const Err *err);
+
 typedef struct ApiOps {
     /* `project` counts for kinds that live in one: agents. */
     ApiCall *(*get)(Api *a, const Kind *k, Str project, Str id, ApiDone done, void *arg);
@@ -21,6 +24,10 @@ typedef struct ApiOps {
     ApiCall *(*patch_status)(Api *a, Str session_id, Phase if_phase, Str body, ApiDone done, void *arg);
     /* Every object of a kind, of all projects. */
     ApiCall *(*list)(Api *a, const Kind *k, ClientEach each, ClientListDone done, void *arg);
+    /* Those that a search finds. */
+    ApiCall *(*find)(Api *a, const Kind *k, Str search, ClientEach each, ClientListDone done, void *arg);
+    /* Anything else: path below /api/ambient/v1, escaped; body JSON, ptr NULL = none. */
+    ApiCall *(*send)(Api *a, const char *method, const char *path, Str body, ApiJsonDone done, void *arg);
     /* Events of a kind from now on; lasts until it is cancelled. */
     ApiCall *(*watch)(Api *a, const Kind *k, const WatchOps *ops, void *arg);
     void (*cancel)(ApiCall *call); /* safe inside its callbacks */

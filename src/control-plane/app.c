@@ -23,7 +23,6 @@
    the 25 s in which the program promises to be gone. */
 #define END_PATIENCE (10 * USEC_PER_SEC)
 #define STOP_PATIENCE (20 * USEC_PER_SEC)
-#define TOKEN_LOOK (2 * USEC_PER_SEC)
 #define SWEEP_FIRST (180 * USEC_PER_SEC)
 #define SWEEP (600 * USEC_PER_SEC)
 /* With work waiting and none done for this long, something is stuck. */
@@ -34,7 +33,6 @@ typedef struct App {
     Loop *loop;
     HttpClient *http;
     TokenSource *token;
-    Secret *last_token; /* that runners have */
     Oidc *oidc;
     Client *client;
     Api *api;
@@ -42,14 +40,16 @@ typedef struct App {
     Informer *informer;
     ProcessRuntime *process; /* one of these two */
     KubeApp *kube;
-    Sessions *sessions; /* NULL: nothing is reconciled (now) */
+    Sessions *sessions;    /* NULL: nothing is reconciled (now) */
+    SessionTokens *tokens; /* of those sessions */
+    Credentials *credentials;
     RsaKey *token_key;
     Buf token_key_pem;
     char *token_url;
     TokenServer *token_server;
     Proxy *proxy;
     HttpServer *metrics;
-    Timer *queue_timer, *token_timer, *sweep_timer, *end_timer;
+    Timer *queue_timer, *sweep_timer, *end_timer;
     SignalWatch *sigterm, *sigint;
     uint64_t runs_seen; /* of the queue, at the last look of /healthz */
     Usec progress_at;
@@ -122,26 +122,22 @@ static void on_sweep(void *arg)
 
 /* ---- tokens ---- */
 
-static void bring_token(App *a)
+static Runtime *runtime(const App *a)
 {
-    const Secret *now = token_source_get(a->token);
-    if (!a->process || secret_is_empty(now) || secret_equals(a->last_token, secret_reveal(now)))
-        return;
-    secret_free(a->last_token);
-    a->last_token = secret_new(secret_reveal(now));
-    process_runtime_refresh_tokens(a->process);
+    return a->kube ? kube_app_runtime(a->kube) : process_runtime(a->process);
 }
 
-static void on_token(void *arg)
+static void on_session_token(void *arg, Str session_id, const Secret *token)
 {
-    bring_token(arg);
+    Runtime *rt = runtime(arg);
+    if (rt->ops->give_token)
+        rt->ops->give_token(rt, session_id, token);
 }
 
-static void on_token_timer(void *arg)
+static const Secret *token_of(void *arg, Str session_id, WallUsec *ret_expires)
 {
-    App *a = arg;
-    bring_token(a);
-    timer_arm(a->token_timer, TOKEN_LOOK);
+    const App *a = arg;
+    return a->tokens ? session_tokens_get(a->tokens, session_id, ret_expires) : NULL;
 }
 
 static void make_token(App *a)
@@ -160,9 +156,7 @@ static void make_token(App *a)
                            .url = c->oidc_token_url,
                            .client_id = c->oidc_client_id,
                            .client_secret = c->oidc_client_secret,
-                           .target = a->token,
-                           .on_token = on_token,
-                           .arg = a};
+                           .target = a->token};
     a->oidc = oidc_new(a->loop, &o);
 }
 
@@ -199,7 +193,7 @@ static int make_token_server(App *a, Err *err)
     if (rc < 0)
         return err_wrap(err, "token endpoint");
     const TokenServerOptions o = {
-        .address = c->token_address, .key = a->token_key, .token = a->token, .may = may_have_token, .arg = a};
+        .address = c->token_address, .key = a->token_key, .token = token_of, .may = may_have_token, .arg = a};
     rc = token_server_new(a->loop, &o, &a->token_server, err);
     if (rc < 0)
         return rc;
@@ -433,8 +427,7 @@ static int make_client(App *a, Err *err)
 
 static int make_runtime(App *a, Err *err)
 {
-    const ProcessOptions o = {
-        .config = a->c, .http = a->http, .token = a->token, .program = "/proc/self/exe"};
+    const ProcessOptions o = {.config = a->c, .http = a->http, .program = "/proc/self/exe"};
     int rc = process_runtime_new(a->loop, &o, &a->process, err);
     if (rc < 0)
         return rc;
@@ -455,18 +448,30 @@ static void make_cache(App *a)
     a->informer = informer_new(a->loop, &io, &ops, a);
 }
 
-static Runtime *runtime(const App *a)
+static void make_grants(App *a)
 {
-    return a->kube ? kube_app_runtime(a->kube) : process_runtime(a->process);
+    const SessionTokensOptions to = {.api = a->api,
+                                     .own = a->token,
+                                     .mode = a->c->tokens,
+                                     .random = app_random,
+                                     .on_token = on_session_token,
+                                     .arg = a};
+    const CredentialsOptions co = {
+        .api = a->api, .mode = a->c->grants, .grantee = a->c->kube.grpc_service_account};
+    a->tokens = session_tokens_new(a->loop, &to);
+    a->credentials = credentials_new(&co);
 }
 
 static void make_sessions(App *a)
 {
     const Config *c = a->c;
+    make_grants(a);
     const SessionsOptions o = {
         .api = a->api,
         .runtime = runtime(a),
         .cache = a->cache,
+        .tokens = a->tokens,
+        .credentials = a->credentials,
         .clock = loop_clock(a->loop),
         .place = "local",
         .time_limit = c->time_limit,
@@ -477,6 +482,13 @@ static void make_sessions(App *a)
         .arg = a,
     };
     a->sessions = sessions_new(&o);
+}
+
+static void drop_sessions(App *a)
+{
+    a->sessions = sessions_free(a->sessions);
+    a->tokens = session_tokens_free(a->tokens);
+    a->credentials = credentials_free(a->credentials);
 }
 
 static void make_timers(App *a)
@@ -500,8 +512,7 @@ static void on_lead(void *arg)
 
 static void on_lose(void *arg)
 {
-    App *a = arg;
-    a->sessions = sessions_free(a->sessions);
+    drop_sessions(arg);
 }
 
 static void on_swept(void *arg)
@@ -575,8 +586,6 @@ static void watch_signals(App *a)
 
 static void start(App *a)
 {
-    a->token_timer = timer_new(a->loop, on_token_timer, a);
-    timer_arm(a->token_timer, 0);
     a->progress_at = clock_now(loop_clock(a->loop));
     informer_start(a->informer);
     if (a->kube)
@@ -592,11 +601,10 @@ static void app_done(App *a)
     http_server_free(a->metrics);
     proxy_free(a->proxy);
     token_server_free(a->token_server);
-    timer_free(a->token_timer);
     timer_free(a->sweep_timer);
     timer_free(a->end_timer);
     a->queue_timer = timer_free(a->queue_timer);
-    a->sessions = sessions_free(a->sessions);
+    drop_sessions(a);
     informer_free(a->informer);
     kube_app_free(a->kube);
     process_runtime_free(a->process);
@@ -605,7 +613,6 @@ static void app_done(App *a)
     client_free(a->client);
     oidc_free(a->oidc);
     token_source_free(a->token);
-    secret_free(a->last_token);
     http_client_free(a->http);
     rsa_key_free(a->token_key);
     buf_done(&a->token_key_pem);

@@ -36,6 +36,10 @@ static const Flag table[] = {
 
     SET("reconcilers", "RECONCILERS", FLAG_STRING, reconcilers, "session", "comma list; tally is a no-op",
         "LIST"),
+    SET("session-tokens", "SESSION_TOKENS", FLAG_STRING, tokens_text, "auto",
+        "tokens of their own for runners: auto (with a server that has none: ours), on, off (ours)", "MODE"),
+    SET("token-reader-grants", "TOKEN_READER_GRANTS", FLAG_STRING, grants_text, "auto",
+        "let sessions read the tokens of their credentials: auto, on, off", "MODE"),
     SET("workers", "WORKERS", FLAG_INT, workers, "16", "sessions worked on at a time", "N"),
     SET("time-limit", "LOCAL_TIME_LIMIT", FLAG_DURATION, time_limit, "0s",
         "for sessions without one; 0s = none", "DURATION"),
@@ -289,9 +293,20 @@ static bool is_true(const char *text)
     return text && (strcmp(text, "1") == 0 || strcmp(text, "true") == 0);
 }
 
+static int derive_grants(Config *c, Err *err)
+{
+    if (token_mode_parse(str_from(c->tokens_text), &c->tokens) < 0)
+        return err_set(err, ERR_USAGE, "SESSION_TOKENS=%s: must be auto, on or off", c->tokens_text);
+    if (grant_mode_parse(str_from(c->grants_text), &c->grants) < 0)
+        return err_set(err, ERR_USAGE, "TOKEN_READER_GRANTS=%s: must be auto, on or off", c->grants_text);
+    return 0;
+}
+
 static int derive(Config *c, Err *err)
 {
     int rc = derive_mode(c, err);
+    if (rc == 0)
+        rc = derive_grants(c, err);
     if (rc == 0)
         rc = derive_token(c, err);
     if (rc == 0)

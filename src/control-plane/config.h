@@ -6,8 +6,10 @@
 
 #include "base/flag.h"
 #include "config-kube.h"
+#include "credentials.h"
 #include "process-port.h"
 #include "sandbox/sandbox.h"
+#include "session-tokens.h"
 #include "shim-spec.h"
 
 typedef enum Mode { MODE_PROCESS, MODE_KUBE, MODE_TEST } Mode;
@@ -24,6 +26,7 @@ typedef struct Config {
     Secret *oidc_client_secret;
     /* reconciling */
     char *reconcilers;
+    char *tokens_text, *grants_text;
     int64_t workers;
     Usec time_limit;
     /* runners */
@@ -55,7 +58,9 @@ typedef struct Config {
     bool token_endpoint; /* runners are told of the token endpoint */
     bool use_vertex;
     int64_t cpu_max; /* thousandths of a processor; 0 = no limit */
-    bool oidc;       /* our token comes from an identity provider */
+    TokenMode tokens;
+    GrantMode grants;
+    bool oidc; /* our token comes from an identity provider */
 } Config;
 
 /* ERR_CANCELLED: --help was printed. */

@@ -6,7 +6,7 @@
  *     .trash/         what is being removed
  *     <session>/      state of a session's run (run-state.h), .token, runner.log
  *     <session>/workspace/   the only place that the runner may write to
- *     <session>/tmp/         its temporary files, where /tmp is not for it
+ *     <session>/tmp/         its temporary files: fetched credentials, and all where /tmp is not for it
  *
  * The state lies outside the workspace, so that an agent in its sandbox cannot forge it. A session id becomes
  * a path only through here: checked, and resolved beneath the root without following links. Blocking; all but

@@ -83,9 +83,9 @@ static const char *const denied_names[] = {
     "TIMEOUT",
     "SESSION_TIMEOUT",
 };
-static const char *const denied_prefixes[] = {"LD_",      "DYLD_", "GLIBC_",    "BASH_FUNC_", "LISTEN_",
-                                              "AMBIENT_", "AGUI_", "AGENTIC_",  "BOT_TOKEN",  "OIDC_",
-                                              "LOCAL_",   "CP_",   "GIT_CONFIG"};
+static const char *const denied_prefixes[] = {"LD_",         "DYLD_",  "GLIBC_",   "BASH_FUNC_", "LISTEN_",
+                                              "AMBIENT_",    "AGUI_",  "AGENTIC_", "BOT_TOKEN",  "OIDC_",
+                                              "CREDENTIAL_", "LOCAL_", "CP_",      "GIT_CONFIG"};
 
 static bool in_list(Str name, const char *const *list, size_t n)
 {
@@ -178,7 +178,8 @@ static void add_platform(const RunnerEnv *e, StrVec *v)
     setz(v, "WORKSPACE_PATH", e->workspace);
     if (e->hidden)
         setz(v, "AMBIENT_SANDBOX_HIDE", e->hidden);
-    if (e->tmp)
+    setz(v, "AMBIENT_TMP", e->tmp);
+    if (c->private_tmp)
         setz(v, "TMPDIR", e->tmp);
     setz(v, "ARTIFACTS_DIR", "artifacts");
     setz(v, "AGUI_HOST", "127.0.0.1");
@@ -192,6 +193,7 @@ static void add_platform(const RunnerEnv *e, StrVec *v)
     set_bool(v, "AMBIENT_GRPC_USE_TLS", c->grpc_tls);
     set_some(v, "AMBIENT_GRPC_CA_CERT_FILE", str_from(c->ca_file));
     setz(v, "BOT_TOKEN_FILE", e->token_file);
+    set_some(v, "CREDENTIAL_IDS", e->credential_ids);
     if (e->token_url && e->token_key) {
         setz(v, "AMBIENT_CP_TOKEN_URL", e->token_url);
         setz(v, "AMBIENT_CP_TOKEN_PUBLIC_KEY", e->token_key);

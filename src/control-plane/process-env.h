@@ -16,9 +16,10 @@ typedef struct RunnerEnv {
     const char *cookie; /* RUN_COOKIE_NAME's value; comes first, so that it is quick to find */
     const char *workspace;
     const char *hidden; /* what the runner is to hide from its agent; NULL = nothing */
-    const char *tmp;    /* the session's own place for temporary files; NULL = everybody's */
+    const char *tmp;    /* the session's own place for temporary files */
     const char *token_file;
     const char *agui_token;
+    Str credential_ids;      /* JSON; empty = none */
     const char *prompt_file; /* NULL: the prompt goes into the environment */
     Str prompt;
     const char *token_url, *token_key; /* of the token endpoint; NULL = runners are not told */

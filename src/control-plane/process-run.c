@@ -336,9 +336,10 @@ static void fill_env(Run *r, const RtSpec *spec)
         .cookie = r->a->spec.cookie,
         .workspace = r->a->spec.workspace,
         .hidden = o->config->sandbox == SANDBOX_NONE ? NULL : r->a->spec.dir,
-        .tmp = o->config->private_tmp ? tmp : NULL,
+        .tmp = tmp,
         .token_file = token_file,
         .agui_token = r->a->spec.agui_token,
+        .credential_ids = spec->credential_ids,
         .prompt = spec->initial_prompt,
         .prompt_file = spec->initial_prompt.len > PROMPT_ENV_MAX ? prompt_file : NULL,
         .token_url = r->rt->token_url,
@@ -373,8 +374,7 @@ static void fill_spec(Run *r, const RtSpec *spec, int64_t port)
         strvec_add(&s->argv, c->command.ptr[i]);
     for (size_t i = 0; i < c->writable.len; i++)
         strvec_add(&s->writable, c->writable.ptr[i]);
-    if (c->private_tmp)
-        strvec_take(&s->writable, xasprintf("%s/" TMP_DIR, s->dir));
+    strvec_take(&s->writable, xasprintf("%s/" TMP_DIR, s->dir));
     for (size_t i = 0; i < c->hidden.len; i++)
         strvec_add(&s->hidden, c->hidden.ptr[i]);
     fill_env(r, spec);
@@ -383,15 +383,15 @@ static void fill_spec(Run *r, const RtSpec *spec, int64_t port)
 void run_start(Run *r, const RtSpec *spec)
 {
     const ProcessOptions *o = &r->rt->o;
-    const Secret *token = token_source_get(o->token);
     int64_t port;
     Err err = {0};
     r->number = spec->run;
     r->stop = RT_STOP_NONE;
     move(r, RUN_PREPARING);
     r->a->start_err = (Err){0};
-    int rc =
-        secret_is_empty(token) ? err_set(&err, ERR_UNAVAILABLE, "there is no token for the runner yet") : 0;
+    int rc = secret_is_empty(spec->token)
+                 ? err_set(&err, ERR_UNAVAILABLE, "there is no token for the runner yet")
+                 : 0;
     if (rc == 0)
         rc = port_listen(&o->config->ports, &port, &r->listen_fd, &err);
     if (rc < 0) {
@@ -399,7 +399,7 @@ void run_start(Run *r, const RtSpec *spec)
         return;
     }
     fill_spec(r, spec, port);
-    job_prepare(r, secret_reveal(token), spec->initial_prompt, on_prepared);
+    job_prepare(r, secret_reveal(spec->token), spec->initial_prompt, on_prepared);
 }
 
 /* ---- stop ---- */

@@ -182,12 +182,26 @@ static WallUsec made_at(const Runtime *rt, Str id)
     return r ? r->made_at : (WallUsec){0};
 }
 
+static void on_token_written(Run *r, const Err *err)
+{
+    if (err)
+        log_warn("cannot refresh a runner's token", F_STR("session_id", r->id), F_ERR(err));
+}
+
+static void give_token(Runtime *rt, Str id, const Secret *token)
+{
+    Run *r = run_get(self(rt), id);
+    if (r && r->phase == RUN_LIVE)
+        job_write_token(r, secret_reveal(token), on_token_written);
+}
+
 static const RuntimeOps process_ops = {
     .name = "process",
     .spawned_condition = "ProcessSpawned",
     .ensure = ensure,
     .stop = stop,
     .retire = retire,
+    .give_token = give_token,
     .remove = remove_session,
     .observe = observe,
     .list = list,
@@ -300,24 +314,6 @@ ProcessRuntime *process_runtime_free(ProcessRuntime *p)
     cgroups_close(&p->cgroups);
     free(p);
     return NULL;
-}
-
-static void on_token_written(Run *r, const Err *err)
-{
-    if (err)
-        log_warn("cannot refresh a runner's token", F_STR("session_id", r->id), F_ERR(err));
-}
-
-void process_runtime_refresh_tokens(ProcessRuntime *p)
-{
-    const Secret *token = token_source_get(p->o.token);
-    if (secret_is_empty(token))
-        return;
-    MAP_FOREACH (p->runs, it) {
-        Run *r = it.value;
-        if (r->phase == RUN_LIVE)
-            job_write_token(r, secret_reveal(token), on_token_written);
-    }
 }
 
 static void on_shutdown_stop(void *arg, const Err *err)

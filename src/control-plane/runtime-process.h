@@ -16,7 +16,6 @@ typedef struct ProcessRuntime ProcessRuntime;
 typedef struct ProcessOptions {
     const Config *config; /* borrowed, as all below */
     HttpClient *http;     /* for health checks */
-    TokenSource *token;   /* what runners get as their bearer token */
     const char *program;  /* what runs as shim: "/proc/self/exe" */
 } ProcessOptions;
 
@@ -33,8 +32,6 @@ void process_runtime_set_endpoint(ProcessRuntime *p, const char *url, const char
 size_t process_runtime_ended(const ProcessRuntime *p);
 bool process_runtime_route(const ProcessRuntime *p, Str session_id, int64_t *ret_port,
                            const char **ret_token);
-/* Our own token may have changed: brings it to all runners. Writes only what differs. */
-void process_runtime_refresh_tokens(ProcessRuntime *p);
 /* Asks every runner to stop and starts no other; done when none lives any more. */
 void process_runtime_stop_all(ProcessRuntime *p, LoopFn done, void *arg);
 

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/secret.h"
 #include "kinds/obj.h"
 
 typedef enum RtState {
@@ -67,7 +68,9 @@ static inline bool rt_alive(const RtObserved *o)
 typedef struct RtSpec {
     const Obj *session; /* as the server knows it now, prompt included */
     int64_t run;
-    Str initial_prompt; /* assembled; may be empty */
+    Str initial_prompt;  /* assembled; may be empty */
+    const Secret *token; /* the session's own; borrowed for the call */
+    Str credential_ids;  /* JSON object of provider and credential id; empty = none */
 } RtSpec;
 
 typedef struct Runtime Runtime;
@@ -88,6 +91,8 @@ typedef struct RuntimeOps {
     RtOp *(*stop)(Runtime *rt, Str session_id, RtStop why, RtDone done, void *arg);
     /* Forgets an ended run whose outcome is written down elsewhere. The workspace stays. */
     RtOp *(*retire)(Runtime *rt, Str session_id, RtDone done, void *arg);
+    /* The session has another token now: brings it to its runner, if one lives. */
+    void (*give_token)(Runtime *rt, Str session_id, const Secret *token);
     /* Ends whatever runs, at once, and removes all of the session, workspace included. */
     RtOp *(*remove)(Runtime *rt, Str session_id, RtDone done, void *arg);
     void (*observe)(const Runtime *rt, Str session_id, RtObserved *ret);

@@ -14,12 +14,17 @@ struct Sessions {
 typedef struct Pass {
     Sessions *s;
     WqRun *run;
-    ApiCall *call; /* at most one of these two is under way */
+    ApiCall *call; /* at most one of these is under way */
     RtOp *op;
+    CredentialsCall *credentials;
+    bool minting; /* a token is asked for */
     unsigned steps;
     Plan plan;                           /* of PLAN_STATUS, while its call is under way */
     Obj *fresh;                          /* starting: the session with its prompt */
     char *project_prompt, *agent_prompt; /* starting; NULL = none */
+    char *credential_ids;                /* starting; NULL = not known yet */
+    char *trouble;                       /* with its credentials; NULL = not looked at, "" = none */
+    void (*after_revoke)(struct Pass *p);
     char id[];
 } Pass;
 
@@ -34,6 +39,9 @@ void pass_get(Pass *p);
 void pass_absent(Pass *p);
 void pass_plan(const Pass *p, const Obj *session, PlanSession *ret_session, Plan *ret);
 const char *pass_reason(const Err *err); /* for the retry metric */
+
+/* Takes the session's grants back, then `next`. */
+void pass_revoke(Pass *p, void (*next)(Pass *p));
 
 void pass_start(Pass *p);                          /* PLAN_START */
 void pass_write_status(Pass *p, const Plan *plan); /* PLAN_STATUS */

@@ -9,9 +9,14 @@
 #define NO_PLACE_WAIT (2 * USEC_PER_SEC)
 #define PROMPT_MAX (4 * 1024 * 1024)
 
+/* A session starts without its credentials when they cannot be found out after that many tries: 2, 4, 8 ...
+   30 s apart, two minutes in all. */
+#define CREDENTIALS_TRIES 7
+
 /*
  * Before a runner is made: the session as the server has it now (the cache keeps no prompt, and the last word
- * on "still wanted" must be fresh), then the prompts of its project and its agent.
+ * on "still wanted" must be fresh), then the prompts of its project and its agent, its credentials, and at
+ * last its token.
  */
 
 /* The session cannot be run, now or later: its runner would fail in the same way again. */
@@ -64,7 +69,8 @@ static void on_ensured(void *arg, const Err *err)
     }
 }
 
-static void ensure_runner(Pass *p)
+/* The token is borrowed for the call. */
+static void ensure_runner(Pass *p, const Secret *token)
 {
     assert(p->fresh && !p->call && !p->op);
     PlanSession ps;
@@ -81,10 +87,92 @@ static void ensure_runner(Pass *p)
                          obj_str(p->fresh, SESSION_PROMPT)};
     CLEANUP_BUF Buf prompt = BUF_INIT(PROMPT_MAX);
     prompt_join(parts, ARRAY_LEN(parts), &prompt);
-    const RtSpec spec = {.session = p->fresh, .run = ps.run, .initial_prompt = buf_str(&prompt)};
+    const RtSpec spec = {
+        .session = p->fresh,
+        .run = ps.run,
+        .initial_prompt = buf_str(&prompt),
+        .token = token,
+        .credential_ids = str_from(p->credential_ids),
+    };
     Runtime *rt = p->s->o.runtime;
     p->op = rt->ops->ensure(rt, &spec, on_ensured, p);
 }
+
+/* ---- a token ---- */
+
+static void on_token(void *arg, const Secret *token, const Err *err)
+{
+    Pass *p = arg;
+    p->minting = false;
+    if (!err)
+        ensure_runner(p, token);
+    else if (err->code == ERR_NOT_FOUND || err->code == ERR_CONFLICT)
+        pass_get(p); /* over, or gone, before it began */
+    else
+        pass_fail(p, err);
+}
+
+static void get_token(Pass *p)
+{
+    SessionTokens *t = p->s->o.tokens;
+    if (!t) {
+        ensure_runner(p, NULL);
+        return;
+    }
+    p->minting = true;
+    session_tokens_mint(t, str_from(p->id), on_token, p);
+}
+
+/* ---- credentials ---- */
+
+static void on_credentials(void *arg, Str ids, Str trouble, const Err *err)
+{
+    Pass *p = arg;
+    p->credentials = NULL;
+    if (err && wq_failures(p->s->queue, str_from(p->id)) + 1 < CREDENTIALS_TRIES) {
+        pass_fail(p, err);
+        return;
+    }
+    if (err)
+        log_error("a session starts without its credentials", F_STR("session_id", p->id), F_ERR(err));
+    p->credential_ids = err || str_eqz(ids, "{}") ? NULL : str_dup(ids);
+    p->trouble = err ? xstrdup(err->msg) : str_dup(trouble);
+    get_token(p);
+}
+
+static void get_credentials(Pass *p)
+{
+    Credentials *c = p->s->o.credentials;
+    const CredentialsFor f = {str_from(p->id), obj_str(p->fresh, SESSION_PROJECT_ID),
+                              obj_str(p->fresh, SESSION_AGENT_ID)};
+    if (c)
+        p->credentials = credentials_resolve(c, &f, on_credentials, p);
+    else
+        get_token(p);
+}
+
+/* They are of no use to anybody once the session is over. What cannot be taken back now is logged: the server
+   does not take the session's token any more either. */
+static void on_revoked(void *arg, const Err *err)
+{
+    Pass *p = arg;
+    p->credentials = NULL;
+    if (err)
+        log_warn("grants of a session are left", F_STR("session_id", p->id), F_ERR(err));
+    p->after_revoke(p);
+}
+
+void pass_revoke(Pass *p, void (*next)(Pass *p))
+{
+    Credentials *c = p->s->o.credentials;
+    p->after_revoke = next;
+    if (c)
+        p->credentials = credentials_revoke(c, str_from(p->id), on_revoked, p);
+    else
+        next(p);
+}
+
+/* ---- prompts ---- */
 
 /* What is not there (any more) has no prompt; an agent may have been deleted after the session was made. */
 static bool prompt_missing(const Err *err)
@@ -102,14 +190,14 @@ static void on_agent(void *arg, Obj *o, const Err *err)
         return;
     }
     p->agent_prompt = agent ? str_dup(obj_str(agent, AGENT_PROMPT)) : NULL;
-    ensure_runner(p);
+    get_credentials(p);
 }
 
 static void get_agent(Pass *p)
 {
     Str agent = obj_str(p->fresh, SESSION_AGENT_ID), project = obj_str(p->fresh, SESSION_PROJECT_ID);
     if (agent.len == 0 || project.len == 0) {
-        ensure_runner(p);
+        get_credentials(p);
         return;
     }
     Api *api = p->s->o.api;
@@ -162,6 +250,8 @@ void pass_start(Pass *p)
     p->fresh = obj_free(p->fresh);
     free(TAKE(p->project_prompt));
     free(TAKE(p->agent_prompt));
+    free(TAKE(p->credential_ids));
+    free(TAKE(p->trouble));
     Api *api = p->s->o.api;
     p->call = api->ops->get(api, &kind_session, STR_NULL, str_from(p->id), on_session, p);
 }

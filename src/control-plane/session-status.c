@@ -32,6 +32,10 @@ static void describe(const Pass *p, const Plan *plan, Conditions *c)
     if (plan->forced)
         conditions_set(c, "PodForceDeleted", true, "PodForceDeleted",
                        "the pod did not end when it was told to");
+    if (p->trouble && *p->trouble)
+        conditions_set(c, "CredentialsUnavailable", true, "NotInjected", p->trouble);
+    else if (p->trouble && conditions_has(c, "CredentialsUnavailable"))
+        conditions_set(c, "CredentialsUnavailable", false, "Injected", NULL);
     if (conditions_has(c, "Reconciled"))
         conditions_set(c, "Reconciled", true, "Reconciled", NULL);
 }

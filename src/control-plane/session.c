@@ -16,12 +16,19 @@ static void pass_free(Pass *p)
     obj_free(p->fresh);
     free(p->project_prompt);
     free(p->agent_prompt);
+    free(p->credential_ids);
+    free(p->trouble);
     free(p);
+}
+
+static bool is_idle(const Pass *p)
+{
+    return !p->call && !p->op && !p->credentials && !p->minting;
 }
 
 void pass_end(Pass *p, WqResult result, Usec after, const char *reason)
 {
-    assert(!p->call && !p->op);
+    assert(is_idle(p));
     WqRun *run = p->run;
     pass_free(p);
     wq_done(run, result, after, reason);
@@ -87,11 +94,32 @@ static void pass_stop(Pass *p, RtStop why)
     p->op = rt->ops->stop(rt, str_from(p->id), why, on_op, p);
 }
 
+/* A runner's token is renewed for as long as it lives, whoever started it. */
+static void follow_token(Pass *p)
+{
+    const Sessions *s = p->s;
+    RtObserved seen = {0};
+    if (!s->o.tokens)
+        return;
+    s->o.runtime->ops->observe(s->o.runtime, str_from(p->id), &seen);
+    if (rt_alive(&seen))
+        session_tokens_keep(s->o.tokens, str_from(p->id));
+    else
+        session_tokens_forget(s->o.tokens, str_from(p->id));
+}
+
+static void pass_retire(Pass *p)
+{
+    Runtime *rt = p->s->o.runtime;
+    p->op = rt->ops->retire(rt, str_from(p->id), on_op, p);
+}
+
 static void pass_step(Pass *p, const Obj *session)
 {
     assert(!cache_is_doubtful(p->s->o.cache, str_from(p->id)));
     PlanSession ps;
     Plan plan;
+    follow_token(p);
     pass_plan(p, session, &ps, &plan);
     switch (plan.act) {
     case PLAN_START:
@@ -104,7 +132,7 @@ static void pass_step(Pass *p, const Obj *session)
         pass_write_status(p, &plan);
         return;
     case PLAN_RETIRE:
-        p->op = p->s->o.runtime->ops->retire(p->s->o.runtime, str_from(p->id), on_op, p);
+        pass_revoke(p, pass_retire);
         return;
     case PLAN_NOTHING:
         pass_end(p, plan.recheck == USEC_NEVER ? WQ_OK : WQ_AFTER, plan.recheck, NULL);
@@ -114,7 +142,7 @@ static void pass_step(Pass *p, const Obj *session)
 
 void pass_next(Pass *p)
 {
-    assert(!p->call && !p->op);
+    assert(is_idle(p));
     if (++p->steps > STEPS_MAX) {
         pass_end(p, WQ_RETRY, 0, "no-progress");
         return;
@@ -148,10 +176,17 @@ static void on_removed(void *arg, const Err *err)
     pass_end(p, WQ_OK, 0, NULL);
 }
 
-static void pass_remove(Pass *p)
+static void remove_all(Pass *p)
 {
     Runtime *rt = p->s->o.runtime;
     p->op = rt->ops->remove(rt, str_from(p->id), on_removed, p);
+}
+
+static void pass_remove(Pass *p)
+{
+    if (p->s->o.tokens)
+        session_tokens_forget(p->s->o.tokens, str_from(p->id));
+    pass_revoke(p, remove_all);
 }
 
 /* Nobody saw its deletion: doubt first. */
@@ -239,10 +274,13 @@ static void queue_run(void *arg, const char *key, WqRun *run)
 static void queue_cancel(void *arg, const char *key, WqRun *run)
 {
     Pass *p = wq_run_data(run);
-    assert(p && p->run == run && !(p->call && p->op));
+    assert(p && p->run == run);
     log_warn("reconcile abandoned", F_STR("session_id", key), F_UINT("steps", p->steps));
     api_cancel(p->s->o.api, p->call);
     runtime_abandon(p->s->o.runtime, p->op);
+    credentials_cancel(p->credentials);
+    if (p->minting)
+        session_tokens_cancel(p->s->o.tokens, str_from(p->id));
     pass_free(p);
 }
 

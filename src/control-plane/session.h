@@ -12,7 +12,9 @@
 
 #include "api.h"
 #include "cache.h"
+#include "credentials.h"
 #include "runtime.h"
+#include "session-tokens.h"
 #include "strays.h"
 #include "workqueue.h"
 
@@ -22,6 +24,8 @@ typedef struct SessionsOptions {
     Api *api;
     Runtime *runtime;
     Cache *cache;
+    SessionTokens *tokens;    /* NULL = runners get none */
+    Credentials *credentials; /* NULL = runners get none */
     const Clock *clock;
     const char *place;         /* written as kube_namespace: "local" */
     Usec time_limit;           /* for sessions without a `timeout`; 0 = none */

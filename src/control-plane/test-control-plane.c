@@ -12,6 +12,8 @@ int main(int argc, char **argv)
     int failures = 0;
     failures += run_workqueue_tests();
     failures += run_cache_tests();
+    failures += run_credentials_tests();
+    failures += run_session_tokens_tests();
     failures += run_parts_tests();
     failures += run_kube_parts_tests();
     failures += run_session_tests();

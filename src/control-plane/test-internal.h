@@ -14,6 +14,8 @@
 
 int run_cache_tests(void);
 int run_kube_parts_tests(void);
+int run_credentials_tests(void);
+int run_session_tokens_tests(void);
 int run_parts_tests(void);
 int run_process_tests(void);
 int run_session_tests(void);

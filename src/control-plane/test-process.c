@@ -45,8 +45,7 @@ static void on_change(void *arg, const char *id)
 
 static void rig_open(Rig *r)
 {
-    const ProcessOptions o = {
-        .config = &r->config, .http = r->http, .token = r->token, .program = "/proc/self/exe"};
+    const ProcessOptions o = {.config = &r->config, .http = r->http, .program = "/proc/self/exe"};
     Err err = {0};
     if (process_runtime_new(r->loop, &o, &r->p, &err) < 0)
         fail_msg("%s", err.msg);
@@ -177,7 +176,8 @@ static Obj *make_session(void)
 
 static void ensure_with(Rig *r, const Obj *session, int64_t run, Str prompt)
 {
-    const RtSpec spec = {.session = session, .run = run, .initial_prompt = prompt};
+    const RtSpec spec = {
+        .session = session, .run = run, .initial_prompt = prompt, .token = token_source_get(r->token)};
     r->done = false;
     r->rt->ops->ensure(r->rt, &spec, on_done, r);
     assert_false(r->done); /* nothing completes before the call returns */
@@ -419,8 +419,7 @@ static void test_process__two_control_planes_on_one_root_are_refused(void **stat
     CLEANUP_RIG Rig r;
     rig_init(&r, "true", NULL);
     ProcessRuntime *other = NULL;
-    const ProcessOptions o = {
-        .config = &r.config, .http = r.http, .token = r.token, .program = "/proc/self/exe"};
+    const ProcessOptions o = {.config = &r.config, .http = r.http, .program = "/proc/self/exe"};
     Err err = {0};
     assert_int_equal(process_runtime_new(r.loop, &o, &other, &err), -ERR_CONFLICT);
     assert_non_null(strstr(err.msg, "another control plane"));
@@ -730,6 +729,12 @@ static void test_process__no_secret_is_in_an_argument(void **state)
     assert_false(file_contains(path, st.agui_token));
 }
 
+static void give_token(Rig *r)
+{
+    Runtime *rt = process_runtime(r->p);
+    rt->ops->give_token(rt, STR(SID), token_source_get(r->token));
+}
+
 static void test_process__a_new_token_reaches_the_runners_file(void **state)
 {
     CLEANUP_RIG Rig r;
@@ -738,7 +743,7 @@ static void test_process__a_new_token_reaches_the_runners_file(void **state)
     assert_true(file_contains(in_session(&r, ".token"), "bearer-of-runners"));
     struct stat before, after;
     assert_int_equal(stat(in_session(&r, ".token"), &before), 0);
-    process_runtime_refresh_tokens(r.p);
+    give_token(&r);
     ensure_ok(&r, 0); /* a turn or two of the loop */
     stop(&r, RT_STOP_USER);
     assert_int_equal(stat(in_session(&r, ".token"), &after), 0);
@@ -749,7 +754,7 @@ static void test_process__a_new_token_reaches_the_runners_file(void **state)
     token_source_free(r.token);
     r.token = token_source_static(STR("a-newer-token"));
     restart(&r);
-    process_runtime_refresh_tokens(r.p);
+    give_token(&r);
     wait_for_text(&r, in_session(&r, ".token"), "a-newer-token");
 }
 

@@ -74,7 +74,9 @@ static void reply_later(HttpReq *r, int status, const char *seconds, const char 
 
 static void reply_token(TokenServer *s, HttpReq *r, Str session)
 {
-    const Secret *token = token_source_get(s->o.token);
+    WallUsec expires = {0};
+    char text[RFC3339_MAX];
+    const Secret *token = s->o.token(s->o.arg, session, &expires);
     if (secret_is_empty(token)) {
         reply_later(r, 503, "5", "no token");
         return;
@@ -82,9 +84,13 @@ static void reply_token(TokenServer *s, HttpReq *r, Str session)
     CLEANUP_BUF Buf b = BUF_INIT(128 * 1024);
     buf_addz(&b, "{\"token\":");
     json_write_str_plain(&b, secret_reveal(token));
+    if (expires.us) {
+        buf_addz(&b, ",\"expires_at\":");
+        json_write_str_plain(&b, rfc3339_format(expires, text));
+    }
     buf_addz(&b, "}\n");
-    log_info("token request: issued fresh API token", F_STR("component", "tokenserver"),
-             F_STRV("session_id", session), F_STR("peer", http_req_peer(r)));
+    log_info("token request: issued", F_STR("component", "tokenserver"), F_STRV("session_id", session),
+             F_STR("peer", http_req_peer(r)));
     http_reply_header(r, "Content-Type", STR("application/json"));
     http_reply_header(r, "Cache-Control", STR("no-store"));
     http_reply(r, 200, buf_str(&b));

@@ -1,8 +1,8 @@
 /*
  * The token endpoint that runners of the reference know: `GET /token` with `Authorization: Bearer B64`, where
- * B64 is the session's id, RSA-OAEP-sealed for our key. Answers our own token. Only for sessions whose runner
- * lives here, on the loopback interface, at most TOKEN_RATE times a minute each. Contract: control-plane.md
- * section 13.
+ * B64 is the session's id, RSA-OAEP-sealed for our key. Answers the session's own token. Only for sessions
+ * whose runner lives here, on the loopback interface, at most TOKEN_RATE times a minute each. Contract:
+ * control-plane.md section 13.
  */
 #pragma once
 
@@ -16,8 +16,10 @@ typedef struct TokenServer TokenServer;
 typedef struct TokenServerOptions {
     const char *address;
     const RsaKey *key; /* borrowed, as all below */
-    TokenSource *token;
-    bool (*may)(void *arg, Str session_id); /* does a runner of this session live here? */
+    /* Does a runner of this session live here? */
+    bool (*may)(void *arg, Str session_id);
+    /* Its token, or NULL: not now. *ret_expires {0}: not known. */
+    const Secret *(*token)(void *arg, Str session_id, WallUsec *ret_expires);
     void *arg;
 } TokenServerOptions;
 

@@ -1,0 +1,281 @@
+/* Tokens of sessions: minted for a start, renewed while the session is kept, replaced by ours when a server
+   has none. */
+#include "test-internal.h"
+
+#include <string.h>
+#include "base/list.h"
+#include "base/mem.h"
+#include "http/url.h"
+#include "session-tokens.h"
+
+#define PATIENCE (20 * USEC_PER_SEC)
+
+typedef struct World {
+    Api api;
+    Loop *loop;
+    TokenSource *own;
+    SessionTokens *tokens;
+    List calls;
+    Timer *guard;
+    bool late;
+    /* what the server does */
+    Usec life;
+    ErrCode fail;
+    const char *fail_text;
+    unsigned minted;
+    /* what was heard */
+    unsigned told;
+    char told_token[64];
+    unsigned done;
+    char token[64];
+    ErrCode code;
+} World;
+
+struct ApiCall {
+    ListLink link;
+    World *w;
+    Timer *timer;
+    ApiJsonDone done;
+    void *arg;
+    char path[128];
+};
+
+static void api_stop(ApiCall *c)
+{
+    list_remove(&c->link);
+    timer_free(c->timer);
+    free(c);
+}
+
+static void answer(void *arg)
+{
+    ApiCall *c = arg;
+    World *w = c->w;
+    ApiJsonDone done = c->done;
+    void *done_arg = c->arg;
+    Err err = {0};
+    char expires[RFC3339_MAX], token[64];
+    api_stop(c);
+    if (w->fail) {
+        (void)err_set(&err, w->fail, "%s", w->fail_text ? w->fail_text : "planned");
+        done(done_arg, NULL, &err);
+        return;
+    }
+    (void)snprintf(token, sizeof(token), "minted-%u", ++w->minted);
+    WallUsec when = {clock_wall(loop_clock(w->loop)).us + (int64_t)w->life};
+    CLEANUP_JSON json_t *body =
+        json_pack("{s:s,s:s}", "token", token, "expires_at", rfc3339_format(when, expires).ptr);
+    done(done_arg, body, NULL);
+}
+
+static ApiCall *api_send(Api *a, const char *method, const char *path, Str body, ApiJsonDone done, void *arg)
+{
+    World *w = CONTAINER_OF(a, World, api);
+    ApiCall *c = xnew(ApiCall);
+    assert_string_equal(method, "POST");
+    assert_string_equal(path, "/sessions/s1/token");
+    c->w = w;
+    c->done = done;
+    c->arg = arg;
+    c->timer = timer_new(w->loop, answer, c);
+    timer_arm(c->timer, 0);
+    list_push_back(&w->calls, &c->link);
+    return c;
+}
+
+static void copy(char *to, size_t size, const Secret *token)
+{
+    Str text = secret_reveal(token);
+    (void)snprintf(to, size, STR_FMT, STR_ARG(text));
+}
+
+static void on_token(void *arg, Str id, const Secret *token)
+{
+    World *w = arg;
+    assert_true(str_eqz(id, "s1"));
+    w->told++;
+    copy(w->told_token, sizeof(w->told_token), token);
+}
+
+static void on_done(void *arg, const Secret *token, const Err *err)
+{
+    World *w = arg;
+    w->done++;
+    w->code = err ? err->code : ERR_OK;
+    copy(w->token, sizeof(w->token), token);
+}
+
+static void on_guard(void *arg)
+{
+    ((World *)arg)->late = true;
+}
+
+static void world_init(World *w, TokenMode mode)
+{
+    static const ApiOps ops = {.send = api_send, .cancel = api_stop};
+    *w = (World){.api = {&ops}, .life = 3600 * USEC_PER_SEC};
+    list_init(&w->calls);
+    assert_int_equal(loop_new(&w->loop, NULL), 0);
+    w->own = token_source_static(STR("the-platforms-own"));
+    w->guard = timer_new(w->loop, on_guard, w);
+    const SessionTokensOptions o = {
+        .api = &w->api, .own = w->own, .mode = mode, .on_token = on_token, .arg = w};
+    w->tokens = session_tokens_new(w->loop, &o);
+}
+
+static void world_done(World *w)
+{
+    session_tokens_free(w->tokens);
+    assert_true(list_empty(&w->calls));
+    token_source_free(w->own);
+    timer_free(w->guard);
+    loop_free(w->loop);
+}
+
+#define WAIT_FOR(w, cond)                                                                                    \
+    do {                                                                                                     \
+        timer_arm((w)->guard, PATIENCE);                                                                     \
+        while (!(cond)) {                                                                                    \
+            loop_run_once((w)->loop, true);                                                                  \
+            if ((w)->late)                                                                                   \
+                fail_msg("never: %s", #cond);                                                                \
+        }                                                                                                    \
+        timer_cancel((w)->guard);                                                                            \
+    } while (0)
+
+static const char *held(World *w)
+{
+    WallUsec expires;
+    const Secret *s = session_tokens_get(w->tokens, STR("s1"), &expires);
+    return s ? secret_reveal(s).ptr : "";
+}
+
+static void test_session_tokens__minted_and_then_renewed(void **state)
+{
+    World w;
+    world_init(&w, TOKENS_AUTO);
+    w.life = 3 * USEC_PER_SEC;
+    session_tokens_mint(w.tokens, STR("s1"), on_done, &w);
+    assert_int_equal(w.done, 0);
+    WAIT_FOR(&w, w.done == 1);
+    assert_string_equal(w.token, "minted-1");
+    assert_int_equal(w.told, 0); /* the start has it already */
+    WAIT_FOR(&w, w.told == 1);
+    assert_string_equal(w.told_token, "minted-2");
+    assert_string_equal(held(&w), "minted-2");
+    session_tokens_forget(w.tokens, STR("s1"));
+    assert_string_equal(held(&w), "");
+    assert_int_equal(session_tokens_count(w.tokens), 0);
+    world_done(&w);
+}
+
+static void test_session_tokens__a_runner_that_was_adopted_gets_one(void **state)
+{
+    World w;
+    world_init(&w, TOKENS_AUTO);
+    session_tokens_keep(w.tokens, STR("s1"));
+    session_tokens_keep(w.tokens, STR("s1")); /* one call */
+    WAIT_FOR(&w, w.told == 1);
+    session_tokens_keep(w.tokens, STR("s1"));
+    loop_run_once(w.loop, false);
+    assert_int_equal(w.minted, 1);
+    assert_string_equal(held(&w), "minted-1");
+    world_done(&w);
+}
+
+static void test_session_tokens__a_start_gets_a_token_of_its_own_run(void **state)
+{
+    World w;
+    world_init(&w, TOKENS_AUTO);
+    session_tokens_keep(w.tokens, STR("s1"));
+    WAIT_FOR(&w, w.told == 1);
+    session_tokens_mint(w.tokens, STR("s1"), on_done, &w);
+    WAIT_FOR(&w, w.done == 1);
+    assert_string_equal(w.token, "minted-2");
+    world_done(&w);
+}
+
+static void test_session_tokens__a_server_without_them_gives_ours(void **state)
+{
+    World w;
+    world_init(&w, TOKENS_AUTO);
+    w.fail = ERR_NOT_FOUND;
+    w.fail_text = "ambient API error 404: ambient-api-server-404 -- doesn't exist";
+    session_tokens_mint(w.tokens, STR("s1"), on_done, &w);
+    WAIT_FOR(&w, w.done == 1);
+    assert_string_equal(w.token, "the-platforms-own");
+    /* and when ours is renewed, theirs is */
+    token_source_set(w.own, STR("a-newer-one"));
+    WAIT_FOR(&w, w.told == 1);
+    assert_string_equal(w.told_token, "a-newer-one");
+    world_done(&w);
+}
+
+static void test_session_tokens__ours_is_never_given_where_that_is_forbidden(void **state)
+{
+    World w;
+    world_init(&w, TOKENS_ON);
+    w.fail = ERR_METHOD_NOT_ALLOWED;
+    session_tokens_mint(w.tokens, STR("s1"), on_done, &w);
+    WAIT_FOR(&w, w.done == 1);
+    assert_int_equal(w.code, ERR_METHOD_NOT_ALLOWED);
+    assert_string_equal(held(&w), "");
+    world_done(&w);
+}
+
+static void test_session_tokens__a_session_that_is_over_is_no_server_without_tokens(void **state)
+{
+    World w;
+    world_init(&w, TOKENS_AUTO);
+    w.fail = ERR_NOT_FOUND;
+    w.fail_text = "ambient API error 404: ambient-api-server-7 -- Session with id='s1' not found";
+    session_tokens_mint(w.tokens, STR("s1"), on_done, &w);
+    WAIT_FOR(&w, w.done == 1);
+    assert_int_equal(w.code, ERR_NOT_FOUND);
+    assert_string_equal(held(&w), "");
+    world_done(&w);
+}
+
+static void test_session_tokens__a_failed_renewal_keeps_the_old_one_and_tries_again(void **state)
+{
+    World w;
+    world_init(&w, TOKENS_AUTO);
+    w.life = 6 * USEC_PER_SEC;
+    session_tokens_keep(w.tokens, STR("s1"));
+    WAIT_FOR(&w, w.told == 1);
+    w.fail = ERR_UNAVAILABLE;
+    WAIT_FOR(&w, !list_empty(&w.calls));
+    WAIT_FOR(&w, list_empty(&w.calls));
+    assert_string_equal(held(&w), "minted-1");
+    w.fail = ERR_OK;
+    WAIT_FOR(&w, w.told == 2);
+    assert_string_equal(held(&w), "minted-2");
+    world_done(&w);
+}
+
+static void test_session_tokens__cancelled_is_not_heard(void **state)
+{
+    World w;
+    world_init(&w, TOKENS_OFF);
+    session_tokens_mint(w.tokens, STR("s1"), on_done, &w);
+    session_tokens_cancel(w.tokens, STR("s1"));
+    WAIT_FOR(&w, *held(&w));
+    assert_int_equal(w.done, 0);
+    assert_string_equal(held(&w), "the-platforms-own");
+    world_done(&w);
+}
+
+int run_session_tokens_tests(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_session_tokens__minted_and_then_renewed),
+        cmocka_unit_test(test_session_tokens__a_runner_that_was_adopted_gets_one),
+        cmocka_unit_test(test_session_tokens__a_start_gets_a_token_of_its_own_run),
+        cmocka_unit_test(test_session_tokens__a_server_without_them_gives_ours),
+        cmocka_unit_test(test_session_tokens__ours_is_never_given_where_that_is_forbidden),
+        cmocka_unit_test(test_session_tokens__a_session_that_is_over_is_no_server_without_tokens),
+        cmocka_unit_test(test_session_tokens__a_failed_renewal_keeps_the_old_one_and_tries_again),
+        cmocka_unit_test(test_session_tokens__cancelled_is_not_heard),
+    };
+    return cmocka_run_group_tests_name("session-tokens", tests, NULL, NULL);
+}
