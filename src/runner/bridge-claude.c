@@ -344,6 +344,7 @@ static int spawn(Claude *c, Err *err)
     };
     claude_argv(&start, &argv);
     claude_env(h->config, &env);
+    h->credentials(h->arg, &env);
     CLEANUP_FD int wall = wall_prepare(h->config);
     ProcSpec spec = {.argv = argv.argv,
                      .envp = (const char *const *)env.vars,

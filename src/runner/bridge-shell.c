@@ -156,6 +156,7 @@ static void shell_send(Bridge *b, const char *text)
     s->shown = s->dropped = 0;
     s->interrupted = false;
     child_env_init(&env, false);
+    b->host.credentials(b->host.arg, &env);
     CLEANUP_FD int wall = wall_prepare(b->host.config);
     ProcSpec spec = {.argv = argv,
                      .envp = (const char *const *)env.vars,

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "child-env.h"
 #include "config.h"
 #include "emitter.h"
 #include "loop/loop.h"
@@ -34,6 +35,8 @@ typedef struct BridgeHost {
     void (*transcript)(void *arg, Buf *out);
     /* Standing instructions for the agent (appended to its own). */
     void (*instructions)(void *arg, Buf *out);
+    /* The session's credentials, into the environment of an agent's process. */
+    void (*credentials)(void *arg, ChildEnv *env);
     /* Is there a user who may answer a question? */
     bool (*interactive)(void *arg);
     void *arg;

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 #include "base/mem.h"
+#include "base/secret.h"
 #include "base/str.h"
 #include "base/vec.h"
 
@@ -41,6 +42,13 @@ bool child_env_is_private(const char *name)
     return name_in(str_from(name), private_names, ARRAY_LEN(private_names));
 }
 
+/* It may hold a token. */
+static void var_free(char *var)
+{
+    secret_erase(var, strlen(var));
+    free(var);
+}
+
 static void append(ChildEnv *e, char *var)
 {
     if (e->n + 2 > e->cap) {
@@ -68,7 +76,7 @@ void child_env_init(ChildEnv *e, bool model_keys)
 void child_env_done(ChildEnv *e)
 {
     for (unsigned long i = 0; i < e->n; i++)
-        free(e->vars[i]);
+        var_free(e->vars[i]);
     free(e->vars);
     *e = (ChildEnv){0};
 }
@@ -94,7 +102,7 @@ void child_env_set(ChildEnv *e, const char *name, const char *value)
         append(e, var);
         return;
     }
-    free(e->vars[at]);
+    var_free(e->vars[at]);
     e->vars[at] = var;
 }
 
@@ -104,13 +112,20 @@ void child_env_default(ChildEnv *e, const char *name, const char *value)
         child_env_set(e, name, value);
 }
 
+const char *child_env_get(const ChildEnv *e, const char *name)
+{
+    ptrdiff_t at = find(e, name);
+
+    return at < 0 ? NULL : strchr(e->vars[at], '=') + 1;
+}
+
 void child_env_unset(ChildEnv *e, const char *name)
 {
     ptrdiff_t at = find(e, name);
 
     if (at < 0)
         return;
-    free(e->vars[at]);
+    var_free(e->vars[at]);
     e->vars[at] = e->vars[--e->n];
     e->vars[e->n] = NULL;
 }

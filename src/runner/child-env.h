@@ -17,5 +17,6 @@ void child_env_init(ChildEnv *e, bool model_keys);
 void child_env_done(ChildEnv *e);
 void child_env_set(ChildEnv *e, const char *name, const char *value);     /* replaces */
 void child_env_default(ChildEnv *e, const char *name, const char *value); /* unless it is there */
+const char *child_env_get(const ChildEnv *e, const char *name);           /* NULL = not there; borrowed */
 void child_env_unset(ChildEnv *e, const char *name);
 bool child_env_is_private(const char *name); /* never handed on */

@@ -21,6 +21,8 @@ typedef struct RunnerConfig {
     char *grpc_url, *grpc_enabled_text, *grpc_tls_text, *grpc_ca_file;
     char *bot_token_file;
     char *sandbox_hide;
+    char *backend_url, *project, *credential_ids, *tmp;
+    Usec credential_refresh;
     char *initial_prompt, *initial_prompt_file;
     char *interactive_text, *run_once_text, *idle_text, *inactivity_text, *timeout_text;
     int64_t idle_exit;

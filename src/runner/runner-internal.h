@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "bridge.h"
 #include "client/client.h"
+#include "credentials.h"
 #include "http-api.h"
 #include "outbox.h"
 #include "repos.h"
@@ -35,6 +36,7 @@ struct Runner {
     int exit_code;
 
     TokenSource *token;
+    RunnerCredentials *credentials; /* NULL = the session has none */
     Client *client;
     ClientWatch *watch;
     Outbox *outbox; /* NULL without gRPC */

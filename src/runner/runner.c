@@ -253,6 +253,49 @@ static int connect_session(Runner *r, Err *err)
     return 0;
 }
 
+/* ---- credentials ---- */
+
+static void on_credentials(void *arg)
+{
+    Runner *r = arg;
+
+    timer_arm(r->kick, 0);
+}
+
+static void on_credential_trouble(void *arg, const char *text)
+{
+    Runner *r = arg;
+
+    emit_notice(r->emitter, text);
+}
+
+static void give_credentials(void *arg, ChildEnv *env)
+{
+    const Runner *r = arg;
+
+    runner_credentials_env(r->credentials, env);
+}
+
+/* A session whose credentials cannot even be asked for works without them, and says so. */
+static void get_credentials(Runner *r)
+{
+    const RunnerCredentialsOptions o = {
+        .config = r->config,
+        .token = r->token,
+        .redact = r->redact,
+        .on_ready = on_credentials,
+        .on_trouble = on_credential_trouble,
+        .arg = r,
+    };
+    Err err = {0};
+
+    if (!r->token || runner_credentials_new(r->loop, &o, &r->credentials, &err) == 0)
+        return;
+    log_error("the session's credentials cannot be fetched", F_ERR(&err));
+    CLEANUP_FREE char *text = xasprintf("The session's credentials cannot be fetched: %s.", err.msg);
+    emit_notice(r->emitter, text);
+}
+
 /* ---- the agent ---- */
 
 static void write_transcript(void *arg, Buf *out)
@@ -293,6 +336,7 @@ static int make_bridge(Runner *r, Err *err)
         .transcript = write_transcript,
         .instructions = write_instructions,
         .interactive = is_interactive,
+        .credentials = give_credentials,
         .arg = r,
     };
     return r->bridge_ops->create(&host, &r->bridge, err);
@@ -449,6 +493,7 @@ static int start(Runner *r, Err *err)
         no_agent(r, &why);
         return 0;
     }
+    get_credentials(r);
     tell_temperature(r);
     repos_start(r->repos);
     r->settled = repos_settled(r->repos);
@@ -486,6 +531,7 @@ Runner *runner_free(Runner *r)
     client_watch_free(r->watch);
     outbox_free(r->outbox);
     client_free(r->client);
+    runner_credentials_free(r->credentials);
     token_source_free(r->token);
     emitter_free(r->emitter);
     redact_set_free(r->redact);

@@ -61,6 +61,7 @@ int run_outbox_tests(void);
 int run_proc_tests(void);
 int run_workspace_tests(void);
 int run_git_tests(void);
+int run_provider_tests(void);
 int run_run_input_tests(void);
 int run_scan_tests(void);
 int run_tap_tests(void);

@@ -186,6 +186,10 @@ static void turn_end(void *arg, const TurnEnd *end)
         emit_run_finished(w->r.emitter, end->result);
 }
 
+static void no_credentials(void *arg, ChildEnv *env)
+{
+}
+
 static void on_stopped(void *arg)
 {
     ((World *)arg)->stopped = true;
@@ -206,6 +210,7 @@ static int shell_setup(void **state)
                        .config = &w->config,
                        .on_turn_end = turn_end,
                        .on_stopped = on_stopped,
+                       .credentials = no_credentials,
                        .arg = w};
     assert_int_equal(bridge_shell.create(&host, &w->bridge, &err), 0);
     *state = w;

@@ -14,5 +14,6 @@ int main(void)
     failed += run_proc_tests();
     failed += run_workspace_tests();
     failed += run_git_tests();
+    failed += run_provider_tests();
     return failed ? 1 : 0;
 }

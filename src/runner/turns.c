@@ -232,7 +232,7 @@ void turns_kick(void *arg)
         return;
     if (list_empty(&r->queue))
         on_nothing_to_do(r);
-    else
+    else if (runner_credentials_ready(r->credentials)) /* else they kick again */
         begin_turn(r, LIST_ENTRY(r->queue.next, Turn, link));
 }
 

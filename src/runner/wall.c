@@ -31,7 +31,8 @@ static void add_list(Paths *p, const char *list)
 int wall_prepare(const RunnerConfig *c)
 {
     CLEANUP(paths_done) Paths hidden = {0};
-    const char *shown[] = {c->workspace, getenv("TMPDIR")};
+    const char *shown[3] = {c->workspace};
+    size_t n_shown = 1;
     Err err = {0};
     int fd = -1;
     add_list(&hidden, c->sandbox_hide);
@@ -42,7 +43,11 @@ int wall_prepare(const RunnerConfig *c)
     }
     if (!hidden.len)
         return -1;
-    int rc = hide_prepare((const char *const *)hidden.ptr, hidden.len, shown, shown[1] ? 2 : 1, &fd, &err);
+    if (c->tmp && *c->tmp)
+        shown[n_shown++] = c->tmp;
+    if (getenv("TMPDIR"))
+        shown[n_shown++] = getenv("TMPDIR");
+    int rc = hide_prepare((const char *const *)hidden.ptr, hidden.len, shown, n_shown, &fd, &err);
     if (rc == -ERR_UNIMPLEMENTED)
         log_debug("the agent can read the session's token: no Landlock here");
     else if (rc < 0)

@@ -1,0 +1,33 @@
+/*
+ * The credentials of the session: their tokens are fetched from the API server with the session's own token,
+ * before the first turn and again when a turn begins and they are older than a minute, so that a rotated
+ * token is used by the next turn. The agent gets them as its tools expect them: variables, files in a private
+ * directory, a git helper for exactly the credential's host. Every value that was ever fetched is masked in
+ * what the session shows. Contract: runner.md 12.
+ */
+#pragma once
+
+#include "child-env.h"
+#include "client/client.h"
+#include "config.h"
+#include "redact.h"
+
+typedef struct RunnerCredentials RunnerCredentials;
+typedef struct RunnerCredentialsOptions {
+    const RunnerConfig *config; /* borrowed, as all below */
+    TokenSource *token;
+    RedactSet *redact;
+    /* The tokens are as fresh as they can be: runner_credentials_ready() is true now. */
+    void (*on_ready)(void *arg);
+    /* For people: a credential could not be read. Once for each. */
+    void (*on_trouble)(void *arg, const char *text);
+    void *arg;
+} RunnerCredentialsOptions;
+
+/* *ret NULL when the session has none. Values that were fetched are removed by _free. */
+int runner_credentials_new(Loop *l, const RunnerCredentialsOptions *o, RunnerCredentials **ret, Err *err);
+RunnerCredentials *runner_credentials_free(RunnerCredentials *c);
+/* May a turn begin? False: they are being fetched, on_ready follows. NULL: true. */
+bool runner_credentials_ready(RunnerCredentials *c);
+/* Into the environment of an agent's process. NULL: nothing. */
+void runner_credentials_env(const RunnerCredentials *c, ChildEnv *env);
