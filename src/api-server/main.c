@@ -11,6 +11,7 @@
 #include "config.h"
 #include "encrypt.h"
 #include "keys.h"
+#include "permissions.h"
 #include "seed-admin.h"
 #include "server.h"
 #include "store/store.h"
@@ -24,6 +25,7 @@ static void print_usage(FILE *out)
                 "  verify    check the hash chains of messages (--session ID: of one session)\n"
                 "  encrypt-credentials  encrypt stored secrets with the active key (--decrypt: back)\n"
                 "  seed-admin   make --username NAME an administrator\n"
+                "  permissions  print which permission each path and RPC needs\n"
                 "  version   print the version\n\n"
                 "flags, with their environment variables:\n",
                 out);
@@ -97,6 +99,12 @@ static int cmd_verify(const Config *c)
     return bad ? 1 : 0;
 }
 
+static int cmd_permissions(const Config *c)
+{
+    permissions_print();
+    return 0;
+}
+
 static int cmd_version(const Config *c)
 {
     (void)printf("ambient-api-server %s (%s)\n", AMBIENT_VERSION, build_version);
@@ -108,7 +116,8 @@ static const struct {
     int (*run)(const Config *c);
 } commands[] = {{"serve", cmd_serve},           {"migrate", cmd_migrate},
                 {"verify", cmd_verify},         {"encrypt-credentials", cmd_encrypt},
-                {"seed-admin", cmd_seed_admin}, {"version", cmd_version}};
+                {"seed-admin", cmd_seed_admin}, {"permissions", cmd_permissions},
+                {"version", cmd_version}};
 
 /* Tokens are in our memory: nobody else's debugger and no core file shall have them. Many descriptors: one
    each for every client. */

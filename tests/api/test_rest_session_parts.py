@@ -47,7 +47,7 @@ def test_a_clone_of_a_session_outside_of_projects_stays_outside(api, project):
 def test_a_clone_is_its_maker_s(as_user, as_admin, name):
     alice, bob = as_user("alice"), as_user("bob")
     source = alice.session()
-    expect_error(bob.post(f"/sessions/{source['id']}/clone"), 404, 7)
+    expect_error(bob.post(f"/sessions/{source['id']}/clone"), 403, 4)
     clone = as_admin.ok("POST", f"/sessions/{source['id']}/clone", headers={"Idempotency-Key": name})
     again = as_admin.ok("POST", f"/sessions/{source['id']}/clone", headers={"Idempotency-Key": name})
     assert again["id"] == clone["id"]

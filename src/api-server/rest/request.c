@@ -151,7 +151,11 @@ static void refuse_path(Request *q)
 
 static void dispatch(Request *q)
 {
-    if (q->route)
+    Err err = {0};
+    if (q->route && !q->route->r.permission && !(q->route->flags & R_PUBLIC)) {
+        (void)err_set(&err, ERR_FORBIDDEN, "no permission is defined for this path");
+        rest_reply_error(q, &err);
+    } else if (q->route)
         q->route->handle(q);
     else if (backend_wants(q->rest, http_req_path(q->http)))
         handle_backend(q);

@@ -67,7 +67,10 @@ static void authenticated(void *arg, Caller *caller, const Err *err)
         return;
     }
     c->caller = caller;
-    grpc_call_proceed(c->grpc);
+    if (c->method && !c->method->permission)
+        call_refuse(c, ERR_FORBIDDEN, "no permission is defined for this method");
+    else
+        grpc_call_proceed(c->grpc);
 }
 
 void call_begin(void *rpc, GrpcCall *g)

@@ -13,6 +13,7 @@
 /* What the handlers know of a method: rows of the table in methods.c. */
 typedef struct MethodInfo {
     const Kind *kind;
+    const char *permission; /* the service asks for it; a method without one is refused */
     const ProtobufCMessageDescriptor *request, *response;
 } MethodInfo;
 

@@ -9,6 +9,17 @@ static char *request_key(const Op *op, const Kind *k)
     return xasprintf("%s/" STR_FMT, k->name, STR_ARG(op->request_id));
 }
 
+/* What was made is shown to who may still see it. */
+static int check_readable(const Op *op, const Kind *k, Obj **o, Err *err)
+{
+    Scope sc = {0};
+    access_scope(&rules_of(k)->access, *o, &sc.z);
+    if (op_may(op, k, VERB_READ, &sc))
+        return 0;
+    *o = obj_free(*o);
+    return forbidden(err);
+}
+
 int request_replay(Op *op, Tx *tx, const Kind *k, Obj **ret, Err *err)
 {
     *ret = NULL;
@@ -26,7 +37,7 @@ int request_replay(Op *op, Tx *tx, const Kind *k, Obj **ret, Err *err)
         return err_set(err, ERR_CONFLICT, "the %s made by this Idempotency-Key was deleted", k->name);
     if (rc < 0 && err)
         *err = why;
-    return rc;
+    return rc < 0 ? rc : check_readable(op, k, ret, err);
 }
 
 int request_remember(Op *op, Tx *tx, const Kind *k, const Obj *o, Err *err)

@@ -287,7 +287,8 @@ static int run_clone(Op *op, Tx *tx, Err *err)
     int rc = request_replay(op, tx, &kind_session, &op->obj, err);
     if (rc < 0 || op->obj)
         return rc;
-    rc = op_load(op, tx, VERB_READ, &source, err);
+    /* A copy is another session: who may not make one there may not copy one. */
+    rc = op_load(op, tx, VERB_CREATE, &source, err);
     return rc < 0 ? rc : create_object(op, tx, clone_of(source), err);
 }
 

@@ -39,3 +39,10 @@ typedef struct RpcStats {
     size_t conns, streams, watches;
 } RpcStats;
 RpcStats rpc_stats(const Rpc *r);
+
+/* The method table, for documents and for tests that walk it. */
+typedef struct RpcRoute {
+    const char *path, *permission;
+} RpcRoute;
+size_t rpc_route_count(void);
+RpcRoute rpc_route(size_t i);
