@@ -8,7 +8,11 @@ import pytest
 import yaml
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get("MESON_BUILD_ROOT", os.path.join(ROOT, "build"))
 OVERLAYS = ("base", "overlays/sqlite", "overlays/kind", "overlays/postgres", "overlays/production")
+
+
+PROGRAMS = {f"/usr/bin/{name}": name for name in ("ambient-api-server", "ambient-control-plane")}
 
 
 def run(*arguments):
@@ -124,3 +128,22 @@ def test_rights_are_named():
     for o in objects:
         if o["kind"] == "ClusterRole" and o["metadata"]["name"] in everywhere:
             assert not any("secrets" in rule["resources"] for rule in o["rules"])
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_programs_know_their_settings(overlay):
+    """A flag or a variable of a manifest that the program does not know would be a silent nothing."""
+    helps = {}
+    for path, program in PROGRAMS.items():
+        out = subprocess.run([os.path.join(BUILD, "bin", program), "--help"], capture_output=True, text=True,
+                             timeout=60, check=True)
+        helps[path] = out.stdout
+    foreign = {"POD_NAME"}
+    for name, _, c in containers(kustomize(overlay)):
+        known = helps.get(c.get("command", [None])[0])
+        if known is None:
+            continue
+        for flag in [a.split("=")[0] for a in c.get("args", []) if a.startswith("--")]:
+            assert re.search(re.escape(flag) + r"\b", known), f"{name}: {flag}"
+        for variable in {e["name"] for e in c.get("env", [])} - foreign:
+            assert re.search(r"\b" + variable + r"\b", known), f"{name}: {variable}"
