@@ -15,7 +15,7 @@ typedef struct Backlog {
     WallUsec at[BACKLOG_MAX]; /* in order; the last one came last */
     size_t n;
     uint64_t dropped; /* older ones */
-    bool endless;     /* more than those: older than a year */
+    bool endless;     /* more than those: nobody counted further back */
     bool last;        /* there is no next one */
     WallUsec next;
 } Backlog;

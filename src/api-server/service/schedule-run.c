@@ -9,7 +9,7 @@
 
 /* A time that is served later than this was missed: the server was not there, or the store did not answer. */
 #define ON_TIME ((int64_t)60 * (int64_t)USEC_PER_SEC)
-#define YEAR ((int64_t)366 * 86400 * (int64_t)USEC_PER_SEC)
+#define DAY ((int64_t)86400 * (int64_t)USEC_PER_SEC)
 
 /* ---- the history ---- */
 
@@ -154,9 +154,10 @@ static int enter_earlier(Pass *p, const Backlog *b, Err *err)
 {
     bool all = str_eqz(obj_str(p->schedule, SCHEDULE_CATCH_UP), "all");
     CLEANUP_FREE char *more =
-        b->dropped ? xasprintf("the server was away; %s%llu earlier times are not in this history",
-                               b->endless ? "more than " : "", (unsigned long long)b->dropped)
-                   : NULL;
+        b->dropped || b->endless
+            ? xasprintf("the server was away; %s%llu earlier times are not in this history",
+                        b->endless ? "more than " : "", (unsigned long long)b->dropped)
+            : NULL;
     int rc = 0;
     for (size_t i = 0; rc == 0 && i + 1 < b->n; i++) {
         const char *why = i == 0 && more ? more : "the server was away";
@@ -179,32 +180,44 @@ static int enter_last(Pass *p, WallUsec at, Err *err)
     return serve(p, at, "catch_up", err);
 }
 
-/* The newest times from `from` until now; `next` is the first behind. */
-static int collect(Pass *p, WallUsec from, Backlog *b, Err *err)
+static void push(Backlog *b, WallUsec t)
 {
-    WallUsec t = from;
-    *b = (Backlog){0};
-    if (p->now.us - t.us > YEAR) {
-        b->endless = true;
-        t.us = p->now.us - YEAR;
-        int rc = cron_next(&p->cron, p->zone, t, &t, err);
-        if (rc < 0)
-            return rc;
+    if (b->n == ARRAY_LEN(b->at)) {
+        memmove(b->at, b->at + 1, (b->n - 1) * sizeof(b->at[0]));
+        b->n--;
+        b->dropped++;
     }
+    b->at[b->n++] = t;
+}
+
+/* The times from `t`, which is one, until now. */
+static void collect_from(const Pass *p, WallUsec t, Backlog *b)
+{
     while (t.us <= p->now.us) {
-        if (b->n == ARRAY_LEN(b->at)) {
-            memmove(b->at, b->at + 1, (b->n - 1) * sizeof(b->at[0]));
-            b->n--;
-            b->dropped++;
-        }
-        b->at[b->n++] = t;
+        push(b, t);
         if (cron_next(&p->cron, p->zone, t, &t, NULL) < 0) {
             b->last = true;
-            return 0;
+            return;
         }
     }
     b->next = t;
-    return 0;
+}
+
+/* The newest times since `from`. Looks back further and further: of a schedule that was due half a million
+   times meanwhile only the last day is walked through. */
+static void collect(const Pass *p, WallUsec from, Backlog *b)
+{
+    for (int64_t back = DAY;; back *= 4) {
+        WallUsec t = {p->now.us - back};
+        bool all = t.us <= from.us;
+        *b = (Backlog){.endless = !all};
+        if (all)
+            collect_from(p, from, b);
+        else if (cron_next(&p->cron, p->zone, t, &t, NULL) == 0)
+            collect_from(p, t, b);
+        if (all || b->n == ARRAY_LEN(b->at))
+            return;
+    }
 }
 
 /* Times that are in the history already: the clock was set back, or the schedule was changed to and fro. */
@@ -232,9 +245,8 @@ static int enter_due(Pass *p, Obj *changes, Err *err)
     Backlog b;
     if (!obj_has(p->schedule, SCHEDULE_NEXT_RUN_AT) || due.us > p->now.us)
         return 0;
-    int rc = collect(p, due, &b, err);
-    if (rc == 0)
-        rc = drop_served(p, &b, err);
+    collect(p, due, &b);
+    int rc = drop_served(p, &b, err);
     if (rc == 0)
         rc = enter_earlier(p, &b, err);
     if (rc == 0 && b.n)
@@ -264,7 +276,8 @@ static int start_waiting(Pass *p, const Obj *waiting, Err *err)
     return start(p, run, err);
 }
 
-/* At most one can be started; the others wait for its end. */
+/* At most one can be started; the others wait for its end. One failure is of one run: the next is tried by
+   itself. */
 static int look_at_queue(Pass *p, Err *err)
 {
     for (;;) {
@@ -274,8 +287,7 @@ static int look_at_queue(Pass *p, Err *err)
         if (rc == 0 && waiting)
             rc = schedule_active_session(p->tx, p->schedule, &active, err);
         p->waiting = waiting && active;
-        p->again =
-            waiting && !active && p->failure_used; /* one failure, one run: the next is tried by itself */
+        p->again = waiting && !active && p->failure_used;
         if (rc < 0 || !waiting || active || p->again)
             return rc;
         rc = start_waiting(p, waiting, err);

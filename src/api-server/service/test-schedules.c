@@ -497,6 +497,17 @@ static void test_catch_up__all(void **state)
     assert_int_equal(count_sessions(p, id), 3);
 }
 
+/* A rare schedule's times are found however long the absence was. */
+static void test_catch_up__looks_back_as_far_as_it_must(void **state)
+{
+    Place *p = *state;
+    CLEANUP_FREE char *id = schedule(p, ",\"schedule\":\"0 12 1 1 *\",\"timezone\":\"Europe/Berlin\"");
+    advance(p, HOURS(24) * 365 * 4);
+    serve(p);
+    check_history(p, id, "11:00 missed, 11:00 missed, 11:00 missed, 11:00 made up, started");
+    check_next(p, id, "2031-01-01T11:00:00Z");
+}
+
 /* A long absence leaves a bounded history that says so. */
 static void test_catch_up__is_bounded(void **state)
 {
@@ -724,6 +735,7 @@ int run_schedule_tests(void)
         TEST(test_catch_up__none),
         TEST(test_catch_up__one),
         TEST(test_catch_up__all),
+        TEST(test_catch_up__looks_back_as_far_as_it_must),
         TEST(test_catch_up__is_bounded),
         TEST(test_owner__without_rights_fails_and_is_recorded),
         TEST(test_owner__is_who_last_said_what_it_does),
