@@ -3,6 +3,7 @@
 #include <string.h>
 #include "kube-names.h"
 #include "kube-pod.h"
+#include "plan.h"
 #include "process-env.h"
 
 #define VALUE_MAX (256 * 1024)
@@ -149,6 +150,10 @@ static void add_model(const Obj *o, json_t *env)
         set_int(env, "LLM_MAX_TOKENS", obj_int(o, SESSION_LLM_MAX_TOKENS, 0));
     if (obj_int(o, SESSION_TIMEOUT, 0) > 0)
         set_int(env, "TIMEOUT", obj_int(o, SESSION_TIMEOUT, 0));
+    if (obj_int(o, SESSION_INACTIVITY_TIMEOUT, 0) > 0) {
+        set_int(env, "AMBIENT_INACTIVITY_TIMEOUT_SEC", obj_int(o, SESSION_INACTIVITY_TIMEOUT, 0));
+        set_int(env, "AMBIENT_IDLE_EXIT_CODE", RUNNER_EXIT_IDLE);
+    }
 }
 
 /* `repos` when it is a JSON array, else the one of repo_url. */

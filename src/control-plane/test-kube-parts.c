@@ -341,7 +341,7 @@ static void test_build__the_rest(void **state)
 {
     CLEANUP_JSON json_t *pod =
         build("{\"id\":\"X\",\"name\":\"n \\\"q\\\"\",\"project_id\":\"team\",\"timeout\":60,"
-              "\"repo_url\":\"https://h/a\\\"b\",\"llm_temperature\":0}",
+              "\"inactivity_timeout\":30,\"repo_url\":\"https://h/a\\\"b\",\"llm_temperature\":0}",
               "");
     const json_t *spec = json_get_obj(pod, "spec");
     assert_int_equal(json_get_int(spec, "activeDeadlineSeconds", 0), 180);
@@ -350,6 +350,9 @@ static void test_build__the_rest(void **state)
     assert_string_equal(kube_label(pod, LABEL_SESSION), "X");
     assert_string_equal(env_value(pod, "REPOS_JSON"), "[{\"url\":\"https://h/a\\\"b\"}]");
     assert_string_equal(env_value(pod, "LLM_TEMPERATURE"), "0");
+    assert_string_equal(env_value(pod, "TIMEOUT"), "60");
+    assert_string_equal(env_value(pod, "AMBIENT_INACTIVITY_TIMEOUT_SEC"), "30");
+    assert_string_equal(env_value(pod, "AMBIENT_IDLE_EXIT_CODE"), "15");
     assert_null(env_value(pod, "ANTHROPIC_API_KEY"));
     const json_t *owner = json_array_get(json_get_arr(json_get_obj(pod, "metadata"), "ownerReferences"), 0);
     assert_string_equal(json_get_str(owner, "uid"), "uid-1");
