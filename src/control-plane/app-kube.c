@@ -265,6 +265,9 @@ static void start_election(KubeApp *k)
                                 .ns = s->runtime_ns,
                                 .name = LEASE,
                                 .identity = identity,
+                                .duration = s->lease,
+                                .deadline = s->lease * 2 / 3,
+                                .retry = s->lease * 2 / 15,
                                 .on_lead = on_lead,
                                 .on_lose = on_lose,
                                 .arg = k};

@@ -476,6 +476,8 @@ static void make_sessions(App *a)
         .place = "local",
         .time_limit = c->time_limit,
         .workers = (unsigned)c->workers,
+        .stray_young = a->kube ? c->kube.young : 0,
+        .stray_confirm = a->kube ? c->kube.confirm : 0,
         .relist = on_relist,
         .wake = on_wake,
         .random = app_random,

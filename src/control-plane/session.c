@@ -303,7 +303,7 @@ Sessions *sessions_new(const SessionsOptions *o)
         .run = queue_run, .cancel = queue_cancel, .wake = queue_wake, .random = queue_random};
     Sessions *s = xnew(Sessions);
     s->o = *o;
-    s->strays = strays_new(o->clock);
+    s->strays = strays_new(o->clock, o->stray_young, o->stray_confirm);
     const WqOptions wo = {.name = "sessions", .clock = o->clock, .workers = o->workers};
     s->queue = wq_new(&wo, &ops, s);
     return s;

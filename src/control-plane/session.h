@@ -27,11 +27,12 @@ typedef struct SessionsOptions {
     SessionTokens *tokens;    /* NULL = runners get none */
     Credentials *credentials; /* NULL = runners get none */
     const Clock *clock;
-    const char *place;         /* written as kube_namespace: "local" */
-    Usec time_limit;           /* for sessions without a `timeout`; 0 = none */
-    unsigned workers;          /* 0 = 8 */
-    void (*relist)(void *arg); /* a fresh list is wanted */
-    void (*wake)(void *arg);   /* the queue's next deadline may have moved */
+    const char *place;               /* written as kube_namespace: "local" */
+    Usec time_limit;                 /* for sessions without a `timeout`; 0 = none */
+    unsigned workers;                /* 0 = 8 */
+    Usec stray_young, stray_confirm; /* 0 = the usual (strays.h) */
+    void (*relist)(void *arg);       /* a fresh list is wanted */
+    void (*wake)(void *arg);         /* the queue's next deadline may have moved */
     double (*random)(void *arg);
     void *arg;
 } SessionsOptions;

@@ -14,6 +14,7 @@ typedef struct Stray {
 
 struct Strays {
     const Clock *clock;
+    Usec young, confirm;
     Map *all; /* id -> Stray, owned */
     bool in_round;
     size_t round_new;  /* ids of this round that were not in the last one */
@@ -21,9 +22,11 @@ struct Strays {
     bool braked;
 };
 
-Strays *strays_new(const Clock *clock)
+Strays *strays_new(const Clock *clock, Usec young, Usec confirm)
 {
     Strays *s = xnew(Strays);
+    s->young = young ? young : STRAYS_YOUNG;
+    s->confirm = confirm ? confirm : STRAYS_CONFIRM;
     s->clock = clock;
     s->all = map_new();
     return s;
@@ -52,7 +55,7 @@ void strays_round_begin(Strays *s)
 void strays_round_add(Strays *s, Str id, WallUsec made_at)
 {
     assert(s->in_round);
-    if (clock_wall(s->clock).us - made_at.us < (int64_t)STRAYS_YOUNG)
+    if (clock_wall(s->clock).us - made_at.us < (int64_t)s->young)
         return;
     Stray *st = map_get(s->all, id);
     if (!st) {
@@ -123,8 +126,8 @@ StrayVerdict strays_gone(Strays *s, Str id, unsigned lists, Usec *ret_wait)
         st->gone_at = now;
         st->gone_lists = lists;
     }
-    if (now - st->gone_at < STRAYS_CONFIRM) {
-        *ret_wait = st->gone_at + STRAYS_CONFIRM - now;
+    if (now - st->gone_at < s->confirm) {
+        *ret_wait = st->gone_at + s->confirm - now;
         return STRAY_WAIT;
     }
     return lists > st->gone_lists ? STRAY_REMOVE : STRAY_RELIST;

@@ -19,7 +19,8 @@
 #define STRAYS_BRAKE_ROUNDS 3
 
 typedef struct Strays Strays;
-Strays *strays_new(const Clock *clock);
+/* Times of 0 are the usual ones. */
+Strays *strays_new(const Clock *clock, Usec young, Usec confirm);
 Strays *strays_free(Strays *s); /* NULL-safe, returns NULL */
 DEFINE_CLEANUP(Strays, strays_free)
 

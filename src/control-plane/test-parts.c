@@ -95,7 +95,7 @@ typedef struct Rig {
 static void rig_init(Rig *r)
 {
     fake_clock_init(&r->clock, t2);
-    r->s = strays_new(&r->clock.clock);
+    r->s = strays_new(&r->clock.clock, 0, 0);
 }
 
 static void rig_done(Rig *r)

@@ -90,11 +90,9 @@ class Cluster:
         done = self.run_kubectl("get", "--raw", "/readyz")
         return done.returncode == 0 and "ok" in done.stdout
 
-    def stop_apiserver(self, kill=False):
-        if kill:
-            self.apiserver.kill()
-        else:
-            self.apiserver.terminate()
+    def stop_apiserver(self):
+        """Killed: a graceful end waits a minute for the watches."""
+        self.apiserver.kill()
         self.apiserver.wait(60)
 
     def stop(self):
