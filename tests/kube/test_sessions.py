@@ -1,4 +1,4 @@
-"""The life of a session as a pod: real API servers on both sides, the test as kubelet and scheduler (contract, 12.3)."""
+"""The life of a session as a pod: real API servers on both sides, the test as kubelet and scheduler."""
 import base64
 
 import pytest
