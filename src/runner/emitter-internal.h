@@ -6,9 +6,10 @@
 #include "emitter.h"
 #include "uuid.h"
 
-#define RECORD_TEXT_MAX ((size_t)3 << 20) /* a record must fit a message of the API */
-#define RESULT_CHARS 2000                 /* of a tool's result in the log */
-#define SNAPSHOT_BYTES ((size_t)2 << 20)  /* memory for the messages of a run */
+#define RECORD_TEXT_MAX ((size_t)3 << 20)         /* a record must fit a message of the API */
+#define RESULT_CHARS 2000                         /* of a tool's result in the log */
+#define SNAPSHOT_BYTES ((size_t)2 << 20)          /* memory for the messages of a run */
+#define SNAPSHOT_RECORD_BYTES ((size_t)256 << 10) /* of text, in the record of what was said */
 
 typedef struct OpenTool {
     ListLink link;
@@ -63,5 +64,6 @@ void record_text(Emitter *e, const char *event_type, Str text);
 void record_tool_use(Emitter *e, const OpenTool *t);
 void record_tool_result(Emitter *e, Str id, Str content, bool is_error);
 void record_run(Emitter *e, const char *event, const json_t *result);
+void record_snapshot(Emitter *e);
 void record_error(Emitter *e, Str message, const char *code);
 void record_custom(Emitter *e, const char *name, const json_t *value);

@@ -77,6 +77,33 @@ void record_run(Emitter *e, const char *event, const json_t *result)
     put(e, "lifecycle", r);
 }
 
+/* What was said in the run, for clients that read the answer from here: an array of {role, content}, the
+   newest last. Long runs lose their beginning. */
+void record_snapshot(Emitter *e)
+{
+    json_t *said = json_array();
+    size_t bytes = 0;
+    bool answered = false;
+
+    for (size_t i = json_array_size(e->messages); i-- > 0;) {
+        const json_t *m = json_array_get(e->messages, i);
+        Str role = json_get_strv(m, "role"), content = json_get_strv(m, "content");
+        bool answer = str_eqz(role, "assistant");
+        if (!content.len || (!answer && !str_eqz(role, "user")))
+            continue;
+        bytes += content.len;
+        if (bytes > SNAPSHOT_RECORD_BYTES && answered)
+            break;
+        answered = answered || answer;
+        json_array_insert_new(
+            said, 0, json_pack("{s:o, s:o}", "role", json_strv(role), "content", json_strv(content)));
+    }
+    if (answered)
+        put(e, "MESSAGES_SNAPSHOT", said);
+    else
+        json_decref(said);
+}
+
 void record_error(Emitter *e, Str message, const char *code)
 {
     json_t *r = json_object();

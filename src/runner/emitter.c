@@ -152,12 +152,14 @@ void emit_run_started(Emitter *e, const EmitRun *run)
 }
 
 /* Everything that is open ends, tools first. */
-static void close_all(Emitter *e)
+static void close_all(Emitter *e, bool finished)
 {
     tools_close_all(e);
     emit_reasoning_end(e);
     emit_text_end(e);
     snapshot_send(e);
+    if (finished)
+        record_snapshot(e);
     snapshot_end(e);
 }
 
@@ -165,7 +167,7 @@ void emit_run_finished(Emitter *e, const json_t *result)
 {
     if (!e->active)
         return;
-    close_all(e);
+    close_all(e, true);
     AguiWriter w = agui_begin(&e->out, AGUI_RUN_FINISHED);
     agui_stamp(&w, e->clock);
     agui_str(&w, "threadId", str_from(e->thread_id));
@@ -182,7 +184,7 @@ void emit_run_error(Emitter *e, const char *message, const char *code)
 
     if (!e->active)
         return;
-    close_all(e);
+    close_all(e, false);
     redact_text(e->redact, str_from(message), &clean);
     AguiWriter w = agui_begin(&e->out, AGUI_RUN_ERROR);
     agui_stamp(&w, e->clock);

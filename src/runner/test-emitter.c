@@ -40,7 +40,29 @@ static void test_emitter__text_and_tools_in_order(void **state)
         "\"arguments\":{\"a\":1}}\n"
         "tool_result {\"tool_call_id\":\"t1\",\"result\":\"done\",\"content\":\"done\",\"is_error\":false}\n"
         "assistant There.\n"
+        "MESSAGES_SNAPSHOT [{\"role\":\"user\",\"content\":\"make it\"},{\"role\":\"assistant\",\"content\":"
+        "\"I make it.\"},{\"role\":\"assistant\",\"content\":\"There.\"}]\n"
         "lifecycle {\"event\":\"run_finished\",\"run_id\":\"run-1\",\"seq\":7}\n");
+}
+
+/* A run without an answer has nothing to repeat, and of a long one the end is what counts. */
+static void test_emitter__the_recorded_snapshot_is_bounded(void **state)
+{
+    recorder_begin(&r, "say nothing");
+    emit_run_finished(r.emitter, NULL);
+    assert_null(strstr(r.records.data, "MESSAGES_SNAPSHOT"));
+    recorder_begin(&r, "talk");
+    CLEANUP_FREE char *much = xmalloc(100001);
+    for (int i = 0; i < 4; i++) {
+        memset(much, 'a' + i, 100000);
+        emit_text(r.emitter, (Str){much, 100000});
+        emit_text_end(r.emitter);
+    }
+    emit_run_finished(r.emitter, NULL);
+    const char *snapshot =
+        strstr(r.records.data, "MESSAGES_SNAPSHOT [{\"role\":\"assistant\",\"content\":\"cccc");
+    assert_non_null(snapshot);
+    assert_non_null(strstr(snapshot, "dddd"));
 }
 
 static void test_emitter__the_members_that_readers_use(void **state)
@@ -272,6 +294,7 @@ int run_emitter_tests(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_emitter__text_and_tools_in_order, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_emitter__the_recorded_snapshot_is_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_emitter__the_members_that_readers_use, setup, teardown),
         cmocka_unit_test_setup_teardown(test_emitter__everything_open_is_closed_at_the_end, setup, teardown),
         cmocka_unit_test_setup_teardown(test_emitter__reasoning_is_no_record, setup, teardown),

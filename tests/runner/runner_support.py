@@ -94,9 +94,9 @@ class Api:
         return [json.loads(p)["event"] for p in self.payloads(sid, "lifecycle")]
 
     def shape(self, sid):
-        """The log in short: types, with the event of lifecycle records."""
+        """The log in short: types, with the event of lifecycle records; without what was said, said once more."""
         return [json.loads(m["payload"])["event"] if m["event_type"] == "lifecycle" else m["event_type"]
-                for m in self.messages(sid)]
+                for m in self.messages(sid) if m["event_type"] != "MESSAGES_SNAPSHOT"]
 
 
 class Runner:

@@ -229,3 +229,13 @@ def test_listens_on_a_socket_that_was_handed_over(api, runners):
     assert r.port == port
     assert r.ready().ask("GET", "/health")[1] == {"status": "healthy", "session_id": sid}
     assert r.terminate() == 0
+
+
+def test_what_was_said_is_also_in_one_record(api, runners):
+    """Scripts of the reference read the answer from it, once the run is over."""
+    sid = api.session("echo hello")
+    assert runners(api, sid).start().wait() == 0
+    (snapshot,) = api.payloads(sid, "MESSAGES_SNAPSHOT")
+    assert json.loads(snapshot) == [{"role": "user", "content": "echo hello"},
+                                    {"role": "assistant", "content": "hello\n"}]
+    assert [m["event_type"] for m in api.messages(sid)][-2:] == ["MESSAGES_SNAPSHOT", "lifecycle"]
