@@ -97,9 +97,21 @@ class Postgres:
             self.process.send_signal(how)
             self.process.wait(60)
 
+    def _children(self):
+        for stat in glob.glob("/proc/[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                with open(stat, encoding="ascii", errors="replace") as f:
+                    fields = f.read().rpartition(")")[2].split()
+                if int(fields[1]) == self.process.pid:
+                    yield int(stat.split("/")[2])
+
     def kill(self):
         """kill -9 of the server and of its children, as when a machine dies."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        pids = list(self._children())
+        self.process.kill()
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.process.wait(60)
 
     def remove(self):

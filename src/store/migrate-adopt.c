@@ -32,7 +32,8 @@ static int adopt_columns(Db *db, const char *table, const char *const *columns, 
 {
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < n; i++)
-        rc = db->be->adopt_column(db, table, columns[i], db->be->dialect->key, false, err);
+        rc = db->be->adopt_column(db, table, columns[i], db->be->dialect->key, true,
+                                  err); /* they all have values */
     return rc;
 }
 

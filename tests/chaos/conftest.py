@@ -3,7 +3,8 @@ import sys
 
 import pytest
 
-sys.path[:0] = [str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).parents[1] / "api")]
+sys.path[:0] = [str(pathlib.Path(__file__).parent), str(pathlib.Path(__file__).parents[1] / "api"),
+                str(pathlib.Path(__file__).parents[1])]
 import chaos_support  # noqa: E402
 import plane_support  # noqa: E402
 

@@ -1,4 +1,6 @@
-"""Many watchers of one session, in a process of their own: watch_messages.py PROTOS TARGET SESSION FIRST COUNT
+"""Many watchers of one session, in a process of their own: watch_messages.py PROTOS TARGETS SESSION FIRST COUNT
+
+TARGETS: one server, or several joined by commas; each stream of a watcher then goes to the next of them.
 
 Each follows the session to the message of type "end", and what it saw is written as JSON. Of ten watchers one reads a
 message a second, three leave at random and come back with the last seq they saw, and the others stay until they are
@@ -18,10 +20,11 @@ PER_CHANNEL = 10
 
 
 class Watcher(threading.Thread):
-    def __init__(self, number, session_id, over, channel, pb):
+    def __init__(self, number, session_id, over, channels, pb):
         super().__init__(daemon=True)
         self.session_id, self.over, self.pb = session_id, over, pb
-        self.open = chaos_support.watch_stub(channel, pb)
+        self.number = number
+        self.open = [chaos_support.watch_stub(channel, pb) for channel in channels]
         self.random = random.Random(number)
         self.slow, self.restless = number % 10 == 0, number % 10 in (1, 2, 3)
         self.seq, self.streams, self.ended, self.error = 0, 0, False, None
@@ -36,7 +39,8 @@ class Watcher(threading.Thread):
 
     def follow(self):
         self.streams += 1
-        call = self.open(self.pb.WatchSessionMessagesRequest(session_id=self.session_id, after_seq=self.seq))
+        where = self.open[(self.number + self.streams) % len(self.open)]
+        call = where(self.pb.WatchSessionMessagesRequest(session_id=self.session_id, after_seq=self.seq))
         try:
             for message in call:
                 self.take(message)
@@ -64,11 +68,12 @@ class Watcher(threading.Thread):
 
 
 def main():
-    protos, target, session_id = sys.argv[1:4]
+    protos, targets, session_id = sys.argv[1:4]
     first, count = int(sys.argv[4]), int(sys.argv[5])
     pb = chaos_support.load_sessions(protos)
     over = threading.Event()
-    channels = [grpc.insecure_channel(target, chaos_support.CHANNEL) for _ in range(0, count, PER_CHANNEL)]
+    channels = [[grpc.insecure_channel(target, chaos_support.CHANNEL) for target in targets.split(",")]
+                for _ in range(0, count, PER_CHANNEL)]
     watchers = [Watcher(first + i, session_id, over, channels[i // PER_CHANNEL], pb) for i in range(count)]
     for watcher in watchers:
         watcher.start()

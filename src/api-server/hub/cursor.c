@@ -127,8 +127,10 @@ static void take_page(PageRead *p)
     l->end_known = !l->again;
     l->again = false;
     l->gone = l->gone || !p->exists;
-    if (p->last > l->end)
+    if (p->last > l->end) { /* another server's rows, of which this is the first word */
         l->end = p->last;
+        hub_make_all_ready(l->hub, &l->waiting);
+    }
     sort_behind(l);
 }
 

@@ -411,6 +411,31 @@ static void test_messages__the_periodic_look_finds_what_nobody_told(void **state
     unwatch(&w);
 }
 
+/* One watcher waits at the end; the page that another one reads is the first that tells of a new one. */
+static void test_messages__a_page_that_tells_of_a_new_end_wakes_who_waits(void **state)
+{
+    Fixture *f = *state;
+    Err err = {0};
+    CLEANUP_FREE char *s = new_session(f, "s", NULL);
+    Watcher first = {0};
+    Watcher second = {0};
+    push(f, s, "ours"); /* nobody watches: not in memory */
+    watch(f, &first, s, 1, HUB_GRPC);
+    while (hub_stats(f->hub).store_reads == 0 || !list_empty(&first.cursor->log->behind))
+        turn(f); /* until a page has told where the log ends */
+    assert_int_equal(pull(&first, 1), 0);
+    Store *other = NULL;
+    StoreOptions o = {.url = f->url};
+    assert_ok(store_open(f->loop, &o, &other, &err), &err);
+    assert_ok(store_submit(other, STORE_WRITE, push_elsewhere, NULL, s, &err), &err);
+    store_close(other);
+    watch(f, &second, s, 0, HUB_GRPC);
+    pull_until(&second, 2);
+    pull_until(&first, 2);
+    unwatch(&first);
+    unwatch(&second);
+}
+
 /* Told, not judged: the machine decides how much a malloc costs. */
 static void test_messages__ten_thousand_watchers(void **state)
 {
@@ -480,6 +505,7 @@ int run_message_tests(void)
         TEST(test_messages__closing_inside_the_callback),
         TEST(test_messages__a_cursor_beyond_the_end_waits),
         TEST(test_messages__the_periodic_look_finds_what_nobody_told),
+        TEST(test_messages__a_page_that_tells_of_a_new_end_wakes_who_waits),
         TEST(test_messages__ten_thousand_watchers),
         TEST(test_messages__cursors_may_be_closed_after_the_hub),
     };

@@ -163,6 +163,15 @@ static int64_t db_changes(const Db *db)
     return CONTAINER_OF(db, PgDb, db)->changes;
 }
 
+/* For whom migrates: also which row stands in the way. */
+static int exec_error(PgDb *d, const PGresult *r, Err *err)
+{
+    const char *detail = r ? PQresultErrorField(r, PG_DIAG_MESSAGE_DETAIL) : NULL;
+    Err why = {0};
+    (void)pg_error(d, r, &why);
+    return err_set(err, why.code, "%s%s%s", why.msg, detail ? ": " : "", detail ? detail : "");
+}
+
 /* Several statements at once are no part of the pipeline's protocol. */
 static int db_exec(Db *db, const char *sql, Err *err)
 {
@@ -176,7 +185,7 @@ static int db_exec(Db *db, const char *sql, Err *err)
     PGresult *r = PQexec(d->h, sql);
     ExecStatusType status = PQresultStatus(r);
     if (status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK && status != PGRES_EMPTY_QUERY)
-        rc = pg_error(d, r, err);
+        rc = exec_error(d, r, err);
     PQclear(r);
     if (PQstatus(d->h) == CONNECTION_OK && !PQenterPipelineMode(d->h) && rc == 0)
         rc = pg_error(d, NULL, err);
