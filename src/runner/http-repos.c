@@ -59,8 +59,10 @@ static void post_remove(HttpApi *a, HttpReq *req, Str tail)
         return;
     if (repos_remove(runner_repos(a->runner), json_get_strv(body, "name"), &err) < 0)
         reply_err(req, &err);
-    else
+    else {
+        runner_repos_changed(a->runner);
         reply_message(req, "Repository removed");
+    }
 }
 
 /* ---- status: one run of git per repository ---- */
@@ -85,32 +87,6 @@ static void look_free(Look *k)
 static void forget_look(Later *l)
 {
     look_free(l->job);
-}
-
-static const char *state_name(RepoState s)
-{
-    static const char *const names[] = {"Cloning", "Cloning", "Ready", "Failed"};
-
-    return names[s];
-}
-
-static json_t *describe(const Repo *x)
-{
-    json_t *o = json_object();
-
-    json_object_set_new(o, "url", json_string(x->url));
-    json_object_set_new(o, "name", json_string(x->name));
-    json_object_set_new(o, "branches", json_array());
-    json_object_set_new(o, "currentActiveBranch", json_string(x->current ? x->current : ""));
-    json_object_set_new(o, "defaultBranch", json_string(x->dflt ? x->dflt : ""));
-    json_object_set_new(o, "status", json_string(state_name(x->state)));
-    if (x->error)
-        json_object_set_new(o, "error", json_string(x->error));
-    if (x->cloned_at.us) {
-        char text[RFC3339_MAX];
-        json_object_set_new(o, "clonedAt", json_strv(rfc3339_format(x->cloned_at, text)));
-    }
-    return o;
 }
 
 /* Lines of "<*> <refname>". */
@@ -159,7 +135,7 @@ static void look_next(Look *k)
 
     while (k->at < repos_count(all)) {
         const Repo *x = repos_at(all, k->at++);
-        json_array_append_new(k->list, describe(x));
+        json_array_append_new(k->list, repo_json(x));
         if (x->state != REPO_READY)
             continue;
         CLEANUP_FREE char *dir =

@@ -537,6 +537,35 @@ const Repo *repos_workflow(const Repos *r)
     return r->workflow;
 }
 
+static const char *state_name(RepoState s)
+{
+    static const char *const names[] = {"Cloning", "Cloning", "Ready", "Failed"};
+
+    return names[s];
+}
+
+json_t *repo_json(const Repo *x)
+{
+    json_t *o = json_object();
+
+    json_object_set_new(o, "url", json_string(x->url));
+    json_object_set_new(o, "name", json_string(x->name));
+    if (!x->is_workflow)
+        json_object_set_new(o, "branches", json_array());
+    json_object_set_new(o, "currentActiveBranch", json_string(x->current ? x->current : ""));
+    json_object_set_new(o, "defaultBranch", json_string(x->dflt ? x->dflt : ""));
+    json_object_set_new(o, "status", json_string(state_name(x->state)));
+    if (x->sub_path)
+        json_object_set_new(o, "path", json_string(x->sub_path));
+    if (x->error)
+        json_object_set_new(o, "error", json_string(x->error));
+    if (x->cloned_at.us) {
+        char text[RFC3339_MAX];
+        json_object_set_new(o, "clonedAt", json_strv(rfc3339_format(x->cloned_at, text)));
+    }
+    return o;
+}
+
 static char *directory_of(const Repos *r, const Repo *x, const char *sub_path)
 {
     CLEANUP_FREE char *place = place_of(x);

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "config.h"
+#include "json/json.h"
 #include "loop/loop.h"
 #include "workspace.h"
 
@@ -49,6 +50,8 @@ int repos_remove(Repos *r, Str name, Err *err); /* an unknown one is fine */
 size_t repos_count(const Repos *r);
 const Repo *repos_at(const Repos *r, size_t i);
 const Repo *repos_workflow(const Repos *r); /* NULL = none */
+/* {url, name, status, branches (empty), currentActiveBranch, defaultBranch, clonedAt?, path?, error?} */
+json_t *repo_json(const Repo *x);
 /* Where the agent works: the workflow, the first repository, or the workspace. Caller frees. */
 char *repos_agent_dir(const Repos *r);
 /* What the agent is told of them; nothing when there are none. */

@@ -359,6 +359,24 @@ static void replace_agent_dir(Runner *r)
     r->config->agent_dir = repos_agent_dir(r->repos);
 }
 
+/* The API server makes the session's reconciled_repos and reconciled_workflow of it. */
+void runner_repos_changed(Runner *r)
+{
+    CLEANUP_JSON json_t *o = json_object();
+    CLEANUP_BUF Buf text = BUF_INIT((size_t)64 << 10);
+    const Repo *workflow = repos_workflow(r->repos);
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < repos_count(r->repos); i++)
+        json_array_append_new(list, repo_json(repos_at(r->repos, i)));
+    json_object_set_new(o, "event", json_string("repositories"));
+    json_object_set_new(o, "repos", list);
+    json_object_set_new(o, "workflow", workflow ? repo_json(workflow) : json_null());
+    json_write_plain(&text, o);
+    if (!text.failed)
+        runner_record(r, "lifecycle", buf_str(&text));
+}
+
 /* The first turn waits for this. Later on the agent stays where its conversation is, unless the workflow
  * changes. */
 static void on_repos_settled(void *arg)
@@ -368,6 +386,7 @@ static void on_repos_settled(void *arg)
     if (!r->settled)
         replace_agent_dir(r);
     r->settled = true;
+    runner_repos_changed(r);
     timer_arm(r->kick, 0);
 }
 

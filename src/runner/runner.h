@@ -42,6 +42,7 @@ bool runner_busy(const Runner *r);                   /* a run is active */
 Bridge *runner_bridge(const Runner *r);              /* NULL = no agent */
 void runner_set_model(Runner *r, const char *model); /* for what starts from now on; tells it */
 void runner_workflow_changed(Runner *r);
+void runner_repos_changed(Runner *r); /* the session's log is told how they are now */
 /* What the agent is told in front of its next message; takes the text over. */
 void runner_note(Runner *r, char *text);
 bool runner_feedback(Runner *r, Str payload); /* false: there is no log to keep it in */

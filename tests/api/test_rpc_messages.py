@@ -1,5 +1,6 @@
 """Pushing and following a session's messages. grpc.md 7."""
 import concurrent.futures
+import json
 
 import grpc
 import pytest
@@ -206,3 +207,18 @@ def test_inbox_refusals(rpc):
 
 def test_inbox_of_an_agent_that_is_not_there_is_quiet(rpc):
     rpc.watch("WatchInboxMessages", agent_id="nobody")
+
+
+def test_only_the_platform_says_what_was_reconciled(rpc_as, as_user):
+    """A runner's record of its repositories is the session's state; the same words of a user are words."""
+    session = as_user("alice").session()["id"]
+    payload = json.dumps({"event": "repositories", "repos": [{"url": "u", "status": "Ready"}], "workflow": None})
+    rpc_as("alice").push(session, payload, "lifecycle")
+    assert "reconciled_repos" not in as_user("alice").ok("GET", f"/sessions/{session}")
+    service = rpc_as(token="service-secret")
+    for odd in ('{"event":"repositories"', '{"event":"other","repos":[]}', '["repositories"]', '{"repositories":1}'):
+        service.push(session, odd, "lifecycle")
+    assert "reconciled_repos" not in as_user("alice").ok("GET", f"/sessions/{session}")
+    service.push(session, payload, "lifecycle")
+    kept = as_user("alice").ok("GET", f"/sessions/{session}")
+    assert json.loads(kept["reconciled_repos"]) == [{"url": "u", "status": "Ready"}]

@@ -161,6 +161,11 @@ def test_repositories_are_there_before_the_first_turn(api, runners, upstream):
     assert (tool["url"], tool["name"], tool["status"]) == (upstream, "tool", "Ready") and tool["clonedAt"]
     assert (tool["currentActiveBranch"], tool["defaultBranch"]) == ("topic", "main")
     assert other["branches"] == ["made-here", "main"] and other["currentActiveBranch"] == "made-here"
+    session = api.call("GET", f"/sessions/{sid}")  # the API server keeps what the runner said
+    kept = [(r["url"], r["name"], r["status"], r["currentActiveBranch"], r["defaultBranch"])
+            for r in json.loads(session["reconciled_repos"])]
+    assert kept == [(upstream, "tool", "Ready", "topic", "main"), (upstream, "other", "Ready", "made-here", "main")]
+    assert "reconciled_workflow" not in session
 
 
 def test_a_repository_that_cannot_be_cloned_is_told_and_does_not_stop_the_session(api, runners, upstream, tmp_path):
@@ -274,6 +279,8 @@ def test_workflow(api, runner, upstream, tmp_path):
     api.send(sid, "pwd")
     wait_until("the turn", lambda: api.payloads(sid, "assistant"))
     assert api.payloads(sid, "assistant")[0].strip().endswith("/workflows/tool")
+    kept = json.loads(api.call("GET", f"/sessions/{sid}")["reconciled_workflow"])
+    assert (kept["url"], kept["status"], kept["currentActiveBranch"]) == (upstream, "Ready", "main")
     failed = post(runner, "/workflow", {"gitUrl": upstream + ".missing", "branch": "main"})
     assert failed[0] == 502 and "Failed to clone workflow" in failed[1]["detail"]
     assert post(runner, "/workflow", {"gitUrl": "ext::x"})[0] == 400

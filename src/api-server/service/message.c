@@ -89,7 +89,8 @@ static int run_push(Op *op, Tx *tx, Err *err)
         .turn = op->turn,
         .request_id = str_from(request),
     };
-    return tx_message_append(tx, &in, &op->message, err);
+    rc = tx_message_append(tx, &in, &op->message, err);
+    return rc < 0 ? rc : message_effects(op, tx, err);
 }
 
 void svc_message_push(Service *s, const SvcCtx *x, const SvcPush *p, SvcDone done, void *arg)

@@ -231,6 +231,9 @@ void normalise_page(const Op *op, ListQuery *q);
 Op *message_op(Service *s, const SvcCtx *x, StoreMode mode, OpRun run, Str session, SvcDone done, void *arg);
 int message_check_watch(Op *op, Tx *tx, Err *err); /* may the caller read the messages of session op->id? */
 
+/* message-effects.c */
+int message_effects(Op *op, Tx *tx, Err *err);
+
 /* etag.c: ERR_PRECONDITION unless the op's If-Match, when there is one, names this state; NULL = no object.
  */
 int check_if_match(const Op *op, const Obj *now, Err *err);
