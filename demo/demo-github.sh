@@ -71,11 +71,13 @@ undo acpctl credential unbind "$credential" --project "$project" --agent "$agent
 acpctl get role-bindings
 
 step "session"
+work="git clone -q $repo work && cd work && echo \"Hello from session \$SESSION_ID\" >>HELLO.md && git add HELLO.md &&"
+work+=" git -c user.name=Ambient -c user.email=demo@localhost commit -qm 'Say hello' &&"
+work+=" git push -q origin HEAD:refs/heads/$branch && git log --oneline -1"
 if [ "$DEMO_RUNNER" = shell ]; then
-    task="git clone -q $repo work && cd work && echo \"Hello from session \$SESSION_ID\" >>HELLO.md && git add HELLO.md &&
-        git commit -qm 'Say hello' && git push -q origin HEAD:refs/heads/$branch && git log --oneline -1"
+    task=$work
 else
-    task="${DEMO_TASK:-Clone $repo, add a line that says hello to the file HELLO.md, and push it to the branch $branch.}"
+    task=${DEMO_TASK:-Clone $repo, add a line that says hello to the file HELLO.md, and push it to the branch $branch.}
 fi
 session=$(acpctl agent start "$agent" --project-id "$project" --prompt "$task" -o 'jsonpath={.id}')
 [ -n "$session" ] || die "the agent was not started"

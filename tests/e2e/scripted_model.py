@@ -55,6 +55,9 @@ class ScriptedModel(ThreadingHTTPServer):
                              {"type": "tool_use", "id": "toolu_01", "name": "Bash",
                               "input": {"command": "echo written-by-the-agent > made.txt && cat made.txt",
                                         "description": "make a file"}}]
+        if command := re.search("RUN-COMMAND (.+)", said):
+            return 200, {}, [{"type": "tool_use", "id": "toolu_06", "name": "Bash",
+                              "input": {"command": command[1], "description": "what was asked"}}]
         if "ASK-ME" in said:
             question = {"question": "Which colour?", "header": "Colour", "multiSelect": False,
                         "options": [{"label": "red", "description": "r"}, {"label": "blue", "description": "b"}]}

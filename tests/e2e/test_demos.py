@@ -3,11 +3,16 @@ not in what the programs print, not in logs, not at rest."""
 import glob
 import os
 import subprocess
+import sys
 import threading
 
 import pytest
 
+from github_server import GitHub
 from platform_support import BIN, ROOT, Platform
+
+sys.path.append(os.path.join(ROOT, "tests", "api"))
+from http_support import write_certificate  # noqa: E402
 
 DEADLINE = 170
 
@@ -98,6 +103,7 @@ def place(tmp_path):
 @pytest.fixture
 def claude_platform(place, claude_dir, model):
     """The real Claude Code CLI; only the model behind it follows a script."""
+    os.mkdir(os.path.join(place.env["HOME"], ".claude"))  # its own place; the sandbox lets it write there
     place.env.update(ANTHROPIC_BASE_URL=model.url, ANTHROPIC_API_KEY="key-of-the-model",
                      AMBIENT_CLAUDE_PATH=os.path.join(claude_dir, "claude"))
     place.up()
@@ -138,4 +144,50 @@ def test_relay_between_two_models(claude_platform, tmp_path, model):
     said = str([body["messages"] for _, body in model.requests])
     assert "Write or improve: a line" in said
     assert "Criticise in one sentence: Hello from the scripted model." in said
+    nothing_is_left(claude_platform)
+
+
+# ---- the agent works on a repository with a credential ----
+
+PAT = "github_pat_planted0815"
+
+
+@pytest.fixture
+def github(tmp_path):
+    """A private repository, for whoever has the token, behind TLS."""
+    (tmp_path / "repos").mkdir()
+    server = GitHub(tmp_path / "repos", PAT, write_certificate(tmp_path))
+    server.repo = server.make("octo/hello", **{"README.md": "hello\n"})
+    yield server
+    server.stop()
+
+
+def github_demo(platform, tmp_path, github, **env):
+    out = run_demo(platform, tmp_path, "demo-github.sh", secrets=[PAT], DEMO_GITHUB_PAT=PAT, DEMO_REPO=github.repo,
+                   DEMO_BRANCH="ambient-demo", **env)
+    assert "run finished (RUN_FINISHED)" in out and "done: branch ambient-demo of" in out
+    assert "ambient-demo" in github.branches("octo/hello"), out
+    # The runner has fetched the token, and git has used it; nothing was given to whoever came without.
+    assert any(user == "x-access-token" and good for _, user, good in github.seen)
+    assert not [user for _, user, good in github.seen if user and not good]
+    return out
+
+
+def test_github(github, platform, tmp_path):
+    github_demo(platform, tmp_path, github, DEMO_RUNNER="shell")
+    assert github.show("octo/hello", "ambient-demo:HELLO.md").startswith("Hello from session ")
+    reads = [e for e in platform.call("GET", "/audit_events")[1]["items"] if "fetch_token" in str(e)]
+    assert reads, "the read of the token is on record"
+    nothing_is_left(platform)
+
+
+def test_github_with_a_model(github, claude_platform, tmp_path, model):
+    """The model asks for commands; git in the agent's shell finds the token by itself, the model never sees it."""
+    command = (f"git clone -q {github.repo} work && cd work && echo by-the-model >HELLO.md && git add HELLO.md && "
+               "git -c user.name=M -c user.email=m@localhost commit -qm hello && "
+               "git push -q origin HEAD:refs/heads/ambient-demo && echo pushed")
+    out = github_demo(claude_platform, tmp_path, github, DEMO_RUNNER="claude", DEMO_TASK=f"RUN-COMMAND {command}")
+    assert github.show("octo/hello", "ambient-demo:HELLO.md") == "by-the-model\n"
+    assert "The tool said: " in out and "pushed" in out
+    assert PAT not in str(model.requests)
     nothing_is_left(claude_platform)
