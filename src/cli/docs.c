@@ -33,6 +33,8 @@ static const struct {
     {"AMBIENT_REQUEST_TIMEOUT", "seconds for each request"},
     {"AMBIENT_POLLING_INTERVAL", "seconds between looks where nothing can be watched"},
     {"NO_COLOR", "no colours, whatever it is set to"},
+    {"EDITOR, VISUAL", "program that edit starts; without them vi"},
+    {"TMPDIR", "where edit keeps its file meanwhile; by default /tmp"},
     {"TERM", "no colours when it is dumb"},
     {"CLICOLOR", "0 for no colours"},
     {"BROWSER", "program that login opens its address with"},
