@@ -1,5 +1,6 @@
 #include "auth/authz.h"
 #include <stdatomic.h>
+#include "base/map.h"
 #include "base/mem.h"
 #include "base/vec.h"
 #include "json/json.h"
@@ -16,6 +17,12 @@ struct Rights {
     roles;
     VEC_OF(Grant)
     grants;
+    VEC_OF(size_t)
+    global; /* of those that hold everywhere */
+    Map *
+        at; /* "<scope>/<id>" -> the newest grant there, 1 more than its number; `next` leads to the others */
+    VEC_OF(size_t)
+    next; /* per grant, likewise; 0 = none */
 };
 
 /* ---- building ---- */
@@ -24,6 +31,7 @@ Rights *rights_new(void)
 {
     Rights *r = xnew(Rights);
     atomic_init(&r->refs, 1);
+    r->at = map_new();
     return r;
 }
 
@@ -63,6 +71,9 @@ Rights *rights_unref(Rights *r)
     }
     VEC_FOREACH (&r->roles, role)
         role_free(*role);
+    map_free(r->at);
+    vec_free(&r->next);
+    vec_free(&r->global);
     vec_free(&r->grants);
     vec_free(&r->roles);
     free(r);
@@ -96,10 +107,20 @@ const RightsRole *rights_add_role(Rights *r, Str role_id, Str name, Str permissi
     return role;
 }
 
+static char *place_key(GrantScope scope, Str id)
+{
+    return xasprintf("%d/" STR_FMT, (int)scope, STR_ARG(id));
+}
+
 void rights_add(Rights *r, const RightsRole *role, GrantScope scope, Str id, Str binding_id)
 {
     Grant g = {.scope = scope, .id = str_dup(id), .binding_id = str_dup(binding_id), .role = role};
+    CLEANUP_FREE char *key = place_key(scope, id);
     vec_push(&r->grants, g);
+    if (scope == GRANT_GLOBAL)
+        vec_push(&r->global, r->grants.len - 1);
+    uintptr_t before = (uintptr_t)map_put(r->at, str_from(key), (void *)(uintptr_t)r->grants.len);
+    vec_push(&r->next, (size_t)before);
 }
 
 /*
@@ -192,7 +213,27 @@ static bool grants(const Grant *g, const char *permission)
     return false;
 }
 
-static bool covers(const Grant *g, const AuthzScope *z)
+/* At one place; a caller may hold thousands of grants, and few of them anywhere. */
+static const Grant *find_at(const Rights *r, const char *permission, GrantScope scope, Str id)
+{
+    if (!id.len)
+        return NULL;
+    CLEANUP_FREE char *key = place_key(scope, id);
+    for (size_t n = (uintptr_t)map_get(r->at, str_from(key)); n; n = r->next.ptr[n - 1])
+        if (grants(&r->grants.ptr[n - 1], permission))
+            return &r->grants.ptr[n - 1];
+    return NULL;
+}
+
+static const Grant *find_global(const Rights *r, const char *permission)
+{
+    for (size_t i = 0; r && i < r->global.len; i++)
+        if (grants(&r->grants.ptr[r->global.ptr[i]], permission))
+            return &r->grants.ptr[r->global.ptr[i]];
+    return NULL;
+}
+
+static const Grant *find(const Rights *r, const char *permission, const AuthzScope *z)
 {
     const Str ids[_GRANT_SCOPE_MAX] = {
         [GRANT_PROJECT] = z->project_id,
@@ -200,17 +241,10 @@ static bool covers(const Grant *g, const AuthzScope *z)
         [GRANT_SESSION] = z->session_id,
         [GRANT_CREDENTIAL] = z->credential_id,
     };
-    return g->scope == GRANT_GLOBAL || (ids[g->scope].len && str_eqz(ids[g->scope], g->id));
-}
-
-static const Grant *find(const Rights *r, const char *permission, const AuthzScope *z)
-{
-    for (size_t i = 0; i < rights_len(r); i++) {
-        const Grant *g = &r->grants.ptr[i];
-        if (covers(g, z) && grants(g, permission))
-            return g;
-    }
-    return NULL;
+    const Grant *g = find_global(r, permission);
+    for (int scope = GRANT_PROJECT; r && !g && scope < _GRANT_SCOPE_MAX; scope++)
+        g = find_at(r, permission, (GrantScope)scope, ids[scope]);
+    return g;
 }
 
 /* ---- without a binding ---- */
@@ -329,29 +363,19 @@ bool authz_everywhere(const Caller *c, const Rights *rights, const char *permiss
         return true;
     if (c && c->type == CALLER_USER && for_everybody(permission))
         return true;
-    for (size_t i = 0; i < rights_len(rights); i++) {
-        const Grant *g = &rights->grants.ptr[i];
-        if (g->scope == GRANT_GLOBAL && grants(g, permission))
-            return true;
-    }
-    return false;
-}
-
-static bool has(const Str *ids, size_t n, const char *id)
-{
-    for (size_t i = 0; i < n; i++)
-        if (str_eqz(ids[i], id))
-            return true;
-    return false;
+    return find_global(rights, permission) != NULL;
 }
 
 size_t authz_ids(const Rights *rights, const char *permission, GrantScope scope, Str *ret)
 {
+    CLEANUP(map_freep) Map *seen = map_new();
     size_t n = 0;
     for (size_t i = 0; i < rights_len(rights); i++) {
         const Grant *g = &rights->grants.ptr[i];
-        if (g->scope == scope && grants(g, permission) && !has(ret, n, g->id))
-            ret[n++] = str_from(g->id);
+        if (g->scope != scope || !grants(g, permission) || map_has(seen, str_from(g->id)))
+            continue;
+        map_put(seen, str_from(g->id), seen);
+        ret[n++] = str_from(g->id);
     }
     return n;
 }
@@ -360,12 +384,7 @@ size_t authz_ids(const Rights *rights, const char *permission, GrantScope scope,
 
 bool rights_is_admin(const Rights *rights)
 {
-    for (size_t i = 0; i < rights_len(rights); i++) {
-        const Grant *g = &rights->grants.ptr[i];
-        if (g->scope == GRANT_GLOBAL && grants(g, "*:*"))
-            return true;
-    }
-    return false;
+    return find_global(rights, "*:*") != NULL;
 }
 
 /* Who looks after the applications of a project does not look after its members. */

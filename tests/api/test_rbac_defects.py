@@ -193,6 +193,8 @@ def test_D38_the_platform_gives_readers(tenants, as_service):
 def test_D39_who_sees_it_is_told_that_he_may_not(tenants):
     hers, project = tenants.hers["credential"], tenants.hers["project"]
     member = f"member-{tenants.name}"
+    tenants.ann.ok("POST", "/role_bindings", {"role_id": "credential:viewer", "scope": "credential",
+                                              "credential_id": hers, "project_id": project})
     tenants.ann.ok("POST", "/role_bindings", {"role_id": "project:viewer", "scope": "project", "project_id": project,
                                               "user_id": member})
     expect_error(tenants.as_user(member).get(f"/projects/{project}/credentials/{hers}/token"), 403, 4)
@@ -439,3 +441,33 @@ def test_access_reviews(tenants):
     assert {(i["role"], i["scope"], i["scope_id"]) for i in mine["items"]} == {
         ("project:owner", "project", hers["project"]), ("credential:owner", "credential", hers["credential"])}
     assert tenants.admin.ok("GET", "/access_reviews/self")["admin"]
+
+
+# ---- streams that are open when rights go ----
+
+def test_followers_who_lose_their_rights_are_ended(tenants):
+    """Both protocols; those who keep theirs follow on."""
+    session = tenants.hers["session"]
+    names = [f"{who}-{tenants.name}" for who in ("leaves", "stays")]
+    rows = [tenants.ann.ok("POST", "/role_bindings", {"role_id": "project:viewer", "scope": "project", "user_id": who,
+                                                      "project_id": tenants.hers["project"]})["id"] for who in names]
+    tokens = [tenants.keys.token(who, iss=ISSUER, aud=AUDIENCE) for who in names]
+    with tenants.rpc(names[0]) as leaves, tenants.rpc(names[1]) as stays:
+        streams = [rpc.watch("WatchSessionMessages", session_id=session) for rpc in (leaves, stays)]
+        events = [tenants.server.stream(session, token) for token in tokens]
+        projects = leaves.watch("WatchProjects")
+        for stream in streams:
+            assert stream.next().payload == "said in confidence"
+        for stream in events:
+            assert stream.message()["payload"] == "said in confidence"
+        tenants.ann.ok("DELETE", f"/role_bindings/{rows[0]}")
+        assert streams[0].error() == (DENIED, "not authorized to watch this session")
+        assert events[0].rest_of_comments() is not None
+        tenants.ann.push(session, "among us")
+        tenants.ann.ok("PATCH", f"/projects/{tenants.hers['project']}", {"description": "among us"})
+        assert streams[1].next().payload == "among us"
+        assert events[1].message()["payload"] == "among us"
+        mark = tenants.as_user(names[0]).project(f"mark-{tenants.name}")["id"]
+        assert projects.next().resource_id == mark
+        for stream in events:
+            stream.close()

@@ -259,6 +259,7 @@ int cursor_open(Hub *h, Str session_id, uint64_t after_seq, HubEncoding enc, con
     Cursor *c = xnew(Cursor);
     waiter_init(&c->w, ops, arg, false);
     c->log = session_log_get(h, session_id);
+    list_init(&c->guard);
     c->log->n_cursors++;
     c->seq = after_seq;
     c->enc = enc;
@@ -272,7 +273,7 @@ int cursor_open(Hub *h, Str session_id, uint64_t after_seq, HubEncoding enc, con
 GrpcFrame *cursor_next(Cursor *c)
 {
     SessionLog *l = c->log;
-    if (c->w.ended || l->hub->down)
+    if (c->w.ended || c->denied || l->hub->down)
         return NULL;
     GrpcFrame *f = session_log_frame(l, c->seq, c->enc, &c->seq);
     if (!f) {
@@ -304,6 +305,8 @@ void cursor_run(Cursor *c)
     c->w.armed = false;
     if (c->log->hub->down)
         end(c, ERR_UNAVAILABLE, "server is shutting down");
+    else if (c->denied)
+        end(c, ERR_FORBIDDEN, "not authorized to watch this session");
     else if (c->w.failed)
         end(c, ERR_UNAVAILABLE, "messages cannot be read at the moment");
     else if (is_over(c))
@@ -324,6 +327,7 @@ Cursor *cursor_close(Cursor *c)
     SessionLog *l = c->log;
     Hub *h = l->hub;
     list_remove(&c->w.link);
+    cursor_unguard(c);
     h->message_watchers--;
     l->n_cursors--;
     session_log_release(l);

@@ -171,6 +171,8 @@ static void distribute(Hub *h, FeedPage *p)
 {
     VEC_FOREACH (&p->items, it) {
         svc_note_event(h->service, it->kind, it->type);
+        if (svc_is_access_kind(it->kind))
+            guard_changed(h);
         if (it->kind == &kind_session && it->type == EVENT_DELETED)
             logs_session_deleted(h, str_from(it->id));
     }

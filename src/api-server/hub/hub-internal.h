@@ -55,6 +55,11 @@ struct Hub {
     unsigned reads_running;
     size_t tail_bytes;
 
+    List guarded; /* of Cursor.guard: whose rights may be taken away while they follow */
+    Timer *guard_timer;
+    bool guard_running;
+    Usec access_changed; /* when a role or a binding last did; 0 = never */
+
     List event_cursors; /* of EventCursor.all */
     List event_idle;    /* Waiters of event cursors that wait for nothing of ours, or for a change */
     uint64_t seen;      /* version of the newest event that was looked at */
@@ -96,6 +101,7 @@ struct Chunk {
 struct SessionLog {
     Hub *hub;
     Str id;                     /* points behind the struct */
+    Obj *place;                 /* the session as far as rights on it go; NULL = nobody asked */
     List idle, waiting, behind; /* of Cursor; those of the ready list are counted in n_cursors only */
     size_t n_cursors;
     ListLink read_link; /* in hub->reads while it wants a page and waits for its turn */
@@ -127,6 +133,9 @@ struct Cursor {
     SessionLog *log;
     uint64_t seq; /* of the row that was handed out last */
     HubEncoding enc;
+    bool denied;    /* on_end is due */
+    ListLink guard; /* in Hub.guarded while `caller` is set */
+    Caller *caller;
 };
 void cursor_run(Cursor *c); /* called from the ready list */
 void logs_committed(Hub *h, const CommitNote *note);
@@ -134,6 +143,12 @@ void logs_session_deleted(Hub *h, Str session_id);
 void logs_news(Hub *h, Str session_id, uint64_t last); /* the session has rows up to `last` */
 void logs_look_again(Hub *h);                          /* anything may have happened to any session */
 void logs_shutdown(Hub *h);
+
+/* ---- guard.c ---- */
+
+void cursor_unguard(Cursor *c);
+void guard_look(void *hub);
+void guard_changed(Hub *h); /* a role or a binding did */
 
 /* ---- feed.c: reading events, once for all cursors ---- */
 

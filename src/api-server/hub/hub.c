@@ -69,9 +69,11 @@ Hub *hub_new(Loop *l, const HubOptions *o)
     list_init(&h->ready);
     list_init(&h->lru);
     list_init(&h->reads);
+    list_init(&h->guarded);
     list_init(&h->event_cursors);
     list_init(&h->event_idle);
     h->poll = timer_new(l, on_poll, h);
+    h->guard_timer = timer_new(l, guard_look, h);
     store_set_listener(h->store, on_commit, h);
     store_set_news(h->store, on_news, h);
     on_poll(h);
@@ -84,6 +86,7 @@ void hub_shutdown(Hub *h)
         return;
     h->down = true;
     timer_cancel(h->poll);
+    timer_cancel(h->guard_timer);
     logs_shutdown(h);
     event_cursors_shutdown(h);
 }
@@ -114,6 +117,7 @@ Hub *hub_free(Hub *h)
         return NULL;
     hub_forget_store(h);
     h->poll = timer_free(h->poll);
+    h->guard_timer = timer_free(h->guard_timer);
     detach_all(h);
     hub_unref(h);
     return NULL;

@@ -35,6 +35,7 @@ void session_log_release(SessionLog *l)
     list_remove(&l->read_link);
     map_remove(l->hub->logs, l->id);
     vec_free(&l->chunks);
+    obj_free(l->place);
     free(l);
 }
 

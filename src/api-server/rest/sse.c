@@ -148,7 +148,7 @@ static void stream_headers(Request *q)
     http_reply_header(q->http, "X-Accel-Buffering", STR("no"));
 }
 
-static void sse_start(Request *q)
+static void sse_start(Request *q, const Obj *session)
 {
     Err err = {0};
     Rest *r = q->rest;
@@ -161,6 +161,7 @@ static void sse_start(Request *q)
         return;
     }
     s->caller = caller_ref(q->caller);
+    cursor_guard(s->cursor, s->caller, session);
     count_stream(r, s->caller, 1);
     stream_headers(q);
     request_count(q, 200);
@@ -181,7 +182,7 @@ static void sse_checked(void *arg, SvcAnswer *a)
     else if (!may_open(q->rest, q->caller))
         rest_reply_error(q, &(Err){ERR_RATE_LIMITED, "too many open streams"});
     else
-        sse_start(q);
+        sse_start(q, a->obj);
 }
 
 void sse_open(Request *q, Str session_id)

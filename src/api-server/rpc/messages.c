@@ -79,8 +79,10 @@ static void watch_allowed(void *arg, SvcAnswer *a)
     if (cursor_open(c->rpc->hub, obj_str(a->obj, FIELD_ID), c->after, HUB_GRPC, &ops, c, &c->messages, &err) <
         0)
         call_fail(c, &err);
-    else
+    else {
+        cursor_guard(c->messages, c->caller, a->obj);
         grpc_call_stream(c->grpc, pull); /* headers go out now: clients wait for them */
+    }
 }
 
 void rpc_watch_messages(void *rpc, GrpcCall *g, Str message)

@@ -136,12 +136,26 @@ static int load_session(Tx *tx, const Caller *c, Rights *r, Err *err)
     return grant_credentials(tx, r, id, err);
 }
 
+/* What holds everywhere first: an administrator's other bindings add nothing, and may be thousands. */
+static int load_user(Tx *tx, Str username, Rights *r, Err *err)
+{
+    const Str global = STR("global");
+    SearchExpr *first =
+        search_and(search_eq(ROLE_BINDING_USER_ID, username), search_eq(ROLE_BINDING_SCOPE, global));
+    int rc = add_bindings(tx, r, first, err);
+    if (rc < 0 || rights_is_admin(r))
+        return rc;
+    SearchExpr *rest = search_eq(ROLE_BINDING_SCOPE, global);
+    rest->negated = true;
+    return add_bindings(tx, r, search_and(search_eq(ROLE_BINDING_USER_ID, username), rest), err);
+}
+
 int access_load(Tx *tx, const Caller *c, Rights **ret, Err *err)
 {
     CLEANUP(rights_unrefp) Rights *r = rights_new();
     int rc = 0;
     if (*c->username)
-        rc = add_bindings(tx, r, search_eq(ROLE_BINDING_USER_ID, str_from(c->username)), err);
+        rc = load_user(tx, str_from(c->username), r, err);
     else if (c->type == CALLER_SERVICE) {
         rights_add_service(r);
         rc = add_injected(tx, r, err);

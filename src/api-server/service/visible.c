@@ -83,6 +83,18 @@ void svc_note_event(Service *s, const Kind *k, int type)
         users_forget(s);
 }
 
+bool svc_rights_needed(const Caller *c)
+{
+    return access_needed(c) && c->type != CALLER_SESSION; /* those end with their session */
+}
+
+bool svc_may_follow(const Caller *c, const Rights *rights, const Obj *session)
+{
+    AuthzScope z;
+    access_scope(&rules_session.access, session, &z);
+    return authz_allows(c, rights, "session_message:read", &z);
+}
+
 bool svc_is_access_kind(const Kind *k)
 {
     return k == &kind_role || k == &kind_role_binding;

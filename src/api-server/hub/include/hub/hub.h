@@ -44,6 +44,9 @@ typedef struct CursorOps {
 /* A cursor over one session's messages behind after_seq. The caller has checked authorization. */
 int cursor_open(Hub *h, Str session_id, uint64_t after_seq, HubEncoding enc, const CursorOps *ops, void *arg,
                 Cursor **ret, Err *err);
+/* Ends the cursor (ERR_FORBIDDEN) once the caller may not follow the session any more. After cursor_open(),
+   with the session that was asked for. */
+void cursor_guard(Cursor *c, Caller *caller, const Obj *session);
 /* Next frame in order (the caller's reference), or NULL: none now, on_ready or on_end follows. A message too
    large for a gRPC client to receive has a short notice as its payload there. */
 GrpcFrame *cursor_next(Cursor *c);

@@ -189,7 +189,10 @@ int svc_rights_read(SvcRights *set, Tx *tx, bool afresh, Err *err);
 /* False: this caller's were not wanted. Borrowed from the set; NULL for who needs none. */
 bool svc_rights_of(const SvcRights *set, const Caller *c, Rights **ret);
 SvcRights *svc_rights_free(SvcRights *set); /* NULL-safe */
-bool svc_is_access_kind(const Kind *k);     /* a change of such an object changes rights */
+bool svc_rights_needed(const Caller *c);    /* does what it may depend on rows? */
+/* May the caller read the session's messages? */
+bool svc_may_follow(const Caller *c, const Rights *rights, const Obj *session);
+bool svc_is_access_kind(const Kind *k); /* a change of such an object changes rights */
 
 typedef struct SvcEvent {
     const Kind *kind;
