@@ -235,7 +235,7 @@ int main(void)
 {
     log_setup("test-store", LOG_OFF, false);
     int failed = run_tx_tests() | run_search_tests() | run_log_tests() | run_batch_tests() |
-                 run_migrate_tests() | run_kill_tests();
+                 run_migrate_tests() | run_kill_tests() | run_secrets_tests();
     /* Its disk is the server's business; so are replicas of a file nobody's. */
     return failed | (on_postgres() ? run_replica_tests() : run_fault_tests());
 }

@@ -77,4 +77,5 @@ int run_log_tests(void);
 int run_migrate_tests(void);
 int run_replica_tests(void); /* PostgreSQL only */
 int run_search_tests(void);
+int run_secrets_tests(void);
 int run_tx_tests(void);
