@@ -17,6 +17,7 @@
 #include "proxy.h"
 #include "runtime-process.h"
 #include "session.h"
+#include "token-keys.h"
 #include "token-server.h"
 
 /* How long work that is under way may take to end, and ended sessions to be written down; together well below
@@ -44,6 +45,7 @@ typedef struct App {
     SessionTokens *tokens; /* of those sessions */
     Credentials *credentials;
     RsaKey *token_key;
+    TokenKeys *token_keys; /* on Kubernetes */
     Buf token_key_pem;
     char *token_url;
     TokenServer *token_server;
@@ -95,6 +97,8 @@ static void on_key(void *arg, const char *id)
     const Obj *session = a->kube ? cache_get(a->cache, str_from(id)) : NULL;
     if (session)
         kube_app_know(a->kube, session);
+    if (session && !a->sessions && a->tokens && phase_is_terminal(obj_phase(session)))
+        session_tokens_forget(a->tokens, str_from(id));
     if (a->sessions)
         sessions_add(a->sessions, id);
 }
@@ -134,10 +138,28 @@ static void on_session_token(void *arg, Str session_id, const Secret *token)
         rt->ops->give_token(rt, session_id, token);
 }
 
+static void make_tokens(App *a)
+{
+    if (a->tokens)
+        return;
+    const SessionTokensOptions to = {.api = a->api,
+                                     .own = a->token,
+                                     .mode = a->c->tokens,
+                                     .random = app_random,
+                                     .on_token = on_session_token,
+                                     .arg = a};
+    a->tokens = session_tokens_new(a->loop, &to);
+}
+
 static const Secret *token_of(void *arg, Str session_id, WallUsec *ret_expires)
 {
-    const App *a = arg;
-    return a->tokens ? session_tokens_get(a->tokens, session_id, ret_expires) : NULL;
+    App *a = arg;
+    if (a->kube)
+        make_tokens(a); /* a standby answers too */
+    const Secret *token = a->tokens ? session_tokens_get(a->tokens, session_id, ret_expires) : NULL;
+    if (!token && a->kube)
+        session_tokens_keep(a->tokens, session_id); /* there when the runner asks again */
+    return token;
 }
 
 static void make_token(App *a)
@@ -205,6 +227,66 @@ static int make_token_server(App *a, Err *err)
     return 0;
 }
 
+static void add_port(Buf *b, bool *first, const char *name, int port)
+{
+    json_key(b, first, name);
+    buf_add_i64(b, port);
+}
+
+static int write_ports(const App *a, Err *err)
+{
+    if (!a->c->ports_file)
+        return 0;
+    bool first = true;
+    CLEANUP_BUF Buf b = BUF_INIT(1024);
+    buf_addc(&b, '{');
+    if (a->proxy)
+        add_port(&b, &first, "proxy", proxy_port(a->proxy));
+    if (a->token_server)
+        add_port(&b, &first, "token", token_server_port(a->token_server));
+    if (a->metrics)
+        add_port(&b, &first, "metrics", http_server_port(a->metrics));
+    buf_addz(&b, "}\n");
+    return file_write_atomic(a->c->ports_file, buf_str(&b), 0600, err);
+}
+
+/* ---- the same on Kubernetes: one key pair for all replicas ---- */
+
+static bool has_pod(void *arg, Str session_id)
+{
+    const App *a = arg;
+    const char *ns, *name;
+    const Obj *session = cache_get(a->cache, session_id);
+    return session && !phase_is_terminal(obj_phase(session)) &&
+           kube_runtime_pod(kube_app_pods(a->kube), session_id, &ns, &name);
+}
+
+static void on_token_keys(void *arg, const RsaKey *key, const char *public_pem)
+{
+    App *a = arg;
+    Err err = {0};
+    const TokenServerOptions o = {
+        .address = a->c->token_address, .key = key, .token = token_of, .may = has_pod, .arg = a};
+    if (token_server_new(a->loop, &o, &a->token_server, &err) < 0 || write_ports(a, &err) < 0) {
+        log_error("token endpoint", F_ERR(&err));
+        a->status = 1;
+        loop_stop(a->loop);
+        return;
+    }
+    kube_runtime_set_endpoint(kube_app_pods(a->kube), a->c->token_url, public_pem);
+    log_info("token endpoint", F_STR("url", a->c->token_url),
+             F_INT("port", token_server_port(a->token_server)));
+}
+
+static void make_token_keys(App *a)
+{
+    const KubeSettings *k = &a->c->kube;
+    if (is_off(a->c->token_address) || !k->token_endpoint)
+        return;
+    kube_runtime_await_endpoint(kube_app_pods(a->kube));
+    a->token_keys = token_keys_new(kube_app_client(a->kube), k->runtime_ns, on_token_keys, a);
+}
+
 static int make_proxy(App *a, Err *err)
 {
     if (is_off(a->c->proxy_address))
@@ -233,7 +315,7 @@ static bool is_ready(const App *a)
 {
     InformerStats st;
     informer_stats(a->informer, &st);
-    bool kube = !a->kube || kube_app_ready(a->kube);
+    bool kube = !a->kube || (kube_app_ready(a->kube) && (!a->token_keys || a->token_server));
     return st.synced && kube && !secret_is_empty(token_source_get(a->token));
 }
 
@@ -275,29 +357,6 @@ static int make_metrics(App *a, Err *err)
     int rc = http_server_new(a->loop, a->c->metrics_address, NULL, &http_limits_default, on_metrics, NULL, a,
                              &a->metrics, err);
     return rc < 0 ? err_wrap(err, "metrics listener") : 0;
-}
-
-static void add_port(Buf *b, bool *first, const char *name, int port)
-{
-    json_key(b, first, name);
-    buf_add_i64(b, port);
-}
-
-static int write_ports(const App *a, Err *err)
-{
-    if (!a->c->ports_file)
-        return 0;
-    bool first = true;
-    CLEANUP_BUF Buf b = BUF_INIT(1024);
-    buf_addc(&b, '{');
-    if (a->proxy)
-        add_port(&b, &first, "proxy", proxy_port(a->proxy));
-    if (a->token_server)
-        add_port(&b, &first, "token", token_server_port(a->token_server));
-    if (a->metrics)
-        add_port(&b, &first, "metrics", http_server_port(a->metrics));
-    buf_addz(&b, "}\n");
-    return file_write_atomic(a->c->ports_file, buf_str(&b), 0600, err);
 }
 
 /* ---- the end ---- */
@@ -450,15 +509,9 @@ static void make_cache(App *a)
 
 static void make_grants(App *a)
 {
-    const SessionTokensOptions to = {.api = a->api,
-                                     .own = a->token,
-                                     .mode = a->c->tokens,
-                                     .random = app_random,
-                                     .on_token = on_session_token,
-                                     .arg = a};
     const CredentialsOptions co = {
         .api = a->api, .mode = a->c->grants, .grantee = a->c->kube.grpc_service_account};
-    a->tokens = session_tokens_new(a->loop, &to);
+    make_tokens(a);
     a->credentials = credentials_new(&co);
 }
 
@@ -590,8 +643,10 @@ static void start(App *a)
 {
     a->progress_at = clock_now(loop_clock(a->loop));
     informer_start(a->informer);
-    if (a->kube)
+    if (a->kube) {
+        make_token_keys(a);
         kube_app_start(a->kube);
+    }
     log_start(a);
 }
 
@@ -603,6 +658,7 @@ static void app_done(App *a)
     http_server_free(a->metrics);
     proxy_free(a->proxy);
     token_server_free(a->token_server);
+    token_keys_free(a->token_keys);
     timer_free(a->sweep_timer);
     timer_free(a->end_timer);
     a->queue_timer = timer_free(a->queue_timer);

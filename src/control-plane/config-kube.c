@@ -23,6 +23,17 @@ static int derive_elect(KubeSettings *s, Err *err)
     return 0;
 }
 
+static int derive_tokens(KubeSettings *s, Err *err)
+{
+    const char *mode = s->token_mode_text;
+    bool both = strcmp(mode, "both") == 0;
+    s->token_secret = both || strcmp(mode, "secret") == 0;
+    s->token_endpoint = both || strcmp(mode, "endpoint") == 0;
+    if (!s->token_secret && !s->token_endpoint)
+        return err_set(err, ERR_USAGE, "RUNNER_TOKEN_MODE=%s: must be endpoint, secret or both", mode);
+    return 0;
+}
+
 static int check_quantities(const KubeSettings *s, Err *err)
 {
     const struct {
@@ -48,6 +59,8 @@ int kube_settings_derive(KubeSettings *s, Err *err)
         rc = choose("WORKSPACE_STORAGE", s->workspace_text, "emptyDir", "pvc", &s->pvc, err);
     if (rc == 0)
         rc = derive_elect(s, err);
+    if (rc == 0)
+        rc = derive_tokens(s, err);
     if (rc == 0)
         rc = check_quantities(s, err);
     if (!s->runtime_ns)

@@ -13,7 +13,7 @@ typedef struct KubeSettings {
     char *workspace_text, *workspace_size, *storage_class;
     bool non_root;
     char *mcp_image, *mcp_api_url, *github_mcp_image, *jira_mcp_image, *k8s_mcp_image, *google_mcp_image;
-    char *grpc_service_account;
+    char *grpc_service_account, *token_mode_text;
     char *http_proxy, *https_proxy, *no_proxy;
     /* how long what may last */
     Usec schedule_timeout, image_timeout, config_timeout, node_timeout, missing_after, pod_ttl, force_after,
@@ -22,7 +22,8 @@ typedef struct KubeSettings {
 
     /* derived */
     bool mpp, pvc;
-    bool elect; /* leader election */
+    bool token_secret, token_endpoint; /* how runners get their tokens */
+    bool elect;                        /* leader election */
 } KubeSettings;
 
 /* After the flags were read. */

@@ -6,7 +6,10 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "http/url.h"
 #include "process-cgroup.h"
+
+#define TOKEN_ADDRESS "127.0.0.1:0"
 
 #define OFF(member) offsetof(Config, member)
 #define SET(flag, env, type, member, dflt, help, value)                                                      \
@@ -95,7 +98,7 @@ static const Flag table[] = {
 
     SET("proxy", "LOCAL_PROXY_ADDR", FLAG_STRING, proxy_address, "127.0.0.1:9080",
         "way to the runners; off = none", "HOST:PORT"),
-    SET("token-listen", "CP_TOKEN_LISTEN_ADDR", FLAG_STRING, token_address, "127.0.0.1:0",
+    SET("token-listen", "CP_TOKEN_LISTEN_ADDR", FLAG_STRING, token_address, TOKEN_ADDRESS,
         "token endpoint for runners of the reference; off = none", "HOST:PORT"),
     SET(NULL, "CP_TOKEN_URL", FLAG_STRING, token_url, NULL, "its URL as runners see it", NULL),
     SET("token-endpoint", "LOCAL_TOKEN_ENDPOINT", FLAG_STRING, token_endpoint_text, "auto",
@@ -302,6 +305,23 @@ static int derive_grants(Config *c, Err *err)
     return 0;
 }
 
+/* Pods reach it, so it is not on the loopback interface, and its URL is our Service's. */
+static int derive_endpoint(Config *c, Err *err)
+{
+    Url u;
+    if (strcmp(c->token_address, TOKEN_ADDRESS) == 0) {
+        free(c->token_address);
+        c->token_address = xstrdup(":8080");
+    }
+    if (!c->token_url)
+        c->token_url = xasprintf("http://ambient-control-plane.%s.svc:8080/token", c->kube.runtime_ns);
+    if (url_parse(str_from(c->token_url), &u, err) < 0)
+        return err_wrap(err, "CP_TOKEN_URL");
+    if (u.has_userinfo)
+        return err_set(err, ERR_USAGE, "CP_TOKEN_URL: a user name is not allowed");
+    return 0;
+}
+
 static int derive(Config *c, Err *err)
 {
     int rc = derive_mode(c, err);
@@ -321,6 +341,8 @@ static int derive(Config *c, Err *err)
         rc = derive_sandbox(c, err);
     if (rc == 0)
         rc = kube_settings_derive(&c->kube, err);
+    if (rc == 0 && c->mode == MODE_KUBE)
+        rc = derive_endpoint(c, err);
     c->use_vertex = is_true(c->use_vertex_text);
     if (!c->backend_api_url)
         c->backend_api_url = xstrdup(c->api_url);

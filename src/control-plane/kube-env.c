@@ -60,6 +60,12 @@ static void set_int(json_t *env, const char *name, int64_t value)
     setz(env, name, text);
 }
 
+static void set_from_secret(json_t *env, const char *name, const char *secret, const char *key, bool optional)
+{
+    json_array_append_new(env, json_pack("{s:s, s:{s:{s:s, s:s, s:b}}}", "name", name, "valueFrom",
+                                         "secretKeyRef", "name", secret, "key", key, "optional", optional));
+}
+
 static void add_identity(const PodSpec *s, json_t *env)
 {
     const Config *c = s->config;
@@ -84,6 +90,8 @@ static void add_platform(const PodSpec *s, json_t *env)
     setz(env, "AMBIENT_CP_TOKEN_URL", s->token_url ? s->token_url : "");
     setz(env, "AMBIENT_CP_TOKEN_PUBLIC_KEY", s->token_key ? s->token_key : "");
     setz(env, "AMBIENT_GRPC_URL", c->grpc_address);
+    if (s->creds_secret) /* for images that know no file; ours reads the file first */
+        set_from_secret(env, "BOT_TOKEN", s->creds_secret, "api-token", false);
     set_bool(env, "AMBIENT_GRPC_ENABLED", *c->grpc_address != '\0');
     set_bool(env, "AMBIENT_GRPC_USE_TLS", c->grpc_tls);
     setz(env, "AGENT_ID", obj_cstr(s->session, SESSION_AGENT_ID));
@@ -95,12 +103,6 @@ static void add_platform(const PodSpec *s, json_t *env)
     if (obj_has(s->session, SESSION_START_TIME))
         setz(env, "IS_RESUME", "true");
     set_int(env, "AMBIENT_RUN", s->run);
-}
-
-static void set_from_secret(json_t *env, const char *name, const char *secret, const char *key, bool optional)
-{
-    json_array_append_new(env, json_pack("{s:s, s:{s:{s:s, s:s, s:b}}}", "name", name, "valueFrom",
-                                         "secretKeyRef", "name", secret, "key", key, "optional", optional));
 }
 
 /* With it the runner listens for others than itself, and answers only who has it. */
@@ -234,6 +236,8 @@ json_t *kube_env_build(const PodSpec *s)
     add_repos(s->session, env);
     add_workflow(s->session, env);
     add_proxies(&s->config->kube, env);
+    if (s->credential_ids && strcmp(s->credential_ids, "{}") != 0)
+        set_some(env, "CREDENTIAL_IDS", s->credential_ids);
     add_own(s->session, env);
     return env;
 }

@@ -94,6 +94,8 @@ static json_t *build_mounts(const PodSpec *s)
         mount(mounts, "vertex", "/app/vertex", true);
     if (s->prompt_secret)
         mount(mounts, "prompt", "/var/run/ambient", true);
+    if (s->creds_secret) /* the whole directory: a single file would never change */
+        mount(mounts, "runner-token", "/var/run/secrets/ambient", true);
     return mounts;
 }
 
@@ -137,6 +139,10 @@ static json_t *build_volumes(const PodSpec *s)
         volume(volumes, "vertex", "secret", json_pack("{s:s}", "secretName", s->config->kube.vertex_secret));
     if (s->prompt_secret)
         volume(volumes, "prompt", "secret", json_pack("{s:s}", "secretName", s->prompt_secret));
+    if (s->creds_secret)
+        volume(volumes, "runner-token", "secret",
+               json_pack("{s:s, s:[{s:s, s:s}]}", "secretName", s->creds_secret, "items", "key", "api-token",
+                         "path", "bot-token"));
     return volumes;
 }
 

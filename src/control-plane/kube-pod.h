@@ -20,9 +20,11 @@ typedef struct PodSpec {
     Str prompt;
     const char *prompt_secret; /* NULL: the prompt goes into the environment */
     const char *token_secret;  /* that has `agui-token`, which the runner's HTTP port asks for; NULL = none */
-    const char *model_secret;  /* that has ANTHROPIC_API_KEY; NULL = none */
-    const char *claim;         /* of the workspace; NULL = emptyDir */
-    bool ca_bundle;            /* ConfigMap openshift-service-ca.crt is there */
+    const char *creds_secret;  /* that has `api-token`, mounted as a file; NULL = none */
+    const char *credential_ids;        /* JSON object; empty or NULL = none */
+    const char *model_secret;          /* that has ANTHROPIC_API_KEY; NULL = none */
+    const char *claim;                 /* of the workspace; NULL = emptyDir */
+    bool ca_bundle;                    /* ConfigMap openshift-service-ca.crt is there */
     const char *token_url, *token_key; /* of the token endpoint; NULL = none */
 } PodSpec;
 

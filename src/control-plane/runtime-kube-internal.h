@@ -16,6 +16,8 @@ typedef struct Gone {
     Usec at;
 } Gone;
 
+typedef struct TokenWrite TokenWrite;
+
 /* What is known of one session. Most are over: no pod, no record. */
 typedef struct Entry {
     KubeRuntime *k;
@@ -28,6 +30,7 @@ typedef struct Entry {
     bool deleting, forced, retired; /* of this pod */
     RtOp *op;                       /* what is done for this session */
     KubeCall *chore;                /* clearing away an ended pod, forcing one that hangs */
+    TokenWrite *token;              /* of its pod; NULL = none was given yet */
     ListLink waiting;               /* for its project to be ready */
     unsigned refused;               /* times in a row that the cluster refused its objects */
     Usec refused_at;
@@ -49,6 +52,7 @@ struct KubeRuntime {
     Usec synced_at;
     Timer *chores, *sweep_timer;
     const char *token_url, *token_key;
+    bool await_endpoint;
     char place[NAME_MAX_LEN];
     uint64_t removed;
     /* runtime-kube-sweep.c */
@@ -71,7 +75,9 @@ struct RtOp {
     char pod_name[NAME_MAX_LEN], service[NAME_MAX_LEN], account[NAME_MAX_LEN];
     const char *model_secret; /* a constant */
     char *token_secret;       /* Secret of the runner's token; NULL = none */
-    char *extra;              /* Secret of a long prompt; NULL = none */
+    Secret *token;
+    char *credential_ids, *creds; /* creds: the Secret with the token; NULL = none */
+    char *extra;                  /* Secret of a long prompt; NULL = none */
     char *claim;
     /* stop, retire */
     RtStop why;
@@ -104,6 +110,8 @@ RtOp *kube_ensure(Runtime *rt, const RtSpec *spec, RtDone done, void *arg);
 RtOp *kube_stop(Runtime *rt, Str id, RtStop why, RtDone done, void *arg);
 RtOp *kube_retire(Runtime *rt, Str id, RtDone done, void *arg);
 RtOp *kube_remove(Runtime *rt, Str id, RtDone done, void *arg);
+void kube_give_token(Runtime *rt, Str id, const Secret *token);
+TokenWrite *token_write_free(TokenWrite *w); /* NULL-safe, returns NULL */
 void run_chores(void *arg);
 void start_sweep(void *arg);
 void stop_sweep(KubeRuntime *k);

@@ -80,6 +80,21 @@ static void step_token(Flow *f)
     apply_owned(f, KUBE_SECRETS, secret);
 }
 
+/* Fresh at each start: what an earlier run has left may have expired. */
+static void step_creds(Flow *f)
+{
+    RtOp *op = self(f);
+    if (!op->k->settings->token_secret || secret_is_empty(op->token)) {
+        flow_next(f);
+        return;
+    }
+    op->creds = xasprintf("%s-creds", op->service);
+    json_t *secret = labelled(op, op->creds);
+    json_object_set_new(secret, "stringData",
+                        json_pack("{s:o}", "api-token", json_strv(secret_reveal(op->token))));
+    apply_owned(f, KUBE_SECRETS, secret);
+}
+
 static void step_prompt(Flow *f)
 {
     RtOp *op = self(f);
@@ -173,6 +188,8 @@ static void step_pod(Flow *f)
         .anchor_uid = op->anchor_uid,
         .prompt = str_from(op->prompt),
         .prompt_secret = op->extra,
+        .creds_secret = op->creds,
+        .credential_ids = op->credential_ids,
         .token_secret = op->token_secret,
         .model_secret = op->model_secret,
         .claim = op->claim,
@@ -182,8 +199,8 @@ static void step_pod(Flow *f)
     flow_create(f, KUBE_PODS, kube_pod_build(&s), on_pod);
 }
 
-static const FlowStep start_steps[] = {step_anchor, step_account, step_service, step_token, step_prompt,
-                                       step_claim,  step_model,   step_pod,     NULL};
+static const FlowStep start_steps[] = {step_anchor, step_account, step_service, step_token, step_creds,
+                                       step_prompt, step_claim,   step_model,   step_pod,   NULL};
 
 /* ---- an earlier run's pod ---- */
 
@@ -217,6 +234,8 @@ static int take_spec(RtOp *op, const RtSpec *spec, Err *err)
     op->session = obj_dup(spec->session);
     op->run = spec->run;
     op->prompt = str_dup(spec->initial_prompt);
+    op->credential_ids = str_dup(spec->credential_ids);
+    op->token = secret_is_empty(spec->token) ? NULL : secret_new(secret_reveal(spec->token));
     if (project_namespace(op->k->settings, project_id(op), ns, err) < 0 ||
         session_object_name(id, "", op->service, err) < 0 ||
         session_object_name(id, "-sa", op->account, err) < 0 ||
@@ -248,6 +267,8 @@ RtOp *kube_ensure(Runtime *rt, const RtSpec *spec, RtDone done, void *arg)
         return op_end_soon(op, ERR_OK, NULL);
     if (e->pod)
         return clear_old(op);
+    if (k->await_endpoint)
+        return op_end_soon(op, ERR_RATE_LIMITED, "the token endpoint is not there yet");
     switch (kube_projects_state(k->projects, project_id(op), &why)) {
     case PROJECT_READY:
         break;

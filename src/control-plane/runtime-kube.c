@@ -51,6 +51,7 @@ static void entry_free(Entry *e)
     assert(!e->op);
     list_remove(&e->waiting);
     kube_cancel(e->chore);
+    token_write_free(e->token);
     if (e->pod_uid)
         map_remove(e->k->by_uid, str_from(e->pod_uid));
     free(e->ns);
@@ -165,6 +166,7 @@ static void pod_gone(Entry *e, const json_t *last)
     map_remove(e->k->by_uid, str_from(e->pod_uid));
     free(TAKE(e->pod));
     free(TAKE(e->pod_uid));
+    e->token = token_write_free(e->token);
     e->deleting = false;
 }
 
@@ -273,6 +275,9 @@ static void op_free(RtOp *op)
     free(op->token_secret);
     free(op->extra);
     free(op->claim);
+    free(op->credential_ids);
+    free(op->creds);
+    secret_free(op->token);
     free(op);
 }
 
@@ -384,6 +389,7 @@ static const RuntimeOps kube_ops = {
     .made_at = made_at,
     .abandon = abandon,
     .place = place,
+    .give_token = kube_give_token,
 };
 
 /* ---- life ---- */
@@ -441,6 +447,10 @@ void kube_runtime_lead(KubeRuntime *k, bool lead)
     timer_cancel(k->chores);
     timer_cancel(k->sweep_timer);
     stop_sweep(k);
+    MAP_FOREACH (k->all, it) {
+        Entry *e = it.value;
+        e->token = token_write_free(e->token);
+    }
 }
 
 void kube_runtime_relist(KubeRuntime *k)
@@ -481,6 +491,12 @@ void kube_runtime_set_endpoint(KubeRuntime *k, const char *url, const char *key)
 {
     k->token_url = url;
     k->token_key = key;
+    k->await_endpoint = false;
+}
+
+void kube_runtime_await_endpoint(KubeRuntime *k)
+{
+    k->await_endpoint = true;
 }
 
 bool kube_runtime_pod(const KubeRuntime *k, Str session_id, const char **ret_ns, const char **ret_name)

@@ -32,6 +32,8 @@ void kube_runtime_know(KubeRuntime *k, const Obj *session);
 /* Whose readiness ensure() asks for; NULL while we do not lead. */
 void kube_runtime_set_projects(KubeRuntime *k, KubeProjects *p);
 void kube_runtime_project_ready(KubeRuntime *k, const char *project);
+/* Until the token endpoint is there, no pod is made. */
+void kube_runtime_await_endpoint(KubeRuntime *k);
 /* Tells pods that start from now on of the token endpoint; both texts are borrowed. */
 void kube_runtime_set_endpoint(KubeRuntime *k, const char *url, const char *key);
 /* The pod of a live session, for what must be known of a caller. False: there is none. */

@@ -32,7 +32,7 @@ class ControlPlane:
             "MODE": "kube", "AMBIENT_API_TOKEN": TOKEN, "KUBECONFIG": str(kubeconfig), "LEADER_ELECT": "true",
             "AMBIENT_API_SERVER_URL": f"http://127.0.0.1:{api.ports['http']}", "POD_NAME": name,
             "AMBIENT_GRPC_SERVER_ADDR": f"127.0.0.1:{api.ports['grpc']}", "CP_RUNTIME_NAMESPACE": SYSTEM,
-            "CP_METRICS_ADDR": "127.0.0.1:0", "CP_TOKEN_LISTEN_ADDR": "off", "LOCAL_PROXY_ADDR": "off",
+            "CP_METRICS_ADDR": "127.0.0.1:0", "CP_TOKEN_LISTEN_ADDR": "localhost:0", "LOCAL_PROXY_ADDR": "off",
             "LOG_LEVEL": "debug", "HOME": "/nonexistent", **env}
 
     def start(self):
@@ -44,6 +44,11 @@ class ControlPlane:
         assert self.process.poll() is None, self.log()
         self.ports = json.loads(self.ports_path.read_text())
         return self
+
+    def wait_token_port(self):
+        """The key pair comes from the cluster, so the endpoint is there a little later."""
+        wait_for(lambda: "token" in json.loads(self.ports_path.read_text()), "the token endpoint")
+        self.ports = json.loads(self.ports_path.read_text())
 
     def log(self):
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
