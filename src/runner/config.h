@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/flag.h"
+#include "client/client.h"
 
 typedef enum RunMode { MODE_AUTO, MODE_INTERACTIVE, MODE_ONE_SHOT } RunMode;
 
@@ -19,7 +20,7 @@ typedef struct RunnerConfig {
     int64_t listen_fds;
     char *log_level, *log_format;
     char *grpc_url, *grpc_enabled_text, *grpc_tls_text, *grpc_ca_file;
-    char *bot_token_file;
+    char *bot_token_file, *cp_token_url, *cp_token_key;
     char *sandbox_hide;
     char *backend_url, *project, *credential_ids, *tmp;
     Usec credential_refresh;
@@ -37,7 +38,8 @@ typedef struct RunnerConfig {
     Usec grace;
 
     /* derived */
-    Secret *bot_token; /* taken out of the environment */
+    TokenSource *token; /* of cp-token.h, kept by main; NULL = from file or environment */
+    Secret *bot_token;  /* taken out of the environment */
     bool grpc, grpc_tls, open, is_resume;
     RunMode mode;
     Usec idle, timeout; /* USEC_NEVER = none */
@@ -45,6 +47,12 @@ typedef struct RunnerConfig {
     char *agent_dir; /* where the agent works: a repository in the workspace; NULL = the workspace itself */
     bool host_given;
 } RunnerConfig;
+
+/* The session's token comes from the control plane's endpoint: it is named, and no file has the token. */
+static inline bool config_uses_cp_token(const RunnerConfig *c)
+{
+    return c->cp_token_url && *c->cp_token_url && c->cp_token_key && *c->cp_token_key && !c->bot_token_file;
+}
 
 static inline const char *config_agent_dir(const RunnerConfig *c)
 {

@@ -351,18 +351,33 @@ static bool is_fresh(RunnerCredentials *c)
     return fresh;
 }
 
+void runner_credentials_refresh(RunnerCredentials *c)
+{
+    if (c->running)
+        return;
+    c->running = true;
+    c->at = 0;
+    c->place = PLACE_PROJECT;
+    c->asked_again = false;
+    timer_arm(c->soon, 0);
+}
+
 bool runner_credentials_ready(RunnerCredentials *c)
 {
     if (!c || (!c->running && is_fresh(c)))
         return true;
-    if (!c->running) {
-        c->running = true;
-        c->at = 0;
-        c->place = PLACE_PROJECT;
-        c->asked_again = false;
-        timer_arm(c->soon, 0);
-    }
+    runner_credentials_refresh(c);
     return false;
+}
+
+size_t runner_credentials_count(const RunnerCredentials *c)
+{
+    return c->n;
+}
+
+const Held *runner_credentials_held(const RunnerCredentials *c)
+{
+    return &c->entries[0].held;
 }
 
 void runner_credentials_env(const RunnerCredentials *c, ChildEnv *env)

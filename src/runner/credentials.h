@@ -29,5 +29,10 @@ int runner_credentials_new(Loop *l, const RunnerCredentialsOptions *o, RunnerCre
 RunnerCredentials *runner_credentials_free(RunnerCredentials *c);
 /* May a turn begin? False: they are being fetched, on_ready follows. NULL: true. */
 bool runner_credentials_ready(RunnerCredentials *c);
+/* Fetches them now, whatever their age; on_ready follows. */
+void runner_credentials_refresh(RunnerCredentials *c);
+size_t runner_credentials_count(const RunnerCredentials *c);
+/* The first one. Borrowed, until the next on_ready. */
+const struct Held *runner_credentials_held(const RunnerCredentials *c);
 /* Into the environment of an agent's process. NULL: nothing. */
 void runner_credentials_env(const RunnerCredentials *c, ChildEnv *env);

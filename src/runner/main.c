@@ -1,13 +1,30 @@
 /* ambient-runner: lives in a session, gives its messages to an agent and brings back what the agent does. */
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 #include "base/log.h"
+#include "cp-token.h"
 #include "descendants.h"
 #include "runner.h"
+#include "sidecar.h"
 
 static void on_term(void *arg)
 {
     runner_terminate(arg);
+}
+
+typedef struct FirstToken {
+    Loop *loop;
+    bool came;
+} FirstToken;
+
+static void on_first_token(void *arg)
+{
+    FirstToken *f = arg;
+
+    if (!f->came)
+        loop_stop(f->loop);
+    f->came = true;
 }
 
 static void setup_log(const RunnerConfig *c)
@@ -20,13 +37,30 @@ static void setup_log(const RunnerConfig *c)
     log_setup("ambient-runner", level, json);
 }
 
-static int run(RunnerConfig *c, Err *err)
+static void on_loop_end(void *arg)
 {
-    CLEANUP(loop_freep) Loop *l = NULL;
-    Runner *r = NULL;
-    int rc = loop_new(&l, err);
+    loop_stop(arg);
+}
 
-    if (rc < 0 || (rc = runner_new(l, c, &r, err)) < 0)
+/* Nothing can be asked without the session's token: its first one is waited for. False: told to end instead.
+ */
+static bool wait_for_token(Loop *l, TokenSource *token)
+{
+    SignalWatch *term = signal_watch_new(l, SIGTERM, on_loop_end, l);
+    SignalWatch *interrupt = signal_watch_new(l, SIGINT, on_loop_end, l);
+
+    loop_run(l);
+    signal_watch_free(term);
+    signal_watch_free(interrupt);
+    return token_source_get(token) != NULL;
+}
+
+static int work(Loop *l, RunnerConfig *c, Err *err)
+{
+    Runner *r = NULL;
+    int rc = runner_new(l, c, &r, err);
+
+    if (rc < 0)
         return EXIT_START;
     SignalWatch *term = signal_watch_new(l, SIGTERM, on_term, r);
     SignalWatch *interrupt = signal_watch_new(l, SIGINT, on_term, r);
@@ -38,10 +72,44 @@ static int run(RunnerConfig *c, Err *err)
     return rc;
 }
 
+static int run_with_endpoint(Loop *l, RunnerConfig *c, Err *err)
+{
+    CLEANUP(token_source_freep) TokenSource *token = token_source_static(STR_NULL);
+    CpTokenOptions o = {.url = c->cp_token_url,
+                        .public_key = c->cp_token_key,
+                        .session_id = c->session_id,
+                        .ca_file = c->grpc_ca_file,
+                        .target = token,
+                        .on_token = on_first_token,
+                        .arg = &(FirstToken){l, false}};
+    CpToken *endpoint = NULL;
+    int rc = cp_token_new(l, &o, &endpoint, err) < 0 ? EXIT_START : EXIT_OK;
+
+    if (rc == EXIT_OK && wait_for_token(l, token)) {
+        c->token = token;
+        rc = work(l, c, err);
+        c->token = NULL;
+    }
+    cp_token_free(endpoint);
+    return rc;
+}
+
+static int run(RunnerConfig *c, Err *err)
+{
+    CLEANUP(loop_freep) Loop *l = NULL;
+
+    if (loop_new(&l, err) < 0)
+        return EXIT_START;
+    return config_uses_cp_token(c) ? run_with_endpoint(l, c, err) : work(l, c, err);
+}
+
 int main(int argc, char **argv)
 {
     RunnerConfig config;
     Err err = {0};
+
+    if (argc > 1 && strcmp(argv[1], "credential-sidecar") == 0)
+        return sidecar_main(argc - 1, argv + 1);
     int rc = config_load(&config, argc, argv, &err);
 
     if (rc == -ERR_CANCELLED)

@@ -35,7 +35,7 @@ struct Runner {
     RunnerState state;
     int exit_code;
 
-    TokenSource *token;
+    TokenSource *token;             /* borrowed when it is the configuration's */
     RunnerCredentials *credentials; /* NULL = the session has none */
     Client *client;
     ClientWatch *watch;

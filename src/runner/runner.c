@@ -225,6 +225,13 @@ static void add_barrier(Runner *r)
     r->barrier_id = xasprintf("%s-1", r->boot);
 }
 
+static TokenSource *token_of_settings(const RunnerConfig *c)
+{
+    Str value = secret_reveal(c->bot_token);
+
+    return c->bot_token_file ? token_source_file(c->bot_token_file, value) : token_source_static(value);
+}
+
 static int connect_session(Runner *r, Err *err)
 {
     const RunnerConfig *c = r->config;
@@ -232,10 +239,8 @@ static int connect_session(Runner *r, Err *err)
         .on_open = on_open, .on_message = on_message, .on_broken = on_broken, .on_end = on_gone};
     static const OutboxOps ops = {on_acked, on_drained, on_pressure, on_gone};
     CLEANUP_FREE char *journal = path_join(c->state_dir, "journal.jsonl");
-    Str env_token = secret_reveal(c->bot_token);
 
-    r->token =
-        c->bot_token_file ? token_source_file(c->bot_token_file, env_token) : token_source_static(env_token);
+    r->token = c->token ? c->token : token_of_settings(c);
     ClientOptions o = {
         .grpc_address = c->grpc_url,
         .grpc_tls = c->grpc_tls,
@@ -551,7 +556,8 @@ Runner *runner_free(Runner *r)
     outbox_free(r->outbox);
     client_free(r->client);
     runner_credentials_free(r->credentials);
-    token_source_free(r->token);
+    if (r->token != r->config->token)
+        token_source_free(r->token);
     emitter_free(r->emitter);
     redact_set_free(r->redact);
     turns_free_queue(r);

@@ -2,45 +2,10 @@
 import glob
 import json
 import os
-import urllib.request
 
 import pytest
 
-from runner_support import SERVICE, wait_until
-
-
-class Grants:
-    """A session with a token of its own and credentials that it may read."""
-
-    def __init__(self, api):
-        self.api = api
-        self.sid = api.session()
-        self.bound = {}
-
-    def add(self, provider, token, **fields):
-        made = self.api.call("POST", "/credentials", {"name": provider, "provider": provider, "token": token,
-                                                      **fields})["id"]
-        for role, what in (("credential:viewer", {"project_id": "home"}),
-                           ("credential:token-reader", {"session_id": self.sid})):
-            self.api.call("POST", "/role_bindings", {"role_id": role, "scope": "credential", "credential_id": made,
-                                                     **what})
-        self.bound[provider] = made
-        return made
-
-    def rotate(self, provider, token):
-        self.api.call("PATCH", f"/credentials/{self.bound[provider]}", {"token": token})
-
-    def token(self):
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self.api.ports['http']}/api/ambient/v1/sessions/{self.sid}/token", method="POST",
-            headers={"Authorization": "Bearer " + SERVICE})
-        with urllib.request.urlopen(request) as answer:
-            return json.loads(answer.read())["token"]
-
-    def env(self, **more):
-        return {"BOT_TOKEN": self.token(), "BACKEND_API_URL": f"http://127.0.0.1:{self.api.ports['http']}",
-                "PROJECT_NAME": "home", "CREDENTIAL_IDS": json.dumps(self.bound), "INTERACTIVE": "true",
-                "CREDENTIAL_REFRESH_INTERVAL": "0s", **more}
+from runner_support import Grants, wait_until
 
 
 @pytest.fixture
