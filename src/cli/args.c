@@ -174,6 +174,11 @@ const Command *command_find(const char *words)
     return NULL;
 }
 
+bool command_is_known(const char *word)
+{
+    return word[0] == '-' || strcmp(word, "help") == 0 || find_child(NULL, str_from(word));
+}
+
 size_t word_distance(const char *a, const char *b)
 {
     size_t la = strlen(a), lb = strlen(b), row[33];

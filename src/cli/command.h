@@ -88,6 +88,7 @@ size_t opt_list(const Args *a, const char *name, const char *const **ret); /* va
 
 void command_help(const Command *c, FILE *out); /* NULL = the root's */
 const Command *command_find(const char *words);
+bool command_is_known(const char *word); /* a first word, by name or alias, or an option */
 /* Number of letters to change, add or remove; 99 for words of more than 32. */
 size_t word_distance(const char *a, const char *b);
 /* What may stand next, for completion: one word a line. */

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "cmd.h"
 #include "output.h"
+#include "plugin.h"
 
 /* What a server or a file said is part of the message, so it is cleaned like any other text. */
 static int fail(const Err *err)
@@ -27,6 +28,8 @@ int main(int argc, char **argv)
     Err err = {0};
     CLEANUP(args_freep) Args *args = NULL;
     const Command *cmd = NULL;
+    if (argc > 1 && !command_is_known(argv[1]))
+        plugin_run(argc, argv);
     if (args_parse(argc, argv, &cmd, &args, &err) < 0)
         return fail(&err);
     if (!args)
