@@ -174,6 +174,19 @@ const Command *command_find(const char *words)
     return NULL;
 }
 
+const Command *command_child(const Command *parent, const char *word)
+{
+    return find_child(parent, str_from(word));
+}
+
+const Opt *command_opt(const Command *c, const char *word)
+{
+    if (word[0] != '-' || !word[1])
+        return NULL;
+    Str name = str_from(word + 2);
+    return word[1] == '-' ? find_opt(c, str_cut(&name, '='), 0) : find_opt(c, STR_NULL, word[1]);
+}
+
 bool command_is_known(const char *word)
 {
     return word[0] == '-' || strcmp(word, "help") == 0 || find_child(NULL, str_from(word));

@@ -109,10 +109,17 @@ static int check_kind(const Resource *r, Err *err)
     return 0;
 }
 
+static bool is_empty(const Args *a, const char *opt)
+{
+    const char *v = opt_str(a, opt);
+    return !v || !*v;
+}
+
 static int check_create(const Args *a, const Resource *r, Err *err)
 {
-    bool needs_name = r->kind->name_field >= 0 && strcmp(r->noun, "user") != 0;
-    if (needs_name && (!opt_given(a, "name") || !*opt_str(a, "name")))
+    if (strcmp(r->noun, "user") == 0 && is_empty(a, "username"))
+        return err_set(err, ERR_USAGE, "--username is required");
+    if (r->kind->name_field >= 0 && is_empty(a, "name"))
         return err_set(err, ERR_USAGE, "--name is required");
     if (args_len(a) > 1 && strcmp(r->noun, "session") != 0)
         return err_set(err, ERR_USAGE, "accepts 1 arg(s), received %zu", args_len(a));

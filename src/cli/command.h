@@ -91,5 +91,18 @@ const Command *command_find(const char *words);
 bool command_is_known(const char *word); /* a first word, by name or alias, or an option */
 /* Number of letters to change, add or remove; 99 for words of more than 32. */
 size_t word_distance(const char *a, const char *b);
-/* What may stand next, for completion: one word a line. */
-void command_complete(int argc, char **argv, FILE *out);
+/* The option behind a word of the command line ("--name", "--name=x", "-n"), NULL when there is none. */
+const Opt *command_opt(const Command *c, const char *word);
+const Command *command_child(const Command *parent,
+                             const char *word); /* by name or alias; parent NULL = the root */
+
+/* What may stand next, for completion: one word a line. `values` adds the words for a type that usages and
+   options name in capitals (AGENT, PROJECT ...); words[0..n] are the arguments before it. It may be NULL. */
+typedef struct Completion {
+    const char *type, *prefix;
+    const char *const *words;
+    size_t n_words;
+    const char *project, *context; /* as the words before say; NULL = as always */
+    FILE *out;
+} Completion;
+void command_complete(int argc, char **argv, FILE *out, void (*values)(const Completion *c));

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cmd.h"
+#include "complete.h"
 #include "output.h"
 #include "plugin.h"
 
@@ -22,7 +23,7 @@ int main(int argc, char **argv)
     log_setup("acpctl", LOG_WARN, false);
     setlocale(LC_CTYPE, "C.UTF-8");
     if (argc > 1 && strcmp(argv[1], "__complete") == 0) {
-        command_complete(argc - 2, argv + 2, stdout);
+        command_complete(argc - 2, argv + 2, stdout, complete_names);
         return 0;
     }
     Err err = {0};

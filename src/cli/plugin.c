@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/vec.h"
 #include "config.h"
 
 #define PREFIX "acpctl-"
@@ -32,21 +33,46 @@ static char *find_on_path(const char *program)
     return NULL;
 }
 
-/* What the caller's settings say; the token stays in the file, whose path says where. */
-static void set_environment(void)
+typedef VEC_OF(char *)
+Environment;
+
+static void environment_done(Environment *e)
+{
+    VEC_FOREACH (e, v)
+        free(*v);
+    vec_free(e);
+}
+
+static void set_variable(Environment *e, const char *name, const char *value)
+{
+    CLEANUP_FREE char *text = xasprintf("%s=", name);
+    size_t i = 0;
+    while (i < e->len && strncmp(e->ptr[i], text, strlen(text)) != 0)
+        i++;
+    if (i == e->len)
+        vec_push(e, NULL);
+    free(e->ptr[i]);
+    e->ptr[i] = xasprintf("%s%s", text, value);
+}
+
+/* Ours, and what the settings say; the token stays in the file, whose path says where. */
+static void make_environment(Environment *e)
 {
     static const struct {
         const char *key, *variable;
     } names[] = {{"api_url", "AMBIENT_API_URL"}, {"project", "AMBIENT_PROJECT"}};
     CLEANUP(config_freep) Config *cfg = NULL;
-    if (config_load(NULL, &cfg, NULL) < 0)
-        return;
-    (void)setenv("AMBIENT_CONFIG", config_path(cfg), 1);
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        const char *v = config_get(cfg, names[i].key, NULL);
-        if (v)
-            (void)setenv(names[i].variable, v, 1);
+    for (char **v = environ; *v; v++)
+        vec_push(e, xstrdup(*v));
+    if (config_load(NULL, &cfg, NULL) == 0) {
+        set_variable(e, "AMBIENT_CONFIG", config_path(cfg));
+        for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+            const char *v = config_get(cfg, names[i].key, NULL);
+            if (v)
+                set_variable(e, names[i].variable, v);
+        }
     }
+    vec_push(e, NULL);
 }
 
 static bool is_word(const char *s)
@@ -68,9 +94,10 @@ void plugin_run(int argc, char **argv)
         CLEANUP_FREE char *path = is_ours(name.data + strlen(PREFIX)) ? NULL : find_on_path(name.data);
         if (!path)
             continue;
-        set_environment();
+        CLEANUP(environment_done) Environment env = {0};
+        make_environment(&env);
         argv[words] = path;
-        execv(path, argv + words);
+        (void)execve(path, argv + words, env.ptr);
         return;
     }
 }

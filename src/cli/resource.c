@@ -35,6 +35,11 @@ static bool named(const Resource *r, Str word)
     return false;
 }
 
+const Resource *resource_at(size_t i)
+{
+    return i < ARRAY_LEN(resources) ? &resources[i] : NULL;
+}
+
 const Resource *resource_find(const char *word)
 {
     for (size_t i = 0; i < ARRAY_LEN(resources); i++) {
@@ -121,7 +126,7 @@ static int by_name(App *app, const Resource *r, const char *path, const char *na
 {
     int rc = 0;
     if (r->kind->name_field >= 0) {
-        CLEANUP_FREE char *query = search_name(name);
+        CLEANUP_FREE char *query = search_member(r->kind->fields[r->kind->name_field].json, name);
         rc = by_query(app, r, path, name, query, ret, err);
     }
     if (rc == 0 && !*ret && may_be_prefix(name)) {

@@ -15,6 +15,7 @@ typedef struct Resource {
     bool id_is_name;
 } Resource;
 
+const Resource *resource_at(size_t i);           /* each in turn; NULL behind the last */
 const Resource *resource_find(const char *word); /* any spelling, case-insensitive; NULL when unknown */
 int resource_need(const char *word, const Resource **ret, Err *err); /* "unknown resource type: x" */
 const char *resource_columns(const Resource *r);                     /* for print_list */

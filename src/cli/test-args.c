@@ -15,13 +15,13 @@ static int run_nothing(App *app, const Args *a, Err *err)
 }
 
 static const Opt opts[] = {
-    OPT("output", STR, "format", .letter = 'o'),
+    OPT("output", STR, "format", .letter = 'o', .values = "table json"),
     OPT("all", BOOL, "all", .letter = 'A'),
     OPT("yes", BOOL, "yes", .letter = 'y'),
     OPT("limit", INT, "limit", .dflt = "7"),
     OPT("wait", DURATION, "wait", .dflt = "30m"),
     OPT("env", LIST, "env"),
-    OPT("project-id", STR, "project"),
+    OPT("project-id", STR, "project", .values = "PROJECT"),
     OPT_ALIAS("project", "project-id"),
     {0},
 };
@@ -179,7 +179,7 @@ static void complete(const char *a, const char *b, char out[512])
 {
     const char *words[] = {a, b};
     FILE *f = fmemopen(out, 512, "w");
-    command_complete(b ? 2 : 1, (char **)(uintptr_t)words, f);
+    command_complete(b ? 2 : 1, (char **)(uintptr_t)words, f, NULL);
     fclose(f);
 }
 
@@ -192,6 +192,44 @@ static void test_complete__commands_and_options(void **state)
     assert_string_equal(out, "list\nstart\n");
     complete("get", "--li", out);
     assert_string_equal(out, "--limit\n");
+}
+
+static void show_type(const Completion *c)
+{
+    fprintf(c->out, "%s/%s", c->type, c->prefix);
+    for (size_t i = 0; i < c->n_words; i++)
+        fprintf(c->out, "/%s", c->words[i]);
+    fprintf(c->out, "%s%s\n", c->project ? " in " : "", c->project ? c->project : "");
+}
+
+static void test_complete__values(void **state)
+{
+    static const struct {
+        const char *words[8], *want;
+    } lines[] = {
+        {{"get", ""}, "KIND/\n"},
+        {{"get", "agents", "le"}, "NAME/le/agents\n"},
+        {{"get", "--limit", "3", "agents", "le"}, "NAME/le/agents\n"},
+        {{"get", "agents", "--project=p1", ""}, "NAME//agents in p1\n"},
+        {{"get", "agents", "--project-id", "p1", ""}, "NAME//agents in p1\n"},
+        {{"get", "agents", "a", ""}, ""},
+        {{"run", "x", "y", "z", ""}, "B//x/y/z\n"},
+        {{"get", "-o", "js"}, "json\n"},
+        {{"get", "--output=t"}, "--output=table\n"},
+        {{"get", "--project-id", ""}, "PROJECT/\n"},
+        {{"agents", "st"}, "start\n"},
+        {{"frob", ""}, ""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+        char out[512] = "";
+        int n = 0;
+        while (lines[i].words[n])
+            n++;
+        FILE *f = fmemopen(out, sizeof(out), "w");
+        command_complete(n, (char **)(uintptr_t)lines[i].words, f, show_type);
+        fclose(f);
+        assert_string_equal(out, lines[i].want);
+    }
 }
 
 static void test_help__has_all_parts(void **state)
@@ -218,6 +256,7 @@ int main(void)
         cmocka_unit_test(test_args__values_and_defaults),
         cmocka_unit_test(test_args__a_switch_can_be_put_off),
         cmocka_unit_test(test_complete__commands_and_options),
+        cmocka_unit_test(test_complete__values),
         cmocka_unit_test(test_help__has_all_parts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,12 +7,15 @@
 #include "follow.h"
 #include "output.h"
 #include "resource.h"
+#include "selector.h"
 
 typedef struct Watch {
     App *app;
     Table *table; /* NULL = JSON lines */
     const char *project;
-    Map *seen; /* id -> "updated_at|name|project" of the last row, owned */
+    Selector *labels, *fields; /* NULL = any */
+    bool quiet;                /* the first list of --watch-only is read, not told */
+    Map *seen;                 /* id -> "updated_at|name|project" of the last row, owned */
     ClientWatch *stream;
     ClientList *list;
     Timer *timeout, *poll;
@@ -46,21 +49,26 @@ static void print_change(Watch *w, const char *type, const json_t *obj)
     fflush(stdout);
 }
 
-/* A session as it is now; the same state is not told twice. Takes the object over. */
+/* A session as it is now; the same state is not told twice. One that no longer is what was asked for is told
+   a last time, as it is. Takes the object over. */
 static void changed(Watch *w, Obj *o)
 {
     CLEANUP(obj_freep) Obj *own = o;
     Str id = obj_str(o, FIELD_ID);
     if (w->project && !str_eqz(obj_str(o, SESSION_PROJECT_ID), w->project))
         return;
+    CLEANUP_JSON json_t *j = to_json(o);
+    bool wanted = selector_matches(w->labels, j) && selector_matches(w->fields, j);
+    if (!wanted && !map_has(w->seen, id))
+        return;
     char when[RFC3339_MAX];
     char *state = xasprintf(STR_FMT "|%s|%s", STR_ARG(rfc3339_format(obj_time(o, FIELD_UPDATED_AT), when)),
                             obj_cstr(o, SESSION_PHASE), obj_cstr(o, SESSION_NAME));
     CLEANUP_FREE char *before = map_put(w->seen, id, state);
-    if (before && strcmp(before, state) == 0)
-        return;
-    CLEANUP_JSON json_t *j = to_json(o);
-    print_change(w, before ? "UPDATED" : "CREATED", j);
+    if ((!before || strcmp(before, state) != 0) && !w->quiet)
+        print_change(w, before ? "UPDATED" : "CREATED", j);
+    if (!wanted)
+        free(map_remove(w->seen, id));
 }
 
 static void deleted(Watch *w, Str id)
@@ -101,6 +109,7 @@ static void on_listed(void *arg, const Err *err)
 {
     Watch *w = arg;
     w->list = NULL;
+    w->quiet = false;
     if (!err)
         sweep(w);
     else if (err->code == ERR_UNAUTHENTICATED || err->code == ERR_FORBIDDEN) {
@@ -170,6 +179,22 @@ static void watch_done(Watch *w)
     map_free(w->seen);
     map_free(w->listed);
     table_free(w->table);
+    selector_free(w->labels);
+    selector_free(w->fields);
+}
+
+static int watch_options(Watch *w, const Args *a, Format *ret, Err *err)
+{
+    const char *labels = opt_str(a, "selector"), *fields = opt_str(a, "field-selector");
+    int rc = format_of(a, ret, err);
+    if (rc == 0 && *ret != FORMAT_TABLE && *ret != FORMAT_WIDE && *ret != FORMAT_JSON)
+        rc = err_set(err, ERR_USAGE, "a watch prints a table or, with -o json, a JSON object a line");
+    if (rc == 0 && labels && *labels)
+        rc = selector_parse(labels, true, &w->labels, err);
+    if (rc == 0 && fields && *fields)
+        rc = selector_parse(fields, false, &w->fields, err);
+    w->quiet = opt_bool(a, "watch-only");
+    return rc;
 }
 
 int watch_sessions(App *app, const Args *a, Err *err)
@@ -177,10 +202,12 @@ int watch_sessions(App *app, const Args *a, Err *err)
     static const WatchOps ops = {
         .on_event = on_event, .on_relist = relist, .on_broken = on_broken, .on_end = on_end};
     Format f;
-    int rc = format_of(a, &f, err);
-    if (rc < 0)
-        return rc;
     Watch w = {.app = app, .seen = map_new(), .listed = map_new()};
+    int rc = watch_options(&w, a, &f, err);
+    if (rc < 0) {
+        watch_done(&w);
+        return rc;
+    }
     w.project = opt_bool(a, "all-projects") ? NULL : app_project_or_null(app);
     w.timeout = timer_new(app->loop, on_timeout, &w);
     w.poll = timer_new(app->loop, relist, &w);

@@ -109,6 +109,9 @@ USAGE = [
     (["get", "projects", "-w"], "--watch is only supported for sessions, not projects"),
     (["get", "session", "x", "-w"], "watch cannot be used with a specific resource name"),
     (["create", "session"], "--name is required"),
+    (["create", "user"], "--username is required"),
+    (["create", "user", "--username", "x"], "--name is required"),
+    (["get", "sessions", "-w", "-o", "yaml"], "a watch prints a table or, with -o json"),
     (["create", "project", "x", "--name", "y"], "accepts 1 arg(s), received 2"),
     (["delete", "session"], "resource name is required (or use --all)"),
     (["delete", "projects", "--all", "-y"], '--all is only supported for sessions; got "project'),
@@ -687,7 +690,8 @@ def test_watch_ends_at_its_timeout(cli, name):
 # ---- servers that are away or say no ----
 
 @pytest.mark.parametrize("words", [["get", "sessions"], ["get", "session", "x"], ["delete", "user", "x", "-y"],
-                                   ["create", "user", "--username", "x"], ["project", "x"], ["agent", "list"]],
+                                   ["create", "user", "--username", "x", "--name", "y"],
+                                   ["project", "x"], ["agent", "list"]],
                          ids=" ".join)
 def test_server_away(cli, words):
     with socket.socket() as s:

@@ -1,0 +1,298 @@
+"""`acpctl`: files of sessions, exports, plugins, completion of names, TLS, and servers that can less."""
+import concurrent.futures
+import http.client
+import json
+import os
+import re
+import shutil
+import ssl
+import subprocess
+import time
+
+import grpc
+import pytest
+
+from cli_support import Cli, Proxy, ProxyHandler, Stub
+from platform_support import BIN, DEADLINE, wait_until
+
+SHELL = ("--env", "RUNNER_TYPE=shell")
+
+
+@pytest.fixture(scope="module")
+def world(shared_platform):
+    shared_platform.acpctl("create", "project", "--name", "more", "--description", "for tests")
+    return shared_platform
+
+
+@pytest.fixture
+def cli(world, tmp_path):
+    config = shutil.copy(world.config, tmp_path / "config.json")
+    with open(os.path.join(world.data, "token")) as f:
+        return Cli(dict(world.env, XDG_CACHE_HOME=str(tmp_path / "cache")), str(config), f.read().strip())
+
+
+@pytest.fixture
+def name(request):
+    return re.sub("[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[5:45].strip("-")
+
+
+@pytest.fixture(scope="module")
+def talking(world):
+    """An interactive session that has answered once."""
+    cli = Cli(world.env, world.config, "\0")
+    sid = cli.json("create", "session", "--name", "talking", "--interactive", "--prompt",
+                   "mkdir -p out/deep; printf one >out/a.txt; printf two >out/deep/b", *SHELL)["id"]
+    wait_until("the first run", lambda: "run_finished" in cli.out("session", "messages", sid, "-o", "json"))
+    return sid
+
+
+# ---- cp ----
+
+def where(cli, sid):
+    """The agent's directory, as a path in the workspace."""
+    files = [f["name"] for f in workspace(cli, sid, "")]
+    for place in ("", *files):
+        if "out" in [f["name"] for f in workspace(cli, sid, place)]:
+            return place
+    raise AssertionError(files)
+
+
+def workspace(cli, sid, path):
+    url = cli.file()["api_url"].removeprefix("http://")
+    c = http.client.HTTPConnection(url, timeout=DEADLINE)
+    c.request("GET", f"/api/ambient/v1/sessions/{sid}/workspace?path={path}",
+              headers={"Authorization": "Bearer " + cli.token})
+    answer = c.getresponse()
+    body = json.loads(answer.read())
+    return body["files"] if answer.status == 200 else []
+
+
+def test_cp_from_a_session(cli, talking, tmp_path):
+    place = where(cli, talking)
+    out = f"{place}/out" if place else "out"
+    (tmp_path / "to").mkdir()
+    assert cli.out("cp", f"talking:{out}/a.txt", str(tmp_path / "to")) == "1 file copied (3 bytes)\n"
+    assert (tmp_path / "to/a.txt").read_text() == "one"
+    assert cli.out("cp", f"talking:{out}/a.txt", "-") == "one"
+    cli.run("cp", f"talking:{out}/deep", str(tmp_path / "fresh"))
+    assert (tmp_path / "fresh/b").read_text() == "two"
+    assert cli.fails(2, "cp", f"talking:{out}/deep", "-").endswith("is a directory")
+    assert "none" in cli.fails(3, "cp", f"talking:{out}/none", str(tmp_path / "x"))
+
+
+def test_cp_to_a_session_and_back(cli, talking, tmp_path):
+    data = bytes(range(256)) * 40
+    (tmp_path / "tree/sub").mkdir(parents=True)
+    (tmp_path / "tree/bytes").write_bytes(data)
+    (tmp_path / "tree/sub/with space?.txt").write_text("x")
+    (tmp_path / "tree/link").symlink_to("/etc/hostname")
+    done = cli.run("cp", str(tmp_path / "tree"), f"{talking}:given")
+    assert done.stdout == f"2 files copied ({len(data) + 1} bytes)\n"
+    assert done.stderr.endswith("link: neither a file nor a directory, left out\n")
+    cli.run("cp", f"{talking}:given", str(tmp_path / "back"))
+    assert (tmp_path / "back/bytes").read_bytes() == data
+    assert (tmp_path / "back/sub/with space?.txt").read_text() == "x"
+    assert sorted(os.listdir(tmp_path / "back")) == ["bytes", "sub"]
+
+
+def test_words_of_cp(cli, tmp_path):
+    assert cli.fails(2, "cp", "a", "b") == "one of both is SESSION:PATH, the other a path here"
+    assert cli.fails(2, "cp", "a:x", "b:y") == "one of both is SESSION:PATH, the other a path here"
+    assert cli.fails(3, "cp", "nobody:x", "-") == 'session "nobody" not found'
+
+
+def test_names_from_a_workspace_lead_nowhere_else(cli, tmp_path):
+    """The server says what an agent called its files."""
+    sid = "3MYEs8iaG035quFq1Tlij4LzKqn"
+    answer = {"id": sid, "files": [{"name": "../evil", "isDir": False}, {"name": "d", "isDir": True}]}
+    (tmp_path / "to").mkdir()
+    with Stub(200, json.dumps(answer)) as stub:
+        text = cli.fails(7, "--api-url", stub.url, "cp", f"{sid}:d", str(tmp_path / "to"))
+    assert 'a name that is none: "../evil"' in text and not (tmp_path / "evil").exists()
+
+
+# ---- logs, export ----
+
+def test_logs(cli, talking):
+    done = cli.run("logs", "talking")
+    assert "run_started" in done.stdout and "run_finished" in done.stdout
+    assert cli.fails(3, "logs", "nobody") == 'session "nobody" not found'
+
+
+def test_session_export(cli, talking, tmp_path):
+    exported = json.loads(cli.out("session", "export", "talking"))
+    assert talking in json.dumps(exported)
+    path = tmp_path / "all.json"
+    assert cli.out("session", "export", "talking", "-f", str(path)) == f"session/{talking} exported to {path}\n"
+    assert "run_finished" in json.dumps(json.loads(path.read_text())) and (path.stat().st_mode & 0o777) == 0o600
+
+
+# ---- plugins ----
+
+@pytest.fixture
+def plugins(cli, tmp_path):
+    folder = tmp_path / "plugins"
+    folder.mkdir()
+    for name in ("hello", "hello-world", "get"):
+        path = folder / f"acpctl-{name}"
+        path.write_text(f'#!/bin/sh\necho {name} "$#" "$@"\necho "$AMBIENT_API_URL $AMBIENT_PROJECT"\nexit 9\n')
+        path.chmod(0o755)
+    (folder / "acpctl-notes").write_text("no program")
+    cli.env["PATH"] = f"{folder}:{os.environ['PATH']}"
+    return folder
+
+
+def test_plugins(cli, plugins):
+    url = cli.file()["api_url"]
+    assert cli.run("hello", "a b", "-x", code=9).stdout == f"hello 2 a b -x\n{url} more\n"
+    assert cli.run("hello", "world", "c", code=9).stdout.startswith("hello-world 1 c\n")
+    assert "Usage" in cli.out("get", "--help")  # a command is never hidden by a plugin
+    assert cli.run("notes", code=2).stderr.startswith('Error: unknown command "notes"')
+    lines = cli.out("plugin", "list").splitlines()
+    assert [line.split()[0] for line in lines] == ["get", "hello", "hello-world"]
+    assert "hidden by the command" in lines[0] and "hidden" not in lines[1]
+
+
+def test_no_plugins(cli, tmp_path):
+    cli.env["PATH"] = str(tmp_path)
+    assert cli.run("plugin", "list").stderr.startswith("No plugins found")
+
+
+def test_plugins_are_not_taken_from_the_current_directory(cli, plugins):
+    cli.env["PATH"] = "."
+    done = subprocess.run(cli.argv("hello"), env=cli.env, capture_output=True, text=True, cwd=plugins, timeout=DEADLINE)
+    assert done.returncode == 2 and 'unknown command "hello"' in done.stderr
+
+
+# ---- completion of names ----
+
+def complete(cli, *words, **env):
+    return subprocess.run(cli.argv("__complete", *words), env={**cli.env, **env}, capture_output=True, text=True,
+                          timeout=DEADLINE).stdout.split("\n")[:-1]
+
+
+def test_completion_of_names(cli, talking):
+    assert complete(cli, "get", "sess") == ["sessions"] and "agents" in complete(cli, "describe", "")
+    assert complete(cli, "get", "sessions", "talk") == ["talking"]
+    assert complete(cli, "session", "messages", "talk") == ["talking"]
+    assert complete(cli, "project", "set", "mo") == ["more"]
+    assert complete(cli, "start", "--session", "ta") == ["talking"]
+    assert complete(cli, "config", "get", "api") == ["api_url"]
+    assert complete(cli, "config", "use-context", "") == [cli.file()["current_context"]]
+    assert complete(cli, "apply", "--dry-run=s") == ["--dry-run=server"]
+    assert complete(cli, "get", "agents", "-o", "j") == ["json", "jsonpath="]
+    assert complete(cli, "completion", "z") == ["zsh"]
+
+
+def test_completion_remembers_for_a_while(cli, talking):
+    with Proxy(cli.file()["api_url"]) as proxy:
+        for _ in range(3):
+            assert complete(cli, "stop", "ta", AMBIENT_API_URL=proxy.url) == ["talking"]
+        assert len(proxy.seen) == 1
+
+
+def test_completion_is_silent_without_a_server(cli):
+    assert complete(cli, "stop", "", AMBIENT_API_URL="http://127.0.0.1:1") == []
+
+
+# ---- TLS ----
+
+@pytest.fixture
+def tls(cli, tmp_path):
+    """The platform behind TLS: its URL and its root."""
+    key, cert = str(tmp_path / "key"), str(tmp_path / "cert")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                    "-keyout", key, "-out", cert, "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+                    "-days", "2"], check=True, capture_output=True, timeout=DEADLINE)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    with Proxy(cli.file()["api_url"]) as proxy:
+        proxy.socket = context.wrap_socket(proxy.socket, server_side=True)
+        yield f"https://localhost:{proxy.server_address[1]}", cert
+
+
+def test_tls(cli, tls):
+    url, cert = tls
+    text = cli.fails(7, "--api-url", url, "get", "projects")
+    assert "HTTP request failed: " in text and "ertificate" in text
+    cli.run("config", "set", "ca_file", cert)
+    assert "more" in cli.out("--api-url", url, "get", "projects")
+    assert "HTTP request failed" in cli.fails(7, "--api-url", url.replace("localhost", "127.0.0.1"), "get", "projects")
+    cli.run("config", "unset", "ca_file")
+    assert "more" in cli.run("--api-url", url, "--insecure-skip-tls-verify", "get", "projects").stdout
+
+
+# ---- servers that can less, or are away ----
+
+def test_watch_falls_back_to_polling(cli, name):
+    """A gRPC server without our services."""
+    server = grpc.server(concurrent.futures.ThreadPoolExecutor(2))
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    cli.env.update(AMBIENT_GRPC_URL=f"127.0.0.1:{port}", AMBIENT_POLLING_INTERVAL="1")
+    sid = cli.json("create", "session", "--name", name, "--interactive", *SHELL)["id"]
+    try:
+        with cli.start("get", "sessions", "-w", "--field-selector", f"name={name}", "--no-headers") as watch:
+            watch.wait_for(sid)
+            cli.run("wait", "session", sid, "--for=phase=Running", "--timeout", "50s")
+            cli.run("stop", sid)
+            watch.wait_for("Stopped")
+            cli.run("delete", "session", sid, "-y")
+            watch.wait_for("DELETED")
+            status, _, errors = watch.end(2)
+        assert status in (0, 130) and errors.count("falling back to polling") == 1
+    finally:
+        server.stop(None)
+
+
+def test_watch_only_and_selectors(cli, name):
+    old = cli.json("create", "session", "--name", name, "--interactive", "--labels", '{"w":"1"}', *SHELL)["id"]
+    with cli.start("get", "sessions", "-w", "--watch-only", "-l", "w=1", "-o", "json") as watch:
+        wait_until("a change of the old one", lambda: cli.run("label", "session", old, f"t=x{time.monotonic_ns()}",
+                                                              "--overwrite") and old in watch.text())
+        other = cli.json("create", "session", "--name", name, "--interactive", *SHELL)["id"]
+        new = cli.json("create", "session", "--name", name, "--interactive", "--labels", '{"w":"1"}', *SHELL)["id"]
+        watch.wait_for(new)
+        _, text, _ = watch.end(2)
+    events = [json.loads(line) for line in text.splitlines()]
+    assert other not in text and {e["type"] for e in events if e["object"]["id"] == old} <= {"UPDATED"}
+    for sid in (old, other, new):
+        cli.run("delete", "session", sid, "-y")
+
+
+class Flaky(ProxyHandler):
+    def forward(self):
+        server = self.server
+        server.tries = getattr(server, "tries", 0) + 1
+        if server.tries == 1:
+            self.close_connection = True
+            self.connection.close()  # a reset after the request: worth another try
+            return
+        super().forward()
+
+    do_GET = do_POST = do_PATCH = forward
+
+
+def test_a_read_is_tried_again_when_the_connection_breaks(cli):
+    proxy = Proxy(cli.file()["api_url"])
+    proxy.RequestHandlerClass = Flaky
+    with proxy:
+        assert "more" in cli.out("--api-url", proxy.url, "get", "projects")
+        assert proxy.tries >= 2
+
+
+def test_a_dead_server_is_told_once_with_what_to_do(cli):
+    text = cli.fails(7, "--api-url", "http://127.0.0.1:1", "get", "projects")
+    assert text.count("Failed to connect") == 1 and "is the server running?" in text and "config get-contexts" in text
+
+
+def test_an_ambiguous_prefix(cli):
+    ids = [cli.json("create", "user", "--username", f"prefix-{i}", "--name", "x")["id"] for i in range(2)]
+    common = os.path.commonprefix(ids)  # an id begins with its time
+    assert len(common) >= 4
+    text = cli.fails(6, "get", "user", common)
+    assert all(i in text for i in ids) and "use an id" in text
+    assert cli.json("get", "user", "prefix-0")["id"] == ids[0]
+    assert cli.json("get", "user", ids[0][:26])["id"] == ids[0]
+    for i in ids:
+        cli.run("delete", "user", i, "-y")
