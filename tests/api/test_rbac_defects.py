@@ -428,6 +428,7 @@ def test_access_reviews(tenants):
         assert ask(tenants.eve, "session", "update", **more) == {
             "allowed": False, "permission": "session:update", "reason": "no role binding grants it"}
     assert ask(tenants.eve, "project", "create")["allowed"]
+    assert ask(tenants.ann, "session", "list", project_id=hers["project"])["permission"] == "session:read"
     expect_error(tenants.eve.post("/access_reviews", {"resource": "session", "verb": "read",
                                                       "user": tenants.ann_name}), 403, 4)
     other = ask(tenants.admin, "session", "stop", session_id=hers["session"], user=tenants.ann_name)

@@ -79,6 +79,8 @@ static int review_other(Op *op, Tx *tx, const char *permission, const AuthzScope
 static int run_review(Op *op, Tx *tx, Err *err)
 {
     AuthzScope z;
+    if (str_eq(op->payload, STR("list"))) /* what lists show is what may be read */
+        op->payload = STR("read");
     if (!is_word(op->event_type) || !is_word(op->payload))
         return err_set(err, ERR_INVALID, "resource and verb are required: lowercase words");
     CLEANUP_FREE char *permission =
