@@ -2,6 +2,7 @@
 #include "http-internal.h"
 
 #include "git.h"
+#include "workflow.h"
 #include "workspace.h"
 
 #define REFS_MAX ((size_t)1 << 20)
@@ -212,7 +213,18 @@ static void post_workflow(HttpApi *a, HttpReq *req, Str tail)
         reply_err(later_take(l), &err);
 }
 
+static void get_metadata(HttpApi *a, HttpReq *req, Str tail)
+{
+    if (!http_req_query(req, "session").len) {
+        reply_detail(req, 400, "missing session parameter");
+        return;
+    }
+    CLEANUP_JSON json_t *o = workflow_metadata(runner_repos(a->runner), runner_workspace(a->runner));
+    reply_json(req, 200, o);
+}
+
 static const ApiRoute rows[] = {
+    {"GET", "/content/workflow-metadata", get_metadata, false},
     {"POST", "/repos/add", post_add, false},
     {"POST", "/repos/remove", post_remove, false},
     {"GET", "/repos/status", get_status, false},

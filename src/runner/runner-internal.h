@@ -26,6 +26,7 @@ typedef enum RunnerState { R_READING, R_READY, R_STOPPING, R_DRAINING, R_ENDED, 
 typedef struct Turn {
     ListLink link;
     uint64_t seq; /* of its user message; 0 = from HTTP, or the initial prompt */
+    bool first;   /* it comes before everything that was said */
     RunInput input;
 } Turn;
 
@@ -61,8 +62,10 @@ struct Runner {
 
     List queue;
     uint64_t current_seq; /* user message of the current turn */
+    bool current_first;
     bool one_shot;
     bool worked;  /* there was something to do */
+    bool greeted; /* the workflow's first words were looked for */
     bool settled; /* the repositories of the start are there, or are known not to come */
     bool failed;  /* the last run did not finish well */
     bool gone;    /* the session does not exist any more: nothing can be recorded */

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "descendants.h"
+#include "workflow.h"
 
 #define API_TEMPERATURE "0.7" /* default of the session API: nobody asked for it */
 
@@ -307,7 +308,8 @@ static void write_transcript(void *arg, Buf *out)
 {
     const Runner *r = arg;
 
-    transcript_write(&r->transcript, r->current_seq, out);
+    if (!r->current_first)
+        transcript_write(&r->transcript, r->current_seq, out);
 }
 
 static void write_instructions(void *arg, Buf *out)
@@ -317,6 +319,9 @@ static void write_instructions(void *arg, Buf *out)
     if (r->config->preamble && *r->config->preamble)
         buf_addf(out, "%s\n\n", r->config->preamble);
     repos_describe(r->repos, out);
+    CLEANUP_JSON json_t *workflow = workflow_config(r->repos, r->workspace);
+    if (json_get_str(workflow, "systemPrompt"))
+        buf_addf(out, "%s\n\n", json_get_str(workflow, "systemPrompt"));
     if (r->instructions)
         buf_addz(out, r->instructions);
 }

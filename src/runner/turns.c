@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "state.h"
 #include "uuid.h"
+#include "workflow.h"
 
 static void turn_free(Turn *t)
 {
@@ -170,6 +171,7 @@ static void begin_run(Runner *r, const Turn *t)
 {
     ksuid_new(r->turn, clock_wall(loop_clock(r->loop)));
     r->current_seq = t->seq;
+    r->current_first = t->first;
     EmitRun run = {.thread_id = r->config->session_id, .seq = t->seq, .input = &t->input};
     emit_run_started(r->emitter, &run);
 }
@@ -224,12 +226,31 @@ static void on_nothing_to_do(Runner *r)
         timer_arm(r->idle, r->config->idle);
 }
 
+/* A workflow may have something to say to the agent before anybody else, once in the session's life. A shell
+   would run it as a command. */
+static void enqueue_greeting(Runner *r)
+{
+    CLEANUP_JSON json_t *workflow = workflow_config(r->repos, r->workspace);
+    Str text = str_trim(json_get_strv(workflow, "startupPrompt"));
+
+    r->greeted = true;
+    if (!text.len || r->config->is_resume || r->scan.runs > 0 || r->bridge_ops == &bridge_shell)
+        return;
+    enqueue_payload(r, 0, text);
+    Turn *t = LIST_ENTRY(r->queue.prev, Turn, link);
+    t->first = true;
+    list_remove(&t->link);
+    list_push_front(&r->queue, &t->link);
+}
+
 void turns_kick(void *arg)
 {
     Runner *r = arg;
 
     if (r->state != R_READY || emitter_active(r->emitter) || !r->settled)
         return;
+    if (!r->greeted)
+        enqueue_greeting(r);
     if (list_empty(&r->queue))
         on_nothing_to_do(r);
     else if (runner_credentials_ready(r->credentials)) /* else they kick again */

@@ -354,3 +354,30 @@ def test_the_output_of_a_background_task_is_read(delegating, model):
     wait_until("its transcript", lambda: "The sub-task is done." in output())
     assert r.ask("POST", f"/agui/tasks/{task['task_id']}/stop") == (200, {"message": "Task already completed"})
     assert r.terminate() == 0
+
+
+def test_a_workflow_speaks_first_and_for_good(api, agents, model, tmp_path):
+    """Its startupPrompt is the first turn of the session's life, its systemPrompt stands over all of them."""
+    work = tmp_path / "flow"
+    (work / ".ambient").mkdir(parents=True)
+    (work / ".ambient/ambient.json").write_text(json.dumps(
+        {"name": "Flow", "startupPrompt": "say hello from the flow", "systemPrompt": "BE-BRIEF-ALWAYS"}))
+    for args in (["init", "-q", "-b", "main"], ["add", "."],
+                 ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "x"]):
+        subprocess.run(["git", *args], cwd=work, check=True)
+    sid = api.session()
+    api.send(sid, "say hello again")
+    env = {"INTERACTIVE": "true", "AMBIENT_GIT_PROTOCOLS": "file", "ACTIVE_WORKFLOW_GIT_URL": f"file://{work}"}
+    r = agents(sid, **env).start().ready()
+    answers(api, sid, 2)
+    first, second = model.requests[:2]
+    assert "say hello from the flow" in texts(first) and "say hello again" not in texts(first)
+    assert "say hello again" in texts(second)
+    assert all("BE-BRIEF-ALWAYS" in json.dumps(request[1]["system"]) for request in model.requests)
+    assert r.terminate() == 0
+    r.start().ready()
+    api.send(sid, "say hello once more")
+    answers(api, sid, 3)
+    assert texts(model.requests[-1]).count("say hello from the flow") <= 1  # in the conversation, not said again
+    assert len(api.payloads(sid, "assistant")) == 3
+    assert r.terminate() == 0

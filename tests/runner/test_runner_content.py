@@ -286,6 +286,31 @@ def test_workflow(api, runner, upstream, tmp_path):
     assert post(runner, "/workflow", {"gitUrl": "ext::x"})[0] == 400
 
 
+def test_workflow_metadata(runner, upstream, tmp_path):
+    assert runner.ask("GET", "/content/workflow-metadata") == (400, {"detail": "missing session parameter"})
+    empty = {"commands": [], "agents": [], "config": {"artifactsDir": "artifacts"}}
+    assert runner.ask("GET", "/content/workflow-metadata?session=x") == (200, empty)
+    work = tmp_path / "work"
+    plan = '---\nname: "Make a plan"\ndescription: plans: all\norder: 3\n---\nx'
+    for name, text in ((".claude/commands/plan.md", plan),
+                       (".claude/commands/bare.md", "no front matter\nname: no"), (".claude/commands/not.txt", "x"),
+                       (".claude/agents/helper.md", "---\nname: Helper\ntools: Read, Write\n---\n"),
+                       (".ambient/ambient.json", '{"name":"Flow","systemPrompt":"s","startupPrompt":"hidden"}')):
+        (work / "sub" / name).parent.mkdir(parents=True, exist_ok=True)
+        (work / "sub" / name).write_text(text)
+    git(work, "add", ".")
+    git(work, "commit", "-qm", "flow")
+    git(work, "push", "-q", upstream, "main")
+    assert post(runner, "/workflow", {"gitUrl": upstream, "branch": "main", "path": "sub"})[0] == 200
+    status, body = runner.ask("GET", "/content/workflow-metadata?session=x")
+    assert status == 200 and body["config"] == {"name": "Flow", "systemPrompt": "s", "artifactsDir": "artifacts"}
+    assert body["agents"] == [{"id": "helper", "name": "Helper", "description": "", "tools": "Read, Write"}]
+    assert body["commands"] == [
+        {"id": "bare", "name": "bare", "description": "", "slashCommand": "/bare", "icon": "", "order": 0},
+        {"id": "plan", "name": "Make a plan", "description": "plans: all", "slashCommand": "/plan", "icon": "",
+         "order": 3}]
+
+
 # ---- model, tasks, servers, feedback ----
 
 def test_model(api, runner):
