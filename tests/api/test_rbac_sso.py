@@ -234,11 +234,14 @@ def test_D21_rights_follow_the_identity_and_not_the_name(sso):
 def test_D21_deleting_a_user_takes_his_rights_away(sso):
     zed = sso.rest("zed", sub="zed")
     project = zed.project("of-zed")["id"]
+    loose = zed.session(name="loose")["id"]
     admin = sso.server.client("admin-secret")
     admin.ok("DELETE", f"/users/{zed.items('/users')[0]['id']}")
     expect_error(zed.get(f"/projects/{project}"), 404, 7)
     assert [u["username"] for u in zed.items("/users")] == ["zed"]    # a new row, without the old rights
     assert zed.items("/role_bindings") == []
+    expect_error(zed.get(f"/sessions/{loose}"), 404, 7)    # nor what somebody of that name once made
+    assert admin.ok("GET", f"/sessions/{loose}")["created_by_user_id"] == "deleted:zed"
     assert admin.get(f"/projects/{project}").status == 200
 
 

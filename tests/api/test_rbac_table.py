@@ -61,6 +61,11 @@ def test_every_path_and_rpc_has_a_row(api):
     assert all(re.fullmatch(r"[a-z_]+:[a-z_]+", permission) for permission in RPC.values())
 
 
+def test_D67_one_route_each():
+    seen = [(m, re.sub(r"\{[^}]*\}", "{}", p)) for m, p, _ in REST]
+    assert len(seen) == len(set(seen))
+
+
 def holds(permissions, wanted, everywhere):
     def one(pattern, name):
         resource, verb = name.split(":")

@@ -235,6 +235,13 @@ def test_who_may_change_users(as_user, as_admin, world):
     assert as_user("alice").patch(alice, {"email": "a@example.org"}).status == 200
     expect_error(as_user("alice").patch(alice, {"username": "bob2"}), 403, 4, "username is immutable")
     assert as_admin.patch(alice, {"name": "Alice"}).status == 200
+    # one that bindings name stays; without any, what its person made goes along
+    expect_error(as_admin.patch(alice, {"username": "alice2"}), 409, 6)
+    grace = as_user("grace")
+    session = grace.session(name="of grace")["id"]
+    row = grace.items("/users")[0]["id"]
+    assert as_admin.patch(f"/users/{row}", {"username": "grace2"}).status == 200
+    assert as_admin.ok("GET", f"/sessions/{session}")["created_by_user_id"] == "grace2"
 
 
 def test_keys_of_another_provider(jwt_server):

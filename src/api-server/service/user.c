@@ -119,21 +119,29 @@ static int rename_in(Tx *tx, const Kind *k, int field, Str from, Str to, Err *er
     return rc;
 }
 
-/* Everything that names people by their username follows the person. */
-static int rename_user(Tx *tx, Str from, Str to, Err *err)
+/* Everything that names people by their username, but bindings. */
+static int rename_traces(Tx *tx, Str from, Str to, Err *err)
 {
     static const struct {
         const Kind *kind;
         int field;
     } names[] = {
-        {&kind_role_binding, ROLE_BINDING_USER_ID}, {&kind_project, PROJECT_OWNER},
-        {&kind_agent, AGENT_OWNER_USER_ID},         {&kind_session, SESSION_CREATED_BY_USER_ID},
+        {&kind_project, PROJECT_OWNER},
+        {&kind_agent, AGENT_OWNER_USER_ID},
+        {&kind_session, SESSION_CREATED_BY_USER_ID},
         {&kind_session, SESSION_ASSIGNED_USER_ID},
+        {&kind_scheduled_session, SCHEDULE_CREATED_BY_USER_ID},
     };
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(names); i++)
         rc = rename_in(tx, names[i].kind, names[i].field, from, to, err);
     return rc;
+}
+
+static int rename_user(Tx *tx, Str from, Str to, Err *err)
+{
+    int rc = rename_in(tx, &kind_role_binding, ROLE_BINDING_USER_ID, from, to, err);
+    return rc < 0 ? rc : rename_traces(tx, from, to, err);
 }
 
 int user_provision(Tx *tx, const Caller *c, Err *err)
@@ -164,14 +172,36 @@ static int user_create_scope(Op *op, Tx *tx, const Obj *o, Scope *ret, Err *err)
     return 0;
 }
 
-/* Rights are kept by username: whoever could change it would take over another's. */
+static int has_bindings(Tx *tx, Str username, bool *ret, Err *err)
+{
+    CLEANUP(obj_freep) Obj *b = NULL;
+    int rc = find_first(tx, &kind_role_binding, search_eq(ROLE_BINDING_USER_ID, username),
+                        (OrderItem){FIELD_CREATED_AT, false}, &b, err);
+    *ret = b != NULL;
+    return rc;
+}
+
+/* Rights are kept by username: whoever could change it would take over another's. Administrators change one
+   that holds none. */
 static int user_before_patch(Op *op, Tx *tx, const Obj *now, Obj *changes, Err *err)
 {
-    bool changes_it =
-        changes->v[USER_USERNAME].state != V_ABSENT && !obj_value_equal(now, changes, USER_USERNAME);
-    if (changes_it && !authz_is_privileged(op->caller) && !rights_is_admin(op->rights))
+    Str from = obj_str(now, USER_USERNAME), to = obj_str(changes, USER_USERNAME);
+    bool bound;
+    if (changes->v[USER_USERNAME].state == V_ABSENT || str_eq(from, to))
+        return 0;
+    if (!authz_is_privileged(op->caller) && !rights_is_admin(op->rights))
         return err_set(err, ERR_FORBIDDEN, "username is immutable");
-    return 0;
+    int rc = has_bindings(tx, from, &bound, err);
+    if (rc == 0 && bound)
+        return err_set(err, ERR_CONFLICT, "username cannot be changed: role bindings name it");
+    return rc < 0 ? rc : rename_traces(tx, from, to, err);
+}
+
+/* A later person of that name has made nothing yet. No token can hold a name with a colon. */
+static int user_before_delete(Op *op, Tx *tx, const Obj *now, Err *err)
+{
+    CLEANUP_FREE char *gone = xasprintf("deleted:%s", obj_cstr(now, USER_USERNAME));
+    return rename_traces(tx, obj_str(now, USER_USERNAME), str_from(gone), err);
 }
 
 /* The next request of that user makes the row again. */
@@ -187,5 +217,6 @@ const KindRules rules_user = {
     .access = {.owner = AT(USER_USERNAME)},
     .create_scope = user_create_scope,
     .before_patch = user_before_patch,
+    .before_delete = user_before_delete,
     .deleted = user_deleted,
 };
