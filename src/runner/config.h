@@ -37,6 +37,9 @@ typedef struct RunnerConfig {
     int64_t events_wait;
     Usec grace;
 
+    struct RunnerCredentials
+        *credentials; /* of the session, once they are asked for; borrowed; NULL = none */
+
     /* derived */
     TokenSource *token; /* of cp-token.h, kept by main; NULL = from file or environment */
     Secret *bot_token;  /* taken out of the environment */

@@ -380,15 +380,26 @@ const Held *runner_credentials_held(const RunnerCredentials *c)
     return &c->entries[0].held;
 }
 
-void runner_credentials_env(const RunnerCredentials *c, ChildEnv *env)
+static void add_env(const RunnerCredentials *c, bool all, ChildEnv *env)
 {
-    if (!c)
-        return;
     Held *held = xcalloc(c->n + 1, sizeof(*held));
     for (size_t i = 0; i < c->n; i++) {
         held[i] = c->entries[i].held; /* borrowed */
-        provider_env(&held[i], env);
+        if (all)
+            provider_env(&held[i], env);
     }
     providers_git_env(held, c->n, env);
     free(held);
+}
+
+void runner_credentials_env(const RunnerCredentials *c, ChildEnv *env)
+{
+    if (c)
+        add_env(c, true, env);
+}
+
+void runner_credentials_git_env(const RunnerCredentials *c, ChildEnv *env)
+{
+    if (c)
+        add_env(c, false, env);
 }

@@ -12,7 +12,7 @@
 #include "config.h"
 #include "redact.h"
 
-typedef struct RunnerCredentials RunnerCredentials;
+typedef struct RunnerCredentials RunnerCredentials; /* RunnerConfig has a pointer to it, for git */
 typedef struct RunnerCredentialsOptions {
     const RunnerConfig *config; /* borrowed, as all below */
     TokenSource *token;
@@ -36,3 +36,5 @@ size_t runner_credentials_count(const RunnerCredentials *c);
 const struct Held *runner_credentials_held(const RunnerCredentials *c);
 /* Into the environment of an agent's process. NULL: nothing. */
 void runner_credentials_env(const RunnerCredentials *c, ChildEnv *env);
+/* Only what makes git find them. */
+void runner_credentials_git_env(const RunnerCredentials *c, ChildEnv *env);

@@ -64,11 +64,12 @@ struct Runner {
     uint64_t current_seq; /* user message of the current turn */
     bool current_first;
     bool one_shot;
-    bool worked;  /* there was something to do */
-    bool greeted; /* the workflow's first words were looked for */
-    bool settled; /* the repositories of the start are there, or are known not to come */
-    bool failed;  /* the last run did not finish well */
-    bool gone;    /* the session does not exist any more: nothing can be recorded */
+    bool worked;        /* there was something to do */
+    bool greeted;       /* the workflow's first words were looked for */
+    bool settled;       /* the repositories of the start are there, or are known not to come */
+    bool repos_started; /* once the credentials were asked for */
+    bool failed;        /* the last run did not finish well */
+    bool gone;          /* the session does not exist any more: nothing can be recorded */
     bool pressure;
     Timer *kick;    /* looks for the next turn, outside of callbacks */
     Timer *idle;    /* time without work */

@@ -261,10 +261,21 @@ static int connect_session(Runner *r, Err *err)
 
 /* ---- credentials ---- */
 
+/* Repositories are cloned with them. */
+static void start_repos(Runner *r)
+{
+    if (r->repos_started)
+        return;
+    r->repos_started = true;
+    repos_start(r->repos);
+    r->settled = repos_settled(r->repos);
+}
+
 static void on_credentials(void *arg)
 {
     Runner *r = arg;
 
+    start_repos(r);
     timer_arm(r->kick, 0);
 }
 
@@ -295,7 +306,9 @@ static void get_credentials(Runner *r)
     };
     Err err = {0};
 
-    if (!r->token || runner_credentials_new(r->loop, &o, &r->credentials, &err) == 0)
+    int rc = r->token ? runner_credentials_new(r->loop, &o, &r->credentials, &err) : 0;
+    r->config->credentials = r->credentials;
+    if (rc == 0)
         return;
     log_error("the session's credentials cannot be fetched", F_ERR(&err));
     CLEANUP_FREE char *text = xasprintf("The session's credentials cannot be fetched: %s.", err.msg);
@@ -524,8 +537,8 @@ static int start(Runner *r, Err *err)
     }
     get_credentials(r);
     tell_temperature(r);
-    repos_start(r->repos);
-    r->settled = repos_settled(r->repos);
+    if (runner_credentials_ready(r->credentials))
+        start_repos(r);
     if (r->config->timeout != USEC_NEVER)
         timer_arm(r->life, r->config->timeout);
     if (!r->config->grpc)
@@ -560,7 +573,7 @@ Runner *runner_free(Runner *r)
     client_watch_free(r->watch);
     outbox_free(r->outbox);
     client_free(r->client);
-    runner_credentials_free(r->credentials);
+    r->config->credentials = runner_credentials_free(r->credentials);
     if (r->token != r->config->token)
         token_source_free(r->token);
     emitter_free(r->emitter);

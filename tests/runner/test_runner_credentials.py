@@ -1,7 +1,13 @@
 """Credentials: fetched with the session's own token, renewed, given to the agent and to nobody else."""
+import base64
 import glob
+import http.server
 import json
 import os
+import ssl
+import subprocess
+import threading
+import urllib.request
 
 import pytest
 
@@ -115,3 +121,55 @@ def test_a_renewed_token_file_is_read_again(api, runners, grants, tmp_path):
     said = run(api, grants.sid, f"cat {path} 2>/dev/null | wc -c; echo")
     assert said.split()[0] in ("0", str(len(path.read_text())))
     assert r.terminate() == 0
+
+
+class Host(http.server.BaseHTTPRequestHandler):
+    """A git host that has nothing, and notes who asks."""
+
+    def do_GET(self):
+        self.server.seen.append(self.headers.get("Authorization"))
+        if not self.headers.get("Authorization"):
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="git"')
+        else:
+            self.send_response(404)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def git_host(tmp_path):
+    """Over TLS, with a certificate that git is told to trust."""
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    subprocess.run(["openssl", "req", "-x509",
+                    "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days",
+                    "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout", str(key),
+                    "-out", str(cert)], check=True, capture_output=True)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Host)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.seen, server.cert = [], str(cert)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_repositories_of_the_start_are_cloned_with_them(api, runners, grants, git_host):
+    """The clone waits for the credentials; the host sees the token, and the session's log does not."""
+    port = git_host.server_address[1]
+    grants.add("gitlab", "gitlab-token-0123456789", url=f"https://localhost:{port}")
+    env = grants.env(REPOS_JSON=json.dumps([{"url": f"https://localhost:{port}/x.git"}]),
+                     GIT_SSL_CAINFO=git_host.cert)
+    r = runners(api, grants.sid, **env).start().ready()
+    assert run(api, grants.sid, "echo there") == "there"
+    wanted = "Basic " + base64.b64encode(b"oauth2:gitlab-token-0123456789").decode()
+    assert None in git_host.seen and wanted in git_host.seen, git_host.seen
+    assert r.terminate() == 0
+    assert "gitlab-token" not in json.dumps(api.messages(grants.sid)) + r.output()
