@@ -97,8 +97,11 @@ def wreak(plane, rng, killed):
 
 def test_chaos(make_plane, tmp_path):
     print("CHAOS_SEED =", SEED)
-    rng, starts = random.Random(SEED), tmp_path / "starts"
-    plane = make_plane(f"--starts {starts} --after 1000 --random --orphan", LOCAL_STOP_GRACE="3s")
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    rng, starts = random.Random(SEED), seen / "starts"
+    plane = make_plane(f"--starts {starts} --after 1000 --random --orphan", LOCAL_STOP_GRACE="3s",
+                       LOCAL_SANDBOX_WRITE=str(seen))
     done, killed = threading.Event(), set()
     names = [f"session-{n}" for n in range(SESSIONS)]
     users = [User(n, plane.api.ports["http"], names[n::5], random.Random(rng.random()), done) for n in range(5)]

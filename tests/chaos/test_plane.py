@@ -128,9 +128,17 @@ def test_runners_outlive_the_control_plane(make_plane, how):
     assert before["pid"] not in plane.cp.processes()
 
 
-def test_an_adopted_runner_is_the_same_one(make_plane, tmp_path):
-    starts = tmp_path / "starts"
-    plane = make_plane(f"--starts {starts} --code 3")
+@pytest.fixture(name="seen")
+def make_seen(tmp_path):
+    """Where runners may write for the test: not below /tmp as a whole, since the sessions are hidden there."""
+    directory = tmp_path / "seen"
+    directory.mkdir()
+    return directory
+
+
+def test_an_adopted_runner_is_the_same_one(make_plane, seen):
+    starts = seen / "starts"
+    plane = make_plane(f"--starts {starts} --code 3", LOCAL_SANDBOX_WRITE=str(seen))
     sid = plane.session()
     plane.wait_phase(sid, "Running")
     before = plane.cp.state(sid)
@@ -265,9 +273,18 @@ def test_the_api_server_reaches_the_runner(make_plane):
 
 # ---- tokens ----
 
-def test_token_endpoint(make_plane, tmp_path):
-    environ = tmp_path / "environ"
-    plane = make_plane(f"--environ {environ}", LOCAL_TOKEN_ENDPOINT="true", CP_TOKEN_LISTEN_ADDR="127.0.0.1:0")
+def sessions_own(plane, token, sid):
+    """Not the platform's token: it opens this session and no other."""
+    other = plane.session()
+    client = plane.api.client(token)
+    return (token != TOKEN and client.get(f"/sessions/{sid}").status == 200
+            and client.get(f"/sessions/{other}").status == 404)
+
+
+def test_token_endpoint(make_plane, seen):
+    environ = seen / "environ"
+    plane = make_plane(f"--environ {environ}", LOCAL_TOKEN_ENDPOINT="true", CP_TOKEN_LISTEN_ADDR="127.0.0.1:0",
+                       LOCAL_SANDBOX_WRITE=str(seen))
     sid = plane.session()
     plane.wait_phase(sid, "Running")
     text = environ.read_text()
@@ -283,7 +300,9 @@ def test_token_endpoint(make_plane, tmp_path):
         return answer.status, answer.read()
 
     status, body = ask(sid)
-    assert status == 200 and json.loads(body) == {"token": TOKEN} and body.endswith(b"\n")
+    assert status == 200 and body.endswith(b"\n")
+    answer = json.loads(body)
+    assert set(answer) == {"token", "expires_at"} and sessions_own(plane, answer["token"], sid)
     assert ask(sid, "POST") == (405, b"method not allowed\n")
     assert ask(sid, scheme="Basic ") == (401, b"unauthorized\n")
     assert ask(None) == (401, b"unauthorized\n")
@@ -304,7 +323,7 @@ def test_a_new_token_reaches_running_sessions(make_plane, tmp_path):
     token_file = tmp_path / "platform-token"
     token_file.write_text(TOKEN)
     token_file.chmod(0o600)
-    plane = make_plane(AMBIENT_API_TOKEN="", AMBIENT_API_TOKEN_FILE=str(token_file))
+    plane = make_plane(AMBIENT_API_TOKEN="", AMBIENT_API_TOKEN_FILE=str(token_file), SESSION_TOKENS="off")
     sid = plane.session()
     plane.wait_phase(sid, "Running")
     runners = plane.cp.root / sid / ".token"
@@ -390,7 +409,8 @@ def test_runners_of_another_user(make_plane, tmp_path):
         plane.wait_phase(sid, "Completed")
         workspace = root / "sessions" / sid / "workspace"
         assert (workspace / "who").read_text() == "65534\n"
-        assert (workspace / "token").read_text() == TOKEN
+        claims = (workspace / "token").read_text().split(".")[1]
+        assert json.loads(base64.urlsafe_b64decode(claims + "=="))["sub"] == f"session:{sid}"
         assert (workspace / "state").read_text() == ""  # that file is ours alone
         assert (workspace.stat().st_uid, workspace.stat().st_mode & 0o777) == (65534, 0o700)
     finally:
