@@ -1,7 +1,7 @@
 /* Asking what one may do: a question as JSON, the service's answer as it is. */
 #include "rest-internal.h"
 
-static void answer_text(void *arg, SvcAnswer *a)
+void answer_text(void *arg, SvcAnswer *a)
 {
     Request *q = arg;
     if (!request_release(q))

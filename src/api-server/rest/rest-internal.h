@@ -256,6 +256,7 @@ void handle_session_oauth_url(Request *q);
 void handle_project_home(Request *q);
 
 /* access.c */
+void answer_text(void *arg, SvcAnswer *a); /* the answer's JSON text as it is */
 void handle_access_review(Request *q);
 void handle_access_self(Request *q);
 

@@ -266,22 +266,9 @@ void handle_session_oauth_url(Request *q)
     read_session(q, answer_oauth);
 }
 
-static void answer_home(void *arg, SvcAnswer *a)
-{
-    Request *q = arg;
-    if (!request_release(q))
-        return;
-    if (a->err) {
-        rest_reply_error(q, a->err);
-        return;
-    }
-    (void)buf_adds(&q->out, a->text);
-    rest_reply_json(q, 200, &q->out);
-}
-
 void handle_project_home(Request *q)
 {
     SvcCtx x = request_ctx(q);
     request_hold(q);
-    svc_project_home(q->rest->o.service, &x, q->vars.id, answer_home, q);
+    svc_project_home(q->rest->o.service, &x, q->vars.id, answer_text, q);
 }

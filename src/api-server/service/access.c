@@ -212,10 +212,18 @@ void access_done(Service *s)
 
 /* ---- of one operation ---- */
 
+/* With authorization switched off only tokens of credentials are anybody's in particular. */
+static bool op_needs_rights(const Op *op)
+{
+    bool all = authz_is_privileged(op->caller) && op->kind && op->kind != &kind_credential &&
+               op->kind != &kind_application;
+    return access_needed(op->caller) && !all;
+}
+
 void op_take_rights(Op *op)
 {
     op->access_generation = op->s->access_generation;
-    if (!access_needed(op->caller))
+    if (!op_needs_rights(op))
         return;
     op->rights = access_kept(op->s, op->caller);
     op->rights_kept = op->rights != NULL;
@@ -223,7 +231,7 @@ void op_take_rights(Op *op)
 
 int op_read_rights(Op *op, Tx *tx, Err *err)
 {
-    if (op->rights || !access_needed(op->caller))
+    if (op->rights || !op_needs_rights(op))
         return 0;
     int rc = access_load(tx, op->caller, &op->rights, err);
     /* An agent's inbox goes by the agent's permission, and is not its session's to read. */

@@ -2,7 +2,7 @@
  * Role bindings: who may give which role to whom, change it and take it away.
  * rest-governance-and-auth.md 3, with the DO lines of D3, D4, D37, D38, D40, D42 to D48, D55, D60 and D61.
  */
-#include "binding-internal.h"
+#include "service-internal.h"
 
 static int bad(Err *err, const char *why)
 {
@@ -45,7 +45,8 @@ static bool is_own(const Op *op, const Obj *b)
 
 /* ---- roles ---- */
 
-int role_find(Tx *tx, Str id_or_name, Obj **ret, Err *err)
+/* By its id, else by its name. */
+static int role_find(Tx *tx, Str id_or_name, Obj **ret, Err *err)
 {
     int rc = tx_get(tx, &kind_role, id_or_name, ret, err);
     return rc == -ERR_NOT_FOUND ? tx_find(tx, &kind_role, ROLE_NAME, id_or_name, ret, err) : rc;
@@ -136,7 +137,8 @@ static int check_fks(const Obj *b, GrantScope scope, Err *err)
     return 0;
 }
 
-int binding_check_form(Obj *b, GrantScope *ret, Err *err)
+/* Scope and ids fit together; completes scope_id. */
+static int check_form(Obj *b, GrantScope *ret, Err *err)
 {
     GrantScope scope = grant_scope_parse(obj_str(b, ROLE_BINDING_SCOPE));
     if (scope == _GRANT_SCOPE_INVALID)
@@ -316,7 +318,7 @@ static int binding_before_create(Op *op, Tx *tx, Obj *b, Err *err)
     CLEANUP(obj_freep) Obj *role = NULL;
     GrantScope scope;
     op->access_changed = true;
-    int rc = binding_check_form(b, &scope, err);
+    int rc = check_form(b, &scope, err);
     if (rc == 0)
         rc = fresh_rights(op, tx, err);
     if (rc == 0)
@@ -454,7 +456,7 @@ static int settle(Tx *tx, Obj *after, const Obj *role, Obj *changes, Err *err)
                                  ROLE_BINDING_USER_ID,    ROLE_BINDING_PROJECT_ID,    ROLE_BINDING_AGENT_ID,
                                  ROLE_BINDING_SESSION_ID, ROLE_BINDING_CREDENTIAL_ID, ROLE_BINDING_HOME};
     GrantScope scope;
-    int rc = binding_check_form(after, &scope, err);
+    int rc = check_form(after, &scope, err);
     if (rc == 0)
         rc = check_fits(role, scope, err);
     if (rc == 0)

@@ -21,10 +21,16 @@ SvcRights *svc_rights_new(Service *s)
     return set;
 }
 
+bool svc_rights_needed(const Caller *c)
+{
+    return access_needed(c) && !authz_is_privileged(c) &&
+           c->type != CALLER_SESSION; /* those end with their session */
+}
+
 void svc_rights_want(SvcRights *set, Caller *c)
 {
     Str actor = str_from(c->actor);
-    if (!access_needed(c) || c->type == CALLER_SESSION || map_has(set->by_actor, actor))
+    if (!svc_rights_needed(c) || map_has(set->by_actor, actor))
         return;
     Held *h = xnew(Held);
     h->caller = caller_ref(c);
@@ -54,7 +60,7 @@ bool svc_rights_of(const SvcRights *set, const Caller *c, Rights **ret)
 {
     Held *h = map_get(set->by_actor, str_from(c->actor));
     *ret = h ? h->rights : NULL;
-    return h || !access_needed(c);
+    return h || !svc_rights_needed(c);
 }
 
 SvcRights *svc_rights_free(SvcRights *set)
@@ -81,11 +87,6 @@ void svc_note_event(Service *s, const Kind *k, int type)
         svc_access_changed(s);
     if (k == &kind_user && type != EVENT_CREATED)
         users_forget(s);
-}
-
-bool svc_rights_needed(const Caller *c)
-{
-    return access_needed(c) && c->type != CALLER_SESSION; /* those end with their session */
 }
 
 bool svc_may_follow(const Caller *c, const Rights *rights, const Obj *session)
