@@ -142,6 +142,8 @@ const Flag config_flags[] = {
     {"log-json", "AMBIENT_LOG_JSON", FLAG_BOOL, AT(log_json), "false", "log lines as JSON", NULL},
     {"username", NULL, FLAG_STRING, AT(username), NULL, "seed-admin: who becomes an administrator", "NAME"},
     {"session", NULL, FLAG_STRING, AT(session), NULL, "verify: only this session", "ID"},
+    {"file", NULL, FLAG_STRING, AT(file), NULL, "export and import: the file; else standard output and input",
+     "PATH"},
 
     /* Accepted so that existing manifests start; they have no meaning here. */
     IGNORED("api-server-hostname"),

@@ -51,6 +51,7 @@ typedef struct Config {
     int64_t grpc_watches_per_user, store_queue, store_pending;
     Usec header_timeout, body_timeout, idle_timeout, store_wait, read_limit;
     char *session; /* verify */
+    char *file;    /* export, import */
 } Config;
 
 extern const Flag config_flags[];

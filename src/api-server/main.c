@@ -11,6 +11,7 @@
 #include "config.h"
 #include "encrypt.h"
 #include "keys.h"
+#include "move.h"
 #include "permissions.h"
 #include "seed-admin.h"
 #include "server.h"
@@ -23,6 +24,8 @@ static void print_usage(FILE *out)
                 "  serve     serve REST and gRPC\n"
                 "  migrate   bring the store to this program's schema\n"
                 "  verify    check the hash chains of messages (--session ID: of one session)\n"
+                "  export    write the whole store to --file; the same command again goes on after a crash\n"
+                "  import    read such a file into an empty store; likewise\n"
                 "  encrypt-credentials  encrypt stored secrets with the active key (--decrypt: back)\n"
                 "  seed-admin   make --username NAME an administrator\n"
                 "  permissions  print which permission each path and RPC needs\n"
@@ -99,6 +102,19 @@ static int cmd_verify(const Config *c)
     return bad ? 1 : 0;
 }
 
+static int cmd_export(const Config *c)
+{
+    Err err = {0};
+    return move_export(c, &err) < 0 ? report(&err) : 0;
+}
+
+static int cmd_import(const Config *c)
+{
+    Err err = {0};
+    int rc = move_import(c, &err);
+    return rc < 0 ? report(&err) : rc;
+}
+
 static int cmd_permissions(const Config *c)
 {
     permissions_print();
@@ -114,10 +130,10 @@ static int cmd_version(const Config *c)
 static const struct {
     const char *name;
     int (*run)(const Config *c);
-} commands[] = {{"serve", cmd_serve},           {"migrate", cmd_migrate},
-                {"verify", cmd_verify},         {"encrypt-credentials", cmd_encrypt},
-                {"seed-admin", cmd_seed_admin}, {"permissions", cmd_permissions},
-                {"version", cmd_version}};
+} commands[] = {
+    {"serve", cmd_serve},           {"migrate", cmd_migrate},         {"verify", cmd_verify},
+    {"export", cmd_export},         {"import", cmd_import},           {"encrypt-credentials", cmd_encrypt},
+    {"seed-admin", cmd_seed_admin}, {"permissions", cmd_permissions}, {"version", cmd_version}};
 
 /* Tokens are in our memory: nobody else's debugger and no core file shall have them. Many descriptors: one
    each for every client. */

@@ -107,6 +107,9 @@ struct Backend {
     int (*columns)(Db *db, const char *table, DbNameFn fn, void *arg,
                    Err *err); /* no call for a missing table */
     int (*tables)(Db *db, DbNameFn fn, void *arg, Err *err);
+    /* Behind rows that were inserted with their numbers, in the same transaction: counting goes on behind
+     * them. */
+    int (*after_import)(Db *db, Err *err);
     /* Before migrations: what the dialect's words need. */
     int (*prepare_schema)(Db *db, Err *err);
     /* Make what another program's migrations left fit our own; NULL where there is no such program. */

@@ -214,6 +214,8 @@ static const Migration steps[] = {
      " AND subject IS NOT NULL;"},
     {"202611240002", up_owners, NULL, NULL},
     {"202611240020", up_adopt, NULL, NULL},
+    {"202611240021", up_sql, NULL, /* how far an import came */
+     "CREATE TABLE imports (id $KEY NOT NULL PRIMARY KEY, line_count $INT NOT NULL, done $INT NOT NULL);"},
     /* The platform's own secrets, sealed like those of credentials when there is a key ring. */
     {"202611240004", up_sql, NULL,
      "CREATE TABLE IF NOT EXISTS platform_secrets (name $KEY NOT NULL PRIMARY KEY, value $TEXT NOT NULL,"
@@ -525,5 +527,7 @@ int migrate_check(Db *db, Err *err)
     rc = applied(db, &ids, err);
     if (rc == 0)
         rc = refuse_newer(ids, err);
-    return rc < 0 ? rc : refuse_older(db, ids, err);
+    if (rc == 0)
+        rc = refuse_older(db, ids, err);
+    return rc < 0 ? rc : import_check(db, err);
 }

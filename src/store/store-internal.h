@@ -64,6 +64,8 @@ int migrate_owner_bindings(Db *db, Err *err);
 
 /* Applies what is missing. ret_from, ret_to: number of steps before and after; may be NULL. */
 int migrate_run(Db *db, int *ret_from, int *ret_to, Err *err);
+/* import.c: ERR_PRECONDITION while only a part of a file has been imported */
+int import_check(Db *db, Err *err);
 /* migrate-adopt.c: what the reference's programs left */
 int migrate_adopt_logs(Db *db, Err *err);
 bool migrate_is_reference_step(Str id);

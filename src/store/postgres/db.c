@@ -245,10 +245,11 @@ static int db_listen(Db *db, int wake_fd, Usec pause, bool *ret_news, Err *err)
 static void db_limit_reads(Db *db, Usec limit)
 {
     PgDb *d = pg_of(db);
-    char sql[80];
+    char sql[128];
     d->read_limit = limit;
-    (void)snprintf(sql, sizeof(sql), "SET statement_timeout = %llu",
-                   (unsigned long long)(limit / USEC_PER_MSEC));
+    (void)snprintf(sql, sizeof(sql), "SET statement_timeout = %llu%s",
+                   (unsigned long long)(limit / USEC_PER_MSEC),
+                   limit ? "" : "; SET idle_in_transaction_session_timeout = 0");
     (void)db_exec(db, sql, NULL);
 }
 
@@ -305,6 +306,17 @@ static int db_check(Db *db, Err *err)
 static bool db_maintain(Db *db, bool idle)
 {
     return false;
+}
+
+/* Rows brought their numbers along: the sequences go on behind them. */
+static int db_after_import(Db *db, Err *err)
+{
+    return db_exec(
+        db,
+        "SELECT setval(pg_get_serial_sequence('events', 'version'), (SELECT max(version) FROM events)),"
+        " setval(pg_get_serial_sequence('session_messages', 'pos'),"
+        " (SELECT max(pos) FROM session_messages));",
+        err);
 }
 
 static int db_lock(Db *db, const char *name, Err *err)
@@ -381,6 +393,7 @@ const Backend postgres_backend = {
     .prepare_schema = pg_prepare_schema,
     .adopt_column = pg_adopt_column,
     .adopt_table = pg_adopt_table,
+    .after_import = db_after_import,
     .lock = db_lock,
     .check = db_check,
     .maintain = db_maintain,

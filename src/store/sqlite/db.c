@@ -171,6 +171,12 @@ static int db_prepare_schema(Db *db, Err *err)
     return 0;
 }
 
+/* AUTOINCREMENT looks at what is there. */
+static int db_after_import(Db *db, Err *err)
+{
+    return 0;
+}
+
 /* There is one writer. */
 static int db_lock(Db *db, const char *name, Err *err)
 {
@@ -399,6 +405,7 @@ const Backend sqlite_backend = {
     .columns = db_columns,
     .tables = db_tables,
     .prepare_schema = db_prepare_schema,
+    .after_import = db_after_import,
     .lock = db_lock,
     .check = db_check,
     .maintain = db_maintain,
