@@ -72,8 +72,7 @@ acpctl get role-bindings
 
 step "session"
 work="git clone -q $repo work && cd work && echo \"Hello from session \$SESSION_ID\" >>HELLO.md && git add HELLO.md &&"
-work+=" git -c user.name=Ambient -c user.email=demo@localhost commit -qm 'Say hello' &&"
-work+=" git push -q origin HEAD:refs/heads/$branch && git log --oneline -1"
+work+=" git commit -qm 'Say hello' && git push -q origin HEAD:refs/heads/$branch && git log --oneline -1"
 if [ "$DEMO_RUNNER" = shell ]; then
     task=$work
 else

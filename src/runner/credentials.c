@@ -392,6 +392,17 @@ static void add_env(const RunnerCredentials *c, bool all, ChildEnv *env)
     free(held);
 }
 
+Str runner_credentials_git_email(const RunnerCredentials *c)
+{
+    for (size_t i = 0; c && i < c->n; i++) {
+        const Held *h = &c->entries[i].held;
+        CLEANUP_FREE char *host = h->token ? provider_git_host(h) : NULL;
+        if (host && h->email && *h->email)
+            return str_from(h->email);
+    }
+    return STR_NULL;
+}
+
 void runner_credentials_env(const RunnerCredentials *c, ChildEnv *env)
 {
     if (c)

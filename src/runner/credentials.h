@@ -34,6 +34,8 @@ void runner_credentials_refresh(RunnerCredentials *c);
 size_t runner_credentials_count(const RunnerCredentials *c);
 /* The first one. Borrowed, until the next on_ready. */
 const struct Held *runner_credentials_held(const RunnerCredentials *c);
+/* Account of the first credential that git uses; empty = none is known. Borrowed until the next round. */
+Str runner_credentials_git_email(const RunnerCredentials *c); /* c may be NULL */
 /* Into the environment of an agent's process. NULL: nothing. */
 void runner_credentials_env(const RunnerCredentials *c, ChildEnv *env);
 /* Only what makes git find them. */

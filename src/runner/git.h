@@ -35,3 +35,6 @@ Str git_name_of_url(Str url);           /* the last part, without .git */
 
 /* git-env.c: what makes git find the session's credentials; called for `network` only. */
 void git_env(const RunnerConfig *c, ChildEnv *env);
+
+/* git-identity.c: for the agent's git. email: of the session's credential; empty = the platform's own. */
+void git_identity_env(const RunnerConfig *c, Str email, ChildEnv *env);

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "descendants.h"
+#include "git.h"
 #include "workflow.h"
 
 #define API_TEMPERATURE "0.7" /* default of the session API: nobody asked for it */
@@ -291,6 +292,7 @@ static void give_credentials(void *arg, ChildEnv *env)
     const Runner *r = arg;
 
     runner_credentials_env(r->credentials, env);
+    git_identity_env(r->config, runner_credentials_git_email(r->credentials), env);
 }
 
 /* A session whose credentials cannot even be asked for works without them, and says so. */

@@ -83,6 +83,14 @@ def test_git_answers_for_the_credentials_own_host_only(api, runners, grants):
     assert r.terminate() == 0
 
 
+def test_commits_are_made_in_the_name_of_the_account(api, runners, grants):
+    grants.add("github", "github-token-0123456789", email="robot@corp.net")
+    r = runners(api, grants.sid, **grants.env()).start().ready()
+    said = run(api, grants.sid, "git init -q . && git commit -q --allow-empty -m x && git log --format='%an <%ae>'")
+    assert said.strip() == "Ambient Code Bot <robot@corp.net>"
+    assert r.terminate() == 0
+
+
 def test_one_that_is_refused_does_not_stop_the_others(api, runners, grants):
     """A 403 of one credential is told once; the turn runs."""
     grants.add("github", "github-token-0123456789")

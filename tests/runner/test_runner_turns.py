@@ -239,3 +239,21 @@ def test_what_was_said_is_also_in_one_record(api, runners):
     assert json.loads(snapshot) == [{"role": "user", "content": "echo hello"},
                                     {"role": "assistant", "content": "hello\n"}]
     assert [m["event_type"] for m in api.messages(sid)][-2:] == ["MESSAGES_SNAPSHOT", "lifecycle"]
+
+
+COMMIT = "git init -q . && git commit -q --allow-empty -m x && git log --format='%an <%ae>'"
+
+
+def test_a_commit_needs_no_configuration(api, runners):
+    sid = api.session(COMMIT)
+    assert runners(api, sid).start().wait() == 0
+    assert "Ambient Code Bot <bot@ambient-code.local>" in api.payloads(sid, "assistant")[0]
+
+
+def test_an_identity_that_is_configured_is_used(api, runners):
+    sid = api.session(COMMIT)
+    r = runners(api, sid)
+    with open(os.path.join(r.directory, ".gitconfig"), "w") as f:
+        f.write("[user]\nname = Alice\nemail = alice@corp.net\n")
+    assert r.start().wait() == 0
+    assert "Alice <alice@corp.net>" in api.payloads(sid, "assistant")[0]
