@@ -10,10 +10,11 @@
 
 /* The one process-wide state of this library: a message must get out from anywhere. */
 static struct LogState {
-    pthread_mutex_t lock; /* guards limiter and the order of lines */
+    pthread_mutex_t lock; /* guards limiter, kept lines and the order of lines */
     LogLimiter limiter;
     const char *program;
     bool json;
+    Buf kept; /* max 0 = none are */
     _Atomic int level;
 } state = {.lock = PTHREAD_MUTEX_INITIALIZER, .level = LOG_INFO};
 
@@ -22,6 +23,34 @@ void log_setup(const char *program, LogLevel level, bool json)
     state.program = program;
     state.json = json;
     atomic_store_explicit(&state.level, level, memory_order_relaxed);
+}
+
+void log_keep(size_t bytes)
+{
+    buf_done(&state.kept);
+    buf_init(&state.kept, bytes);
+}
+
+void log_kept(Buf *out)
+{
+    pthread_mutex_lock(&state.lock);
+    buf_adds(out, buf_str(&state.kept));
+    pthread_mutex_unlock(&state.lock);
+}
+
+/* Room is made by a quarter at once, so that not every line moves all of them. */
+static void keep_line(Str line)
+{
+    Buf *kept = &state.kept;
+    if (line.len > kept->max / 4)
+        return;
+    if (kept->len + line.len > kept->max) {
+        size_t drop = kept->max / 4;
+        while (drop < kept->len && kept->data[drop - 1] != '\n')
+            drop++;
+        buf_consume(kept, drop);
+    }
+    buf_adds(kept, line);
 }
 
 int log_level_parse(Str s, LogLevel *ret)
@@ -58,6 +87,8 @@ static void emit(LogLine line)
         line.fields = (const LogField[]){F_BOOL("fields_too_long", true), {0}};
         log_format(&out, &line);
     }
+    if (state.kept.max)
+        keep_line(buf_str(&out));
     for (size_t done = 0; done < out.len;) {
         ssize_t n = write(STDERR_FILENO, out.data + done, out.len - done);
         if (n < 0 && errno != EINTR)

@@ -74,6 +74,24 @@ static void test_log__levels(void **state)
     assert_false(log_enabled(LOG_OFF));
 }
 
+static void test_log__newest_lines_are_kept(void **state)
+{
+    CLEANUP_BUF Buf b = BUF_INIT(8192);
+    log_setup("t", LOG_DEBUG, false);
+    log_kept(&b);
+    assert_int_equal(b.len, 0);
+    log_keep(1000);
+    for (int i = 0; i < 100; i++)
+        log_debug("line", F_INT("n", i));
+    log_kept(&b);
+    assert_true(b.len > 500 && b.len <= 1000);
+    assert_non_null(strstr(b.data, " n=99\n"));
+    assert_null(strstr(b.data, " n=3\n"));
+    assert_memory_equal(b.data, "time=", 5); /* whole lines */
+    log_keep(0);
+    log_setup("t", LOG_OFF, false);
+}
+
 static void test_log__equal_messages_are_limited_and_counted(void **state)
 {
     static LogLimiter l;
@@ -185,6 +203,7 @@ int run_log_tests(void)
         cmocka_unit_test(test_log__logfmt_and_json),
         cmocka_unit_test(test_log__long_strings_are_cut),
         cmocka_unit_test(test_log__levels),
+        cmocka_unit_test(test_log__newest_lines_are_kept),
         cmocka_unit_test(test_log__equal_messages_are_limited_and_counted),
         cmocka_unit_test(test_log__limiter_keeps_the_count_of_a_slot_that_others_want),
         cmocka_unit_test(test_log__lines_of_threads_stay_whole),

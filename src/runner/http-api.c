@@ -272,12 +272,24 @@ static void post_interrupt(HttpApi *a, HttpReq *req, Str tail)
     reply_message(req, "Interrupt signal sent");
 }
 
+/* What this runner has logged, as far as it is kept: nobody else may be able to see its standard error. */
+static void get_logs(HttpApi *a, HttpReq *req, Str tail)
+{
+    CLEANUP_BUF Buf body = BUF_INIT((size_t)4 << 20);
+
+    log_kept(&body);
+    http_reply_header(req, "Content-Type", STR("text/plain; charset=utf-8"));
+    http_reply_header(req, "X-Content-Type-Options", STR("nosniff"));
+    http_reply_buf(req, 200, &body);
+}
+
 /* ---- routes ---- */
 
 static const ApiRoute own_routes[] = {
     {"GET", "/health", get_health, true},
     {"GET", "/healthz", get_health, true},
     {"GET", "/readyz", get_ready, true},
+    {"GET", "/logs", get_logs, false},
     {"GET", "/capabilities", get_capabilities, false},
     {"GET", "/agui/capabilities", get_capabilities, false},
     {"GET", "/agui/events", get_events, false},

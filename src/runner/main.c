@@ -8,6 +8,8 @@
 #include "runner.h"
 #include "sidecar.h"
 
+#define LOG_KEPT ((size_t)256 << 10) /* of the newest lines, for /logs */
+
 static void on_term(void *arg)
 {
     runner_terminate(arg);
@@ -35,6 +37,7 @@ static void setup_log(const RunnerConfig *c)
         level = LOG_INFO; /* other runners know more levels */
     bool json = str_eqz(STR("json"), c->log_format);
     log_setup("ambient-runner", level, json);
+    log_keep(LOG_KEPT);
 }
 
 static void on_loop_end(void *arg)

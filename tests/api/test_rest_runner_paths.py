@@ -29,7 +29,8 @@ STUBS = {
 WRITES = [("POST", "/run"), ("POST", "/agui/run"), ("POST", "/interrupt"), ("POST", "/agui/interrupt"),
           ("POST", "/feedback"), ("POST", "/agui/feedback"), ("POST", "/tasks/t/stop"), ("POST", "/agui/tasks/t/stop"),
           ("PUT", "/workspace/a"), ("DELETE", "/workspace/a"), ("PUT", "/files/a"), ("DELETE", "/files/a"),
-          ("POST", "/git/configure-remote"), ("GET", "/tasks/t/output"), ("GET", "/workspace/a"), ("GET", "/files/a")]
+          ("POST", "/git/configure-remote"), ("GET", "/tasks/t/output"), ("GET", "/logs"), ("GET", "/workspace/a"),
+          ("GET", "/files/a")]
 
 
 class Runner(http.server.BaseHTTPRequestHandler):

@@ -116,6 +116,8 @@ def test_names_from_a_workspace_lead_nowhere_else(cli, tmp_path):
 def test_logs(cli, talking):
     done = cli.run("logs", "talking")
     assert "run_started" in done.stdout and "run_finished" in done.stdout
+    assert '"program":"ambient-runner"' in done.stdout or "program=ambient-runner" in done.stdout
+    assert done.stderr == ""
     assert cli.fails(3, "logs", "nobody") == 'session "nobody" not found'
 
 

@@ -32,6 +32,7 @@ static const Route rows[] = {
     BOTH("GET", "/tasks/{task_id}/output", way_task_output, "What a background task wrote",
          .answer = "TaskOutput"),
     BOTH("GET", "/capabilities", way_capabilities, "What the agent can do", .answer = "Capabilities"),
+    TO_RUNNER("GET", "/logs", way_logs, "The newest lines of the runner's log", .type = "text/plain"),
     TO_RUNNER("GET", "/mcp/status", way_mcp_status, "The agent's MCP servers", .answer = "McpStatus"),
     TO_RUNNER("GET", "/repos/status", way_repos_status, "Repositories in the workspace",
               .answer = "RepoStatus"),

@@ -159,6 +159,7 @@ const RunnerWay way_task_output = {.path = "/tasks/{task}/output"};
 const RunnerWay way_capabilities = {
     .path = "/capabilities", .flags = W_QUICK, .stub = "{\"framework\":\"unknown\"}"};
 /* It asks the agent's process. */
+const RunnerWay way_logs = {.path = "/logs"};
 const RunnerWay way_mcp_status = {.path = "/mcp/status", .stub = "{\"servers\":[],\"totalCount\":0}"};
 const RunnerWay way_repos_status = {.path = "/repos/status", .stub = "[]"};
 

@@ -12,6 +12,8 @@
 #include "base/str.h"
 #include "base/err.h"
 
+struct Buf;
+
 typedef enum LogLevel { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_OFF } LogLevel;
 typedef enum LogFieldType {
     LOG_FIELD_END,
@@ -36,6 +38,11 @@ typedef struct LogField {
 
 /* Called once by main before any thread exists. `program` must outlive the process. */
 void log_setup(const char *program, LogLevel level, bool json);
+/* The newest lines are also kept in memory, up to so many bytes: for who cannot see standard error. Called by
+   main, like log_setup(); 0 = none. */
+void log_keep(size_t bytes);
+/* Appends them, oldest first; whole lines. */
+void log_kept(struct Buf *out);
 int log_level_parse(Str s, LogLevel *ret); /* debug, info, warn(ing), error, off; 0 or -1 */
 bool log_enabled(LogLevel level);
 void log_event(LogLevel level, const char *msg, const LogField *fields);
