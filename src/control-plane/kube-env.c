@@ -3,12 +3,11 @@
 #include <string.h>
 #include "kube-names.h"
 #include "kube-pod.h"
+#include "kube-sidecars.h"
 #include "plan.h"
 #include "process-env.h"
 
 #define VALUE_MAX (256 * 1024)
-#define CA_DIR "/etc/pki/ca-trust/extracted/pem"
-#define CA_FILE CA_DIR "/service-ca.crt"
 #define CLUSTER_NO_PROXY ".svc,.svc.cluster.local,localhost,127.0.0.1"
 
 void kube_env_escape(Buf *b, Str value)
@@ -60,7 +59,7 @@ static void set_int(json_t *env, const char *name, int64_t value)
     setz(env, name, text);
 }
 
-static void set_from_secret(json_t *env, const char *name, const char *secret, const char *key, bool optional)
+void kube_env_from_secret(json_t *env, const char *name, const char *secret, const char *key, bool optional)
 {
     json_array_append_new(env, json_pack("{s:s, s:{s:{s:s, s:s, s:b}}}", "name", name, "valueFrom",
                                          "secretKeyRef", "name", secret, "key", key, "optional", optional));
@@ -91,14 +90,14 @@ static void add_platform(const PodSpec *s, json_t *env)
     setz(env, "AMBIENT_CP_TOKEN_PUBLIC_KEY", s->token_key ? s->token_key : "");
     setz(env, "AMBIENT_GRPC_URL", c->grpc_address);
     if (s->creds_secret) /* for images that know no file; ours reads the file first */
-        set_from_secret(env, "BOT_TOKEN", s->creds_secret, "api-token", false);
+        kube_env_from_secret(env, "BOT_TOKEN", s->creds_secret, "api-token", false);
     set_bool(env, "AMBIENT_GRPC_ENABLED", *c->grpc_address != '\0');
     set_bool(env, "AMBIENT_GRPC_USE_TLS", c->grpc_tls);
     setz(env, "AGENT_ID", obj_cstr(s->session, SESSION_AGENT_ID));
     if (s->ca_bundle) {
-        setz(env, "AMBIENT_GRPC_CA_CERT_FILE", CA_FILE);
-        setz(env, "SSL_CERT_FILE", CA_FILE);
-        setz(env, "REQUESTS_CA_BUNDLE", CA_FILE);
+        setz(env, "AMBIENT_GRPC_CA_CERT_FILE", KUBE_CA_FILE);
+        setz(env, "SSL_CERT_FILE", KUBE_CA_FILE);
+        setz(env, "REQUESTS_CA_BUNDLE", KUBE_CA_FILE);
     }
     if (obj_has(s->session, SESSION_START_TIME))
         setz(env, "IS_RESUME", "true");
@@ -111,14 +110,14 @@ static void add_token(const PodSpec *s, json_t *env)
     if (!s->token_secret)
         return;
     setz(env, "AGUI_HOST", "0.0.0.0");
-    set_from_secret(env, "AGUI_TOKEN", s->token_secret, "agui-token", false);
+    kube_env_from_secret(env, "AGUI_TOKEN", s->token_secret, "agui-token", false);
 }
 
 static void add_provider(const PodSpec *s, json_t *env)
 {
     const Config *c = s->config;
     if (s->model_secret)
-        set_from_secret(env, "ANTHROPIC_API_KEY", s->model_secret, "ANTHROPIC_API_KEY", true);
+        kube_env_from_secret(env, "ANTHROPIC_API_KEY", s->model_secret, "ANTHROPIC_API_KEY", true);
     if (!c->use_vertex)
         return;
     set_some(env, "ANTHROPIC_VERTEX_PROJECT_ID", c->vertex_project);
@@ -190,7 +189,7 @@ static void add_workflow(const Obj *o, json_t *env)
 }
 
 /* Both cases, since libraries differ; what is inside the cluster is reached directly. */
-static void add_proxies(const KubeSettings *k, json_t *env)
+void kube_env_proxies(const KubeSettings *k, json_t *env)
 {
     if (!k->http_proxy && !k->https_proxy)
         return;
@@ -235,9 +234,8 @@ json_t *kube_env_build(const PodSpec *s)
     add_model(s->session, env);
     add_repos(s->session, env);
     add_workflow(s->session, env);
-    add_proxies(&s->config->kube, env);
-    if (s->credential_ids && strcmp(s->credential_ids, "{}") != 0)
-        set_some(env, "CREDENTIAL_IDS", s->credential_ids);
+    kube_env_proxies(&s->config->kube, env);
+    kube_sidecars_env(s, env);
     add_own(s->session, env);
     return env;
 }

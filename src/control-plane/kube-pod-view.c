@@ -15,6 +15,8 @@ static void copy(char *out, size_t size, const char *s)
 {
     snprintf(out, size, "%s", s ? s : "");
 }
+/* A container that has run for so long is believed to work. */
+#define HELPER_SETTLES (60 * USEC_PER_SEC)
 #define COPY(field, s) copy(field, sizeof(field), s)
 
 /* ---- reading ---- */
@@ -69,16 +71,61 @@ static void read_runner(const json_t *container, PodView *v)
     COPY(v->text, json_get_str(end, "message"));
 }
 
-static void read_containers(const json_t *status, PodView *v)
+static const json_t *find_runner(const json_t *status)
+{
+    const json_t *all = json_get_arr(status, "containerStatuses");
+    for (size_t i = 0; i < json_array_size(all); i++)
+        if (is(json_get_str(json_array_get(all, i), "name"), RUNNER_CONTAINER))
+            return json_array_get(all, i);
+    return NULL;
+}
+
+static void set_helper(const json_t *container, const char *reason, const char *what, PodView *v)
+{
+    if (*v->helper_reason)
+        return; /* one is enough to look at */
+    COPY(v->helper_reason, reason);
+    snprintf(v->helper_text, sizeof v->helper_text, "%s %s", json_get_str(container, "name"), what);
+}
+
+/* No words of the kubelet: they name the seconds until its next try, and a condition is no log. */
+static void read_helper(const json_t *container, const PodView *old, WallUsec now, PodView *v)
+{
+    const json_t *state = json_get_obj(container, "state");
+    const char *waits = json_get_str(json_get_obj(state, "waiting"), "reason");
+    WallUsec well = kube_time(json_get_obj(state, "running"), "startedAt");
+    well.us += well.us ? (int64_t)HELPER_SETTLES : 0;
+    if (waits && *waits && !is(waits, "ContainerCreating") && !is(waits, "PodInitializing")) {
+        bool image = strstr(waits, "Image") != NULL;
+        set_helper(container, image ? "ImageUnavailable" : waits,
+                   image ? "has no image that can be pulled" : "cannot run", v);
+    } else if (json_get_obj(state, "terminated")) {
+        set_helper(container, "Ended", "has ended", v);
+    } else if (old && *old->helper_reason && well.us > now.us && !*v->helper_reason) {
+        COPY(v->helper_reason, old->helper_reason); /* between two crashes it runs, too */
+        COPY(v->helper_text, old->helper_text);
+        v->helper_well = well;
+    }
+}
+
+/* A sidecar does not decide about the runner, except that one of the first sort must have begun before it. */
+static void read_containers(const json_t *status, const PodView *old, WallUsec now, PodView *v)
 {
     static const char *const lists[] = {"initContainerStatuses", "containerStatuses"};
+    const json_t *runner = find_runner(status);
+    if (runner) {
+        read_runner(runner, v);
+        read_waiting(runner, v);
+    }
     for (size_t l = 0; l < ARRAY_LEN(lists); l++) {
         const json_t *all = json_get_arr(status, lists[l]);
         for (size_t i = 0; i < json_array_size(all); i++) {
             const json_t *c = json_array_get(all, i);
-            read_waiting(c, v);
-            if (is(json_get_str(c, "name"), RUNNER_CONTAINER))
-                read_runner(c, v);
+            if (c == runner)
+                continue;
+            read_helper(c, old, now, v);
+            if (l == 0 && !v->container_running && !v->terminated)
+                read_waiting(c, v);
         }
     }
 }
@@ -130,7 +177,7 @@ void pod_view_read(const json_t *pod, const PodView *old, WallUsec now, PodView 
     n.stop = stop ? rt_stop_parse(str_from(stop)) : RT_STOP_NONE;
     COPY(n.phase, json_get_str(status, "phase"));
     read_schedule(pod, status, &n);
-    read_containers(status, &n);
+    read_containers(status, old, now, &n);
     read_pod_reason(status, &n);
     read_node(status, &n);
     bool waited = old && old->exists && *old->waiting;
@@ -228,6 +275,10 @@ static void judge_alive(const PodView *v, const KubeSettings *s, WallUsec now, R
         doom(o, "Unschedulable", *v->text ? v->text : "no node takes the pod", now);
     else if (*v->waiting && lasted(v->waiting_since, patience(v, s), now, o))
         doom(o, v->waiting, v->waiting_text, now);
+    if (o->doomed || !*v->helper_reason || (v->helper_well.us && lasted(v->helper_well, 0, now, o)))
+        return;
+    o->helper_reason = v->helper_reason;
+    o->helper_message = v->helper_text;
 }
 
 static bool has_ended(const PodView *v)

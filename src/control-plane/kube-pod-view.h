@@ -19,7 +19,9 @@ typedef struct PodView {
     WallUsec unscheduled_since;
     char waiting[40]; /* the reason of the first container that cannot start; "" = none */
     char waiting_text[160];
-    WallUsec waiting_since; /* since when it is of this sort, by our clock */
+    WallUsec waiting_since;                   /* since when it is of this sort, by our clock */
+    char helper_reason[40], helper_text[160]; /* the first sidecar that does not work; "" = all do */
+    WallUsec helper_well;                     /* it runs again: believed from then on; {0} = it does not */
     bool node_lost;
     WallUsec node_lost_since;
     bool terminated; /* the runner's own container */

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "kube-names.h"
 #include "kube-quantity.h"
+#include "kube-sidecars.h"
 
 /* Beyond what a session may run (its timeout), the kubelet ends the pod: our own stop comes before. */
 #define DEADLINE_SLACK 120
@@ -76,9 +77,9 @@ static json_t *build_resources(const PodSpec *s)
 
 /* ---- the container ---- */
 
-static void mount(json_t *mounts, const char *name, const char *path, bool read_only)
+void kube_mount(json_t *mounts, const char *volume, const char *path, bool read_only)
 {
-    json_t *m = json_pack("{s:s, s:s}", "name", name, "mountPath", path);
+    json_t *m = json_pack("{s:s, s:s}", "name", volume, "mountPath", path);
     if (read_only)
         json_object_set_new(m, "readOnly", json_true());
     json_array_append_new(mounts, m);
@@ -87,19 +88,19 @@ static void mount(json_t *mounts, const char *name, const char *path, bool read_
 static json_t *build_mounts(const PodSpec *s)
 {
     json_t *mounts = json_array();
-    mount(mounts, "workspace", "/workspace", false);
+    kube_mount(mounts, "workspace", "/workspace", false);
     if (s->ca_bundle)
-        mount(mounts, "service-ca", "/etc/pki/ca-trust/extracted/pem", true);
+        kube_mount(mounts, "service-ca", KUBE_CA_DIR, true);
     if (s->config->use_vertex)
-        mount(mounts, "vertex", "/app/vertex", true);
+        kube_mount(mounts, "vertex", "/app/vertex", true);
     if (s->prompt_secret)
-        mount(mounts, "prompt", "/var/run/ambient", true);
+        kube_mount(mounts, "prompt", "/var/run/ambient", true);
     if (s->creds_secret) /* the whole directory: a single file would never change */
-        mount(mounts, "runner-token", "/var/run/secrets/ambient", true);
+        kube_mount(mounts, "runner-token", KUBE_TOKEN_DIR, true);
     return mounts;
 }
 
-static const char *pull_policy(const char *image)
+const char *kube_pull_policy(const char *image)
 {
     return str_starts(str_from(image), STR("localhost/")) ? "IfNotPresent" : "Always";
 }
@@ -113,7 +114,7 @@ static json_t *build_container(const PodSpec *s)
                               RUNNER_PORT, "periodSeconds", 2, "timeoutSeconds", 2, "failureThreshold", 30);
     return json_pack("{s:s, s:s, s:s, s:[{s:s, s:i, s:s}], s:o, s:o, s:o, s:o, s:o}", "name",
                      RUNNER_CONTAINER, "image", k->runner_image, "imagePullPolicy",
-                     pull_policy(k->runner_image), "ports", "name", "agui", "containerPort", RUNNER_PORT,
+                     kube_pull_policy(k->runner_image), "ports", "name", "agui", "containerPort", RUNNER_PORT,
                      "protocol", "TCP", "env", kube_env_build(s), "resources", build_resources(s),
                      "securityContext", security, "volumeMounts", build_mounts(s), "readinessProbe", probe);
 }
@@ -143,6 +144,7 @@ static json_t *build_volumes(const PodSpec *s)
         volume(volumes, "runner-token", "secret",
                json_pack("{s:s, s:[{s:s, s:s}]}", "secretName", s->creds_secret, "items", "key", "api-token",
                          "path", "bot-token"));
+    kube_sidecars_volumes(s, volumes);
     return volumes;
 }
 
@@ -157,6 +159,18 @@ static json_t *build_annotations(const PodSpec *s)
     return a;
 }
 
+/* Native ones start before the runner, and end after it. */
+static void add_sidecars(const PodSpec *s, json_t *spec)
+{
+    json_t *sidecars = kube_sidecars_build(s);
+    if (s->native_sidecars && json_array_size(sidecars) > 0) {
+        json_object_set_new(spec, "initContainers", sidecars);
+        return;
+    }
+    json_array_extend(json_get_arr(spec, "containers"), sidecars);
+    json_decref(sidecars);
+}
+
 static json_t *build_spec(const PodSpec *s)
 {
     const KubeSettings *k = &s->config->kube;
@@ -167,6 +181,7 @@ static json_t *build_spec(const PodSpec *s)
                              "automountServiceAccountToken", 0, "restartPolicy", "Never",
                              "terminationGracePeriodSeconds", GRACE_SECONDS, "securityContext", security,
                              "containers", build_container(s), "volumes", build_volumes(s));
+    add_sidecars(s, spec);
     if (k->pull_secret)
         json_object_set_new(spec, "imagePullSecrets", json_pack("[{s:s}]", "name", k->pull_secret));
     int64_t timeout = obj_int(s->session, SESSION_TIMEOUT, 0);

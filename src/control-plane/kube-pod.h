@@ -11,6 +11,10 @@
 /* A longer prompt goes into a Secret that is mounted: kubelet hands variables to an exec. */
 #define KUBE_PROMPT_ENV_MAX (32 * 1024)
 
+#define KUBE_CA_DIR "/etc/pki/ca-trust/extracted/pem"
+#define KUBE_CA_FILE KUBE_CA_DIR "/service-ca.crt"
+#define KUBE_TOKEN_DIR "/var/run/secrets/ambient"
+
 typedef struct PodSpec {
     const Config *config;
     const Obj *session;
@@ -23,6 +27,7 @@ typedef struct PodSpec {
     const char *creds_secret;  /* that has `api-token`, mounted as a file; NULL = none */
     const char *credential_ids;        /* JSON object; empty or NULL = none */
     const char *model_secret;          /* that has ANTHROPIC_API_KEY; NULL = none */
+    bool native_sidecars;              /* the kubelet knows init containers that keep running */
     const char *claim;                 /* of the workspace; NULL = emptyDir */
     bool ca_bundle;                    /* ConfigMap openshift-service-ca.crt is there */
     const char *token_url, *token_key; /* of the token endpoint; NULL = none */
@@ -34,9 +39,14 @@ json_t *kube_account_build(const char *name, const char *ns, Str session_id, Str
 /* Adds the anchor as owner: when it goes, so does the object. */
 void kube_set_owner(json_t *object, const char *anchor_name, const char *anchor_uid);
 
+void kube_mount(json_t *mounts, const char *volume, const char *path, bool read_only);
+const char *kube_pull_policy(const char *image);
+
 /* One variable; the list keeps its order, and the first of a name stays. */
 void kube_env_set(json_t *env, const char *name, Str value);
 bool kube_env_has(const json_t *env, const char *name);
+void kube_env_from_secret(json_t *env, const char *name, const char *secret, const char *key, bool optional);
+void kube_env_proxies(const KubeSettings *k, json_t *env);
 /* kube-env.c: contract 9.1, in its order. */
 json_t *kube_env_build(const PodSpec *s);
 /* Kubernetes expands $(NAME) in values: "$(" is written as "$$(". */

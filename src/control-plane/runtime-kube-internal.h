@@ -53,6 +53,10 @@ struct KubeRuntime {
     Timer *chores, *sweep_timer;
     const char *token_url, *token_key;
     bool await_endpoint;
+    /* runtime-kube-version.c */
+    KubeCall *version_call;
+    Timer *version_timer;
+    bool version_known, native_sidecars;
     char place[NAME_MAX_LEN];
     uint64_t removed;
     /* runtime-kube-sweep.c */
@@ -112,6 +116,8 @@ RtOp *kube_retire(Runtime *rt, Str id, RtDone done, void *arg);
 RtOp *kube_remove(Runtime *rt, Str id, RtDone done, void *arg);
 void kube_give_token(Runtime *rt, Str id, const Secret *token);
 TokenWrite *token_write_free(TokenWrite *w); /* NULL-safe, returns NULL */
+void ask_version(void *arg);                 /* until it is known */
+void forget_version(KubeRuntime *k);
 void run_chores(void *arg);
 void start_sweep(void *arg);
 void stop_sweep(KubeRuntime *k);

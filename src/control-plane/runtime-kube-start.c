@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "kube-pod.h"
+#include "kube-sidecars.h"
 #include "runtime-kube-internal.h"
 
 static RtOp *self(Flow *f)
@@ -193,6 +194,7 @@ static void step_pod(Flow *f)
         .token_secret = op->token_secret,
         .model_secret = op->model_secret,
         .claim = op->claim,
+        .native_sidecars = op->k->native_sidecars,
         .token_url = op->k->token_url,
         .token_key = op->k->token_key,
     };
@@ -267,6 +269,8 @@ RtOp *kube_ensure(Runtime *rt, const RtSpec *spec, RtDone done, void *arg)
         return op_end_soon(op, ERR_OK, NULL);
     if (e->pod)
         return clear_old(op);
+    if (!k->version_known && kube_sidecars_wanted(k->settings))
+        return op_end_soon(op, ERR_RATE_LIMITED, "the version of the Kubernetes API is not known yet");
     if (k->await_endpoint)
         return op_end_soon(op, ERR_RATE_LIMITED, "the token endpoint is not there yet");
     switch (kube_projects_state(k->projects, project_id(op), &why)) {

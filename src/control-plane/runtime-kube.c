@@ -407,6 +407,7 @@ KubeRuntime *kube_runtime_new(const KubeRuntimeOptions *o)
     list_init(&k->waiting);
     k->chores = timer_new(k->loop, run_chores, k);
     k->sweep_timer = timer_new(k->loop, start_sweep, k);
+    k->version_timer = timer_new(k->loop, ask_version, k);
     k->watch = kube_watch_new(o->kube, KUBE_REQUEST(.kind = KUBE_PODS, .labels = SELECTOR_MANAGED), &ops, k);
     return k;
 }
@@ -419,6 +420,8 @@ KubeRuntime *kube_runtime_free(KubeRuntime *k)
     kube_watch_free(k->watch);
     timer_free(k->chores);
     timer_free(k->sweep_timer);
+    forget_version(k);
+    timer_free(k->version_timer);
     MAP_FOREACH (k->all, it) {
         Entry *e = it.value;
         if (e->op)
@@ -439,7 +442,9 @@ Runtime *kube_runtime(KubeRuntime *k)
 void kube_runtime_lead(KubeRuntime *k, bool lead)
 {
     k->leading = lead;
+    forget_version(k);
     if (lead) {
+        timer_arm(k->version_timer, 0);
         timer_arm(k->chores, CHORES);
         timer_arm(k->sweep_timer, k->settings->sweep_first);
         return;

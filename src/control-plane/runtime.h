@@ -55,8 +55,10 @@ typedef struct RtObserved {
     /* RT_ENDED, RT_ABSENT: why, when the runtime knows better than `end` says; NULL = it does not. Borrowed
        until the next change of this session. */
     const char *reason, *message;
-    bool doomed;  /* RT_ENDED as far as the session goes, but what it was has yet to be stopped */
-    bool forced;  /* it did not end when told, and was removed by force */
+    bool doomed; /* RT_ENDED as far as the session goes, but what it was has yet to be stopped */
+    bool forced; /* it did not end when told, and was removed by force */
+    /* RT_STARTING, RT_READY: what beside the runner does not work; NULL = all does. Borrowed likewise. */
+    const char *helper_reason, *helper_message;
     Usec recheck; /* look again by then; RT_ABSENT: do not believe it before; 0 = nothing to wait for */
 } RtObserved;
 

@@ -18,6 +18,7 @@ typedef struct Pass {
     RtOp *op;
     CredentialsCall *credentials;
     bool minting; /* a token is asked for */
+    bool revoked; /* its grants were taken back in this pass */
     unsigned steps;
     Plan plan;                           /* of PLAN_STATUS, while its call is under way */
     Obj *fresh;                          /* starting: the session with its prompt */
@@ -45,5 +46,7 @@ void pass_revoke(Pass *p, void (*next)(Pass *p));
 
 void pass_start(Pass *p);                          /* PLAN_START */
 void pass_write_status(Pass *p, const Plan *plan); /* PLAN_STATUS */
+/* Writes what beside the runner does not work, or works again, if that is news. False: nothing to write. */
+bool pass_write_helpers(Pass *p, const Obj *session);
 /* Writes that the session cannot be reconciled, if that is news. False: nothing to write. Ends the pass. */
 bool pass_write_trouble(Pass *p, const Err *err);

@@ -157,6 +157,7 @@ static void on_revoked(void *arg, const Err *err)
 {
     Pass *p = arg;
     p->credentials = NULL;
+    p->revoked = true;
     if (err)
         log_warn("grants of a session are left", F_STR("session_id", p->id), F_ERR(err));
     p->after_revoke(p);
@@ -166,7 +167,7 @@ void pass_revoke(Pass *p, void (*next)(Pass *p))
 {
     Credentials *c = p->s->o.credentials;
     p->after_revoke = next;
-    if (c)
+    if (c && !p->revoked)
         p->credentials = credentials_revoke(c, str_from(p->id), on_revoked, p);
     else
         next(p);

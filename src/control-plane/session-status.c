@@ -3,6 +3,7 @@
 #include <assert.h>
 #include "base/log.h"
 
+#define SIDECAR_FAILED "CredentialSidecarFailed"
 #define STATUS_MAX (128 * 1024)
 
 /* What the conditions say about a phase that is being entered. */
@@ -99,7 +100,10 @@ static void on_written(void *arg, Obj *o, const Err *err)
     if (!err) {
         log_phase(p);
         cache_confirm(p->s->o.cache, o); /* our own write is the newest state; its event will find it known */
-        pass_next(p);
+        if (phase_is_terminal(p->plan.phase)) /* here, as nothing may be left to be retired */
+            pass_revoke(p, pass_next);
+        else
+            pass_next(p);
     } else if (err->code == ERR_NOT_FOUND) {
         pass_absent(p);
     } else if (err->code == ERR_CONFLICT || err->code == ERR_PRECONDITION) {
@@ -129,6 +133,55 @@ void pass_write_status(Pass *p, const Plan *plan)
     p->call = patch(p, obj_phase(session), &b, on_written, p);
 }
 
+/* ---- conditions without a phase ---- */
+
+static void patch_conditions(Pass *p, const Obj *session, const Conditions *c, ApiDone done)
+{
+    CLEANUP_BUF Buf b = BUF_INIT(STATUS_MAX);
+    bool first = true;
+    buf_addc(&b, '{');
+    add_conditions(&b, &first, c);
+    buf_addc(&b, '}');
+    p->call = patch(p, obj_phase(session), &b, done, p);
+}
+
+static void on_helpers_written(void *arg, Obj *o, const Err *err)
+{
+    Pass *p = arg;
+    p->call = NULL;
+    if (!err)
+        cache_confirm(p->s->o.cache, o);
+    if (err && err->code != ERR_CONFLICT && err->code != ERR_PRECONDITION && err->code != ERR_NOT_FOUND)
+        pass_fail(p, err);
+    else if (err)
+        pass_get(p);
+    else
+        pass_next(p);
+}
+
+bool pass_write_helpers(Pass *p, const Obj *session)
+{
+    RtObserved seen = {0};
+    Phase phase = obj_phase(session);
+    if (phase != PHASE_CREATING && phase != PHASE_RUNNING)
+        return false;
+    p->s->o.runtime->ops->observe(p->s->o.runtime, str_from(p->id), &seen);
+    CLEANUP_CONDITIONS Conditions c;
+    conditions_init(&c, obj_str(session, SESSION_CONDITIONS), clock_wall(p->s->o.clock));
+    if (seen.helper_reason) {
+        conditions_set(&c, SIDECAR_FAILED, true, seen.helper_reason, seen.helper_message);
+    } else if (conditions_has(&c, SIDECAR_FAILED) && rt_alive(&seen)) {
+        conditions_set(&c, SIDECAR_FAILED, false, "Running", NULL);
+    }
+    if (!c.changed)
+        return false;
+    if (seen.helper_reason)
+        log_warn("a sidecar does not work", F_STR("session_id", p->id), F_STR("reason", seen.helper_reason),
+                 F_STR("detail", seen.helper_message));
+    patch_conditions(p, session, &c, on_helpers_written);
+    return true;
+}
+
 /* The trouble itself decides how the pass ends, whatever became of writing it down. */
 static void on_trouble_written(void *arg, Obj *o, const Err *err)
 {
@@ -149,12 +202,7 @@ bool pass_write_trouble(Pass *p, const Err *err)
     conditions_set(&c, "Reconciled", false, "ReconcileError", err->msg);
     if (!c.changed)
         return false;
-    CLEANUP_BUF Buf b = BUF_INIT(STATUS_MAX);
-    bool first = true;
-    buf_addc(&b, '{');
-    add_conditions(&b, &first, &c);
-    buf_addc(&b, '}');
     p->plan.reason = pass_reason(err);
-    p->call = patch(p, obj_phase(session), &b, on_trouble_written, p);
+    patch_conditions(p, session, &c, on_trouble_written);
     return true;
 }

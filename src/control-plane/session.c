@@ -135,6 +135,8 @@ static void pass_step(Pass *p, const Obj *session)
         pass_revoke(p, pass_retire);
         return;
     case PLAN_NOTHING:
+        if (pass_write_helpers(p, session))
+            return;
         pass_end(p, plan.recheck == USEC_NEVER ? WQ_OK : WQ_AFTER, plan.recheck, NULL);
         return;
     }

@@ -16,6 +16,7 @@ int main(int argc, char **argv)
     failures += run_session_tokens_tests();
     failures += run_parts_tests();
     failures += run_kube_parts_tests();
+    failures += run_kube_sidecars_tests();
     failures += run_session_tests();
     failures += run_process_tests();
     failures += run_system_tests();

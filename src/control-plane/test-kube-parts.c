@@ -216,6 +216,64 @@ static void test_pod__keeps_since_when(void **state)
     assert_string_equal(o.reason, "ImagePullBackOff");
 }
 
+/* ---- what is beside the runner ---- */
+
+#define HELPER(list, state) "\"" list "\":[{\"name\":\"credential-github\",\"state\":{" state "}}]"
+#define CRASHES "\"waiting\":{\"reason\":\"CrashLoopBackOff\",\"message\":\"back-off 10s\"}"
+#define NO_IMAGE "\"waiting\":{\"reason\":\"ImagePullBackOff\"}"
+#define RUNS_SINCE_20 "\"running\":{\"startedAt\":\"2023-11-14T22:13:40Z\"}"
+#define RUNS                                                                                                 \
+    "\"phase\":\"Running\"," SCHEDULED "\"containerStatuses\":[{\"name\":\"ambient-code-runner\","           \
+    "\"ready\":true,\"state\":{\"running\":{}}}]"
+
+static void look_at(PodView *v, bool again, const char *status, unsigned at, RtObserved *o)
+{
+    CLEANUP_FREE char *text =
+        xasprintf("{\"metadata\":{\"creationTimestamp\":\"2023-11-14T22:13:20Z\"},\"status\":{%s}}", status);
+    CLEANUP_JSON json_t *pod = NULL;
+    assert_int_equal(json_parse(str_from(text), &pod, NULL), 0);
+    pod_view_read(pod, again ? v : NULL, after(at), v);
+    pod_view_judge(v, &settings, after(at), o);
+}
+
+static void test_pod__a_sidecar_that_fails_leaves_the_runner_alone(void **state)
+{
+    PodView v;
+    RtObserved o;
+    look_at(&v, false, RUNS "," HELPER("initContainerStatuses", CRASHES), 0, &o);
+    assert_int_equal(o.state, RT_READY);
+    assert_string_equal(o.helper_reason, "CrashLoopBackOff");
+    assert_string_equal(o.helper_message, "credential-github cannot run"); /* no seconds of a back-off */
+    pod_view_judge(&v, &settings, after(9000), &o);
+    assert_int_equal(o.state, RT_READY);
+    /* It runs again, which it does between two crashes too. */
+    look_at(&v, true, RUNS "," HELPER("initContainerStatuses", RUNS_SINCE_20), 30, &o);
+    assert_string_equal(o.helper_reason, "CrashLoopBackOff");
+    assert_int_equal(o.recheck, 50 * USEC_PER_SEC);
+    pod_view_judge(&v, &settings, after(80), &o);
+    assert_null(o.helper_reason);
+}
+
+static void test_pod__a_runner_that_waits_for_its_sidecar(void **state)
+{
+    PodView v;
+    RtObserved o;
+    look_at(&v, false, "\"phase\":\"Pending\"," SCHEDULED HELPER("initContainerStatuses", NO_IMAGE), 0, &o);
+    assert_int_equal(o.state, RT_STARTING);
+    assert_string_equal(o.helper_reason, "ImageUnavailable");
+    assert_int_equal(o.recheck, 300 * USEC_PER_SEC);
+    pod_view_judge(&v, &settings, after(300), &o);
+    assert_int_equal(o.state, RT_ENDED);
+    assert_true(o.doomed);
+    assert_string_equal(o.reason, "ImagePullBackOff");
+    assert_null(o.helper_reason);
+    /* Beside it, not before it: the runner will start. */
+    look_at(&v, false, "\"phase\":\"Pending\"," SCHEDULED HELPER("containerStatuses", NO_IMAGE), 0, &o);
+    pod_view_judge(&v, &settings, after(9000), &o);
+    assert_int_equal(o.state, RT_STARTING);
+    assert_string_equal(o.helper_reason, "ImageUnavailable");
+}
+
 static void test_pod__says_why_it_was_stopped_and_which_run_it_is(void **state)
 {
     CLEANUP_JSON json_t *pod = NULL;
@@ -411,6 +469,8 @@ int run_kube_parts_tests(void)
         cmocka_unit_test(test_names__of_bindings_do_not_collide),
         cmocka_unit_test(test_pod__means),
         cmocka_unit_test(test_pod__keeps_since_when),
+        cmocka_unit_test(test_pod__a_sidecar_that_fails_leaves_the_runner_alone),
+        cmocka_unit_test(test_pod__a_runner_that_waits_for_its_sidecar),
         cmocka_unit_test(test_pod__says_why_it_was_stopped_and_which_run_it_is),
         cmocka_unit_test(test_build__what_kubernetes_would_expand_is_escaped),
         cmocka_unit_test(test_build__a_session_cannot_set_what_is_ours),

@@ -79,6 +79,10 @@ static int write_path(Buf *b, const KubeRequest *r, Err *err)
 {
     const KubeResource *res = kube_resource(r->kind);
     int rc = 0;
+    if (!res->group) {
+        buf_addf(b, "/%s", res->plural);
+        return 0;
+    }
     if (*res->group)
         buf_addf(b, "/apis/%s/%s", res->group, res->version);
     else
