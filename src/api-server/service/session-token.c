@@ -1,6 +1,6 @@
 /*
  * Tokens of sessions: the key that signs them, kept in the store for all replicas, and minting. What a
- * session may do with its token is in access.c. docs/decisions/0012-session-tokens.md
+ * session may do with its token is in access.c. docs/decisions/0013-session-tokens.md
  */
 #include "service-internal.h"
 
