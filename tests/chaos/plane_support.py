@@ -10,6 +10,7 @@ import subprocess
 from api_support import BUILD, DEADLINE, ApiServer, free_port, program, wait_for
 
 TOKEN = "a-platform-token-of-the-tests"
+ADMIN = "an-administrator-of-the-tests"
 RUNNER = BUILD / "src/control-plane/test-runner"
 TERMINAL = ("Completed", "Failed", "Stopped")
 SANITIZERS = ("AddressSanitizer", "runtime error:", "ThreadSanitizer", "LeakSanitizer")
@@ -110,9 +111,11 @@ class Plane:
 
     def __init__(self, directory, arguments="", **env):
         ports = [f"--{name}-bindaddress=127.0.0.1:{free_port()}" for name in ("api-server", "grpc-server")]
-        self.api = ApiServer(directory, ["--enable-jwt=false", *ports], {"AMBIENT_API_TOKEN": TOKEN}).start()
+        # With authorization on: the control plane has its static token and no more rights than that holds.
+        self.api = ApiServer(directory, ["--enable-jwt=false", "--enable-authz", *ports], {
+            "AMBIENT_API_TOKEN": TOKEN, "AMBIENT_ADMIN_TOKEN": ADMIN}).start()
         self.cp = ControlPlane(directory, self.api, arguments, **env).start()
-        self.client = self.api.client(TOKEN)
+        self.client = self.api.client(ADMIN)
         self.client.project("demo")
 
     def close(self):

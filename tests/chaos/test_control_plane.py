@@ -9,7 +9,7 @@ import threading
 import time
 
 from api_support import Client, wait_for
-from plane_support import TERMINAL, TOKEN
+from plane_support import TERMINAL, ADMIN
 
 SESSIONS = 50
 SEED = int(os.environ.get("CHAOS_SEED", random.randrange(1 << 32)))
@@ -21,7 +21,7 @@ class User:
     """Does with some sessions what users do, and remembers what the server has acknowledged."""
 
     def __init__(self, number, port, sessions, rng, stopped):
-        self.client = Client(port, TOKEN)
+        self.client = Client(port, ADMIN)
         self.sessions, self.rng, self.stopped = sessions, rng, stopped
         self.wanted = {}
         self.thread = threading.Thread(target=self.run, name=f"user-{number}")

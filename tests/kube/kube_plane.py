@@ -8,7 +8,7 @@ import subprocess
 
 from api_support import BUILD, DEADLINE, ApiServer, free_port, wait_for
 from cluster_support import ROOT, SYSTEM, running
-from plane_support import SANITIZERS, TOKEN, clean_environ, control_plane
+from plane_support import ADMIN, SANITIZERS, TOKEN, clean_environ, control_plane
 
 TERMINAL = ("Completed", "Failed", "Stopped")
 numbers = itertools.count(1)
@@ -74,9 +74,11 @@ class Plane:
     def __init__(self, cluster, directory, kubeconfig, **env):
         self.cluster, self.directory, self.kubeconfig = cluster, pathlib.Path(directory), kubeconfig
         ports = [f"--{name}-bindaddress=127.0.0.1:{free_port()}" for name in ("api-server", "grpc-server")]
-        self.api = ApiServer(directory, ["--enable-jwt=false", *ports], {"AMBIENT_API_TOKEN": TOKEN}).start()
+        # With authorization on: the control plane has its static token and no more rights than that holds.
+        self.api = ApiServer(directory, ["--enable-jwt=false", "--enable-authz", *ports], {
+            "AMBIENT_API_TOKEN": TOKEN, "AMBIENT_ADMIN_TOKEN": ADMIN}).start()
         self.env = env
-        self.client = self.api.client(TOKEN)
+        self.client = self.api.client(ADMIN)
         self.project = f"p{os.getpid() % 100000}-{next(numbers)}"
         self.client.project(self.project)
         self.others = []
