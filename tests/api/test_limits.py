@@ -108,8 +108,9 @@ def test_connections(tmp_path, flag, status):
 def with_a_user(directory, keys, *args):
     """A server that knows people, and alice's token. The platform and administrators have no such limits."""
     (directory / "jwks.json").write_text(keys.jwks())
-    flags = [f"--jwk-cert-file={directory / 'jwks.json'}", *args]
-    with running(directory, flags, {"AMBIENT_ENV": "production"}) as server:
+    flags = [f"--jwk-cert-file={directory / 'jwks.json'}", "--jwt-issuer=*", "--jwt-audience=*", *args]
+    env = {"AMBIENT_ENV": "production", "CREDENTIAL_ENCRYPTION_ALLOW_PLAINTEXT": "true"}
+    with running(directory, flags, env) as server:
         token = keys.token("alice")
         api = server.client(token)
         project = api.project("alices")["id"]
