@@ -3,6 +3,7 @@ rest-governance-and-auth.md, D13 and D14; control-plane.md 13.5."""
 import base64
 import json
 import re
+import time
 
 import grpc
 import pytest
@@ -295,6 +296,23 @@ def test_the_token_of_a_stopped_session_is_refused(place, runner, runner_rpc):
     assert runner_rpc.error("PushSessionMessage", session_id=place.session, event_type="assistant",
                             payload="x")[0] == UNAUTHENTICATED
     assert runner_rpc.error("WatchSessionMessages", session_id=place.session)[0] == UNAUTHENTICATED
+
+
+def test_a_watch_ends_with_its_run(place, runner_rpc, jwt_server):
+    """On both protocols; changes that are not the run's end do not end it."""
+    watch = runner_rpc.watch("WatchSessionMessages", session_id=place.session)
+    events = jwt_server.stream(place.session, place.mint()["token"])
+    for n in range(3):
+        place.service.status(place.session, phase="Running")
+        time.sleep(0.3)  # longer than changes are taken together
+        place.alice.push(place.session, f"word {n}")
+        while watch.next().payload != f"word {n}":
+            pass
+    place.service.status(place.session, phase="Completed")
+    place.alice.ok("POST", f"/sessions/{place.session}/start", status=200)
+    assert watch.error() == (UNAUTHENTICATED, "invalid token: this run of the session is over")
+    assert events.rest_of_comments() is not None
+    events.close()
 
 
 def test_the_token_of_an_earlier_run_is_refused(place, runner, jwt_server):

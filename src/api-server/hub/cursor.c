@@ -305,6 +305,8 @@ void cursor_run(Cursor *c)
     c->w.armed = false;
     if (c->log->hub->down)
         end(c, ERR_UNAVAILABLE, "server is shutting down");
+    else if (c->denied && c->caller->type == CALLER_SESSION)
+        end(c, ERR_UNAUTHENTICATED, "invalid token: this run of the session is over");
     else if (c->denied)
         end(c, ERR_FORBIDDEN, "not authorized to watch this session");
     else if (c->w.failed)

@@ -175,6 +175,8 @@ static void distribute(Hub *h, FeedPage *p)
             guard_changed(h);
         if (it->kind == &kind_session && it->type == EVENT_DELETED)
             logs_session_deleted(h, str_from(it->id));
+        else if (it->kind == &kind_session)
+            guard_session_changed(h, str_from(it->id));
     }
     LIST_FOREACH (&h->event_cursors, link) {
         EventCursor *c = LIST_ENTRY(link, EventCursor, all);

@@ -1,7 +1,8 @@
 /*
  * Who follows a session's messages was allowed to when the stream was opened. When roles or bindings change,
  * the rights of those who follow are read again, once for each caller, and whoever has lost them is ended.
- * Changes are taken together: bindings come and go in numbers when projects and sessions do.
+ * The runner of a session goes by the session, which is read again when it changes. Changes are taken
+ * together: bindings come and go in numbers when projects and sessions do.
  */
 #include "hub-internal.h"
 
@@ -28,21 +29,42 @@ static void guard_arm(Hub *h)
         timer_arm(h->guard_timer, PAUSE);
 }
 
+static void rights_changed(Hub *h)
+{
+    h->rights_due = true;
+    guard_arm(h);
+}
+
+static void runner_changed(SessionLog *l)
+{
+    l->changed = true;
+    guard_arm(l->hub);
+}
+
 void cursor_guard(Cursor *c, Caller *caller, const Obj *session)
 {
-    Hub *h = c->log->hub;
-    if (c->caller || !svc_rights_needed(caller))
+    SessionLog *l = c->log;
+    Hub *h = l->hub;
+    bool of_session = caller->type == CALLER_SESSION;
+    if (c->caller || (!of_session && !svc_rights_needed(caller)))
         return;
     c->caller = caller_ref(caller);
     list_push_back(&h->guarded, &c->guard);
-    obj_free(c->log->place);
-    c->log->place = place_of(session);
-    if (h->access_changed && loop_now(h->loop) < usec_add(h->access_changed, READ_MAX))
-        guard_arm(h);
+    obj_free(l->place);
+    l->place = place_of(session);
+    l->runners += of_session;
+    /* What was asked when it was opened may be of the past by now. */
+    if (of_session)
+        runner_changed(l);
+    else if (h->access_changed && loop_now(h->loop) < usec_add(h->access_changed, READ_MAX))
+        rights_changed(h);
 }
 
 void cursor_unguard(Cursor *c)
 {
+    if (!c->caller)
+        return;
+    c->log->runners -= c->caller->type == CALLER_SESSION;
     list_remove(&c->guard);
     caller_unref(TAKE(c->caller));
 }
@@ -50,21 +72,95 @@ void cursor_unguard(Cursor *c)
 typedef struct Look {
     Hub *hub;
     SvcRights *rights;
+    bool of_users;
+    VEC_OF(char *)
+    changed;       /* ids of sessions */
+    Map *sessions; /* id -> Obj, of those that are still there */
 } Look;
+
+static Look *look_new(Hub *h)
+{
+    Look *l = xcalloc(1, sizeof(*l));
+    l->hub = hub_ref(h);
+    l->rights = svc_rights_new(h->service);
+    l->sessions = map_new();
+    l->of_users = h->rights_due;
+    h->rights_due = false;
+    LIST_FOREACH (&h->guarded, it) {
+        Cursor *c = LIST_ENTRY(it, Cursor, guard);
+        if (l->of_users)
+            svc_rights_want(l->rights, c->caller);
+        if (c->log->runners && c->log->changed)
+            vec_push(&l->changed, str_dup(c->log->id));
+        c->log->changed = false;
+    }
+    return l;
+}
+
+static void look_free(Look *l)
+{
+    MAP_FOREACH (l->sessions, it)
+        obj_free(it.value);
+    map_free(l->sessions);
+    VEC_FOREACH (&l->changed, id)
+        free(*id);
+    vec_free(&l->changed);
+    svc_rights_free(l->rights);
+    hub_unref(l->hub);
+    free(l);
+}
 
 static int look_job(Tx *tx, void *arg, Err *err)
 {
     Look *l = arg;
+    VEC_FOREACH (&l->changed, id) {
+        Obj *session = NULL;
+        Err why = {0};
+        int rc = tx_get(tx, &kind_session, str_from(*id), &session, &why);
+        if (rc < 0 && rc != -ERR_NOT_FOUND) {
+            if (err)
+                *err = why;
+            return rc;
+        }
+        if (rc == 0)
+            obj_free(map_put(l->sessions, str_from(*id), session));
+    }
     return svc_rights_read(l->rights, tx, true, err);
 }
 
-static void check(Hub *h, Cursor *c, const SvcRights *set)
+static bool may_follow(const Look *l, const Cursor *c)
 {
     Rights *now;
-    if (c->denied || !svc_rights_of(set, c->caller, &now) || svc_may_follow(c->caller, now, c->log->place))
-        return;
-    c->denied = true;
-    hub_make_ready(h, &c->w);
+    if (c->caller->type != CALLER_SESSION)
+        return !l->of_users || !svc_rights_of(l->rights, c->caller, &now) ||
+               svc_may_follow(c->caller, now, c->log->place);
+    const Obj *session = map_get(l->sessions, c->log->id);
+    return !session || svc_is_of_run(c->caller, session);
+}
+
+/* They are due still. */
+static void look_again(const Look *l)
+{
+    Hub *h = l->hub;
+    h->rights_due = h->rights_due || l->of_users;
+    VEC_FOREACH (&l->changed, id) {
+        SessionLog *log = map_get(h->logs, str_from(*id));
+        if (log)
+            log->changed = true;
+    }
+    guard_arm(h);
+}
+
+static void end_others(const Look *l)
+{
+    Hub *h = l->hub;
+    LIST_FOREACH (&h->guarded, it) {
+        Cursor *c = LIST_ENTRY(it, Cursor, guard);
+        if (c->denied || may_follow(l, c))
+            continue;
+        c->denied = true;
+        hub_make_ready(h, &c->w);
+    }
 }
 
 static void look_done(void *arg, int rc, const Err *err)
@@ -74,14 +170,11 @@ static void look_done(void *arg, int rc, const Err *err)
     h->guard_running = false;
     if (rc < 0)
         log_warn("the rights of watchers cannot be read", F_ERR(err));
-    if (rc < 0 && !h->down) /* they are due still */
-        guard_arm(h);
-    if (rc == 0 && !h->down)
-        LIST_FOREACH (&h->guarded, it)
-            check(h, LIST_ENTRY(it, Cursor, guard), l->rights);
-    svc_rights_free(l->rights);
-    free(l);
-    hub_unref(h);
+    if (!h->down && rc < 0)
+        look_again(l);
+    else if (!h->down)
+        end_others(l);
+    look_free(l);
 }
 
 void guard_look(void *hub)
@@ -93,23 +186,25 @@ void guard_look(void *hub)
         timer_arm(h->guard_timer, PAUSE);
         return;
     }
-    Look *l = xnew(Look);
-    *l = (Look){hub_ref(h), svc_rights_new(h->service)};
-    LIST_FOREACH (&h->guarded, it)
-        svc_rights_want(l->rights, LIST_ENTRY(it, Cursor, guard)->caller);
+    Look *l = look_new(h);
     h->guard_running = true;
     if (store_submit(h->store, STORE_READ, look_job, look_done, l, NULL) == 0)
         return;
     h->guard_running = false;
-    svc_rights_free(l->rights);
-    free(l);
-    timer_arm(h->guard_timer, PAUSE);
-    hub_unref(h);
+    look_again(l);
+    look_free(l);
 }
 
 void guard_changed(Hub *h)
 {
     h->access_changed = loop_now(h->loop);
     if (!h->down && !list_empty(&h->guarded))
-        guard_arm(h);
+        rights_changed(h);
+}
+
+void guard_session_changed(Hub *h, Str session_id)
+{
+    SessionLog *l = map_get(h->logs, session_id);
+    if (!h->down && l && l->runners)
+        runner_changed(l);
 }

@@ -58,6 +58,7 @@ struct Hub {
     List guarded; /* of Cursor.guard: whose rights may be taken away while they follow */
     Timer *guard_timer;
     bool guard_running;
+    bool rights_due;     /* those of users have to be read again */
     Usec access_changed; /* when a role or a binding last did; 0 = never */
 
     List event_cursors; /* of EventCursor.all */
@@ -102,6 +103,8 @@ struct SessionLog {
     Hub *hub;
     Str id;                     /* points behind the struct */
     Obj *place;                 /* the session as far as rights on it go; NULL = nobody asked */
+    unsigned runners;           /* guarded cursors of the session's own token */
+    bool changed;               /* the session did, since they were looked at */
     List idle, waiting, behind; /* of Cursor; those of the ready list are counted in n_cursors only */
     size_t n_cursors;
     ListLink read_link; /* in hub->reads while it wants a page and waits for its turn */
@@ -149,6 +152,7 @@ void logs_shutdown(Hub *h);
 void cursor_unguard(Cursor *c);
 void guard_look(void *hub);
 void guard_changed(Hub *h); /* a role or a binding did */
+void guard_session_changed(Hub *h, Str session_id);
 
 /* ---- feed.c: reading events, once for all cursors ---- */
 

@@ -103,7 +103,7 @@ struct Rest {
     List streams; /* of sse.c, the one that was written to longest ago first */
     Timer *ping;
     size_t n_streams;
-    Map *streams_of_user; /* username -> how many, as a number */
+    Map *streams_of_user; /* actor -> how many, as a number */
     struct Cors *cors;
     struct Trusted *trusted; /* proxies; NULL = none */
     struct Cache *cache;

@@ -32,7 +32,7 @@ static void sse_touch(Sse *s)
 
 static uintptr_t streams_of(const Rest *r, const Caller *c)
 {
-    return (uintptr_t)map_get(r->streams_of_user, str_from(c->username));
+    return (uintptr_t)map_get(r->streams_of_user, str_from(c->actor));
 }
 
 static void count_stream(Rest *r, const Caller *c, int change)
@@ -40,14 +40,14 @@ static void count_stream(Rest *r, const Caller *c, int change)
     uintptr_t n = streams_of(r, c) + (uintptr_t)change;
     r->n_streams += (size_t)change;
     if (n)
-        map_put(r->streams_of_user, str_from(c->username), (void *)n);
+        map_put(r->streams_of_user, str_from(c->actor), (void *)n);
     else
-        map_remove(r->streams_of_user, str_from(c->username));
+        map_remove(r->streams_of_user, str_from(c->actor));
 }
 
 static bool may_open(const Rest *r, const Caller *c)
 {
-    return c->type != CALLER_USER ||
+    return (c->type != CALLER_USER && c->type != CALLER_SESSION) ||
            streams_of(r, c) < (r->o.streams_per_user ? r->o.streams_per_user : STREAMS_PER_USER);
 }
 

@@ -11,13 +11,19 @@ RpcCall *call_of(GrpcCall *g)
     return grpc_call_user(g);
 }
 
+/* Those of the platform have no limit. */
+static bool is_counted(const Caller *c)
+{
+    return c->type == CALLER_USER || c->type == CALLER_SESSION;
+}
+
 static void watch_count(RpcCall *c, ptrdiff_t by)
 {
     Rpc *r = c->rpc;
     r->n_watches = (size_t)((ptrdiff_t)r->n_watches + by);
-    if (c->caller->type != CALLER_USER)
+    if (!is_counted(c->caller))
         return;
-    Str name = str_from(c->caller->username);
+    Str name = str_from(c->caller->actor);
     ptrdiff_t n = (ptrdiff_t)(uintptr_t)map_get(r->watches_of, name) + by;
     if (n > 0)
         map_put(r->watches_of, name, (void *)(uintptr_t)n);
@@ -176,12 +182,12 @@ void call_reply_obj(RpcCall *c, const Obj *o)
 bool call_watch_start(RpcCall *c)
 {
     Rpc *r = c->rpc;
-    uintptr_t n = (uintptr_t)map_get(r->watches_of, str_from(c->caller->username));
+    uintptr_t n = (uintptr_t)map_get(r->watches_of, str_from(c->caller->actor));
     if (r->draining) {
         call_refuse(c, ERR_UNAVAILABLE, "server is shutting down");
         return false;
     }
-    if (c->caller->type == CALLER_USER && n >= r->watches_per_user) {
+    if (is_counted(c->caller) && n >= r->watches_per_user) {
         call_refuse(c, ERR_RATE_LIMITED, "too many open watches of this user");
         return false;
     }

@@ -41,7 +41,7 @@ struct Rpc {
     bool draining;
     List watches; /* RpcCall.link */
     size_t n_watches;
-    Map *watches_of;    /* username -> count as a pointer */
+    Map *watches_of;    /* actor -> count as a pointer */
     MethodStats *stats; /* one per method of the table */
     uint64_t events_sent;
     EventFrame event_frames[EVENT_FRAMES];

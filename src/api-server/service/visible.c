@@ -24,7 +24,7 @@ SvcRights *svc_rights_new(Service *s)
 bool svc_rights_needed(const Caller *c)
 {
     return access_needed(c) && !authz_is_privileged(c) &&
-           c->type != CALLER_SESSION; /* those end with their session */
+           c->type != CALLER_SESSION; /* those go by their session */
 }
 
 void svc_rights_want(SvcRights *set, Caller *c)
@@ -94,6 +94,11 @@ bool svc_may_follow(const Caller *c, const Rights *rights, const Obj *session)
     AuthzScope z;
     access_scope(&rules_session.access, session, &z);
     return authz_allows(c, rights, "session_message:read", &z);
+}
+
+bool svc_is_of_run(const Caller *c, const Obj *session)
+{
+    return session_token_counts(session, c->run_id);
 }
 
 bool svc_is_access_kind(const Kind *k)

@@ -192,6 +192,8 @@ SvcRights *svc_rights_free(SvcRights *set); /* NULL-safe */
 bool svc_rights_needed(const Caller *c);    /* does what it may depend on rows? */
 /* May the caller read the session's messages? */
 bool svc_may_follow(const Caller *c, const Rights *rights, const Obj *session);
+/* Is the session's own token that of its run, which goes on? */
+bool svc_is_of_run(const Caller *c, const Obj *session);
 bool svc_is_access_kind(const Kind *k); /* a change of such an object changes rights */
 
 typedef struct SvcEvent {
