@@ -5,7 +5,8 @@
 
 #define DAYS(n) ((int64_t)(n)*24 * 3600 * (int64_t)USEC_PER_SEC)
 #define EVENTS_KEPT DAYS(7)
-#define RUNS_KEPT DAYS(90) /* the history of schedules */
+#define RUNS_KEPT DAYS(90)   /* the history of schedules */
+#define AUDIT_KEPT DAYS(400) /* who read a token: a year, and time to look at it */
 #define PAUSE_IDLE (600 * USEC_PER_SEC)
 #define PAUSE_BUSY (1 * USEC_PER_SEC) /* the last round removed something: there may be more */
 
@@ -19,12 +20,14 @@ struct Housekeeping {
 static int purge(Tx *tx, void *arg, Err *err)
 {
     Housekeeping *h = arg;
-    uint64_t events = 0, runs = 0;
+    uint64_t events = 0, runs = 0, audit = 0;
     WallUsec now = tx_now(tx);
     int rc = tx_events_purge(tx, (WallUsec){now.us - EVENTS_KEPT}, &events, err);
     if (rc == 0)
         rc = tx_purge(tx, &kind_schedule_run, (WallUsec){now.us - RUNS_KEPT}, &runs, err);
-    h->removed = events + runs;
+    if (rc == 0)
+        rc = tx_purge(tx, &kind_audit_event, (WallUsec){now.us - AUDIT_KEPT}, &audit, err);
+    h->removed = events + runs + audit;
     return rc;
 }
 
