@@ -42,6 +42,8 @@ static const struct {
     {"WAYLAND_DISPLAY", "see DISPLAY"},
     {"HTTPS_PROXY, HTTP_PROXY, NO_PROXY", "proxies, as in curl"},
     {"XDG_CONFIG_HOME", "its ambient/config.json is the configuration; by default ~/.config"},
+    {"XDG_CACHE_HOME",
+     "its ambient keeps, for a moment, the names that completion offers; by default ~/.cache"},
     {"HOME", "see XDG_CONFIG_HOME"},
 };
 
