@@ -1,4 +1,5 @@
 /* ambient-api-server: REST and gRPC over the store. */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -142,6 +143,7 @@ static void harden(void)
     struct rlimit files, none = {0, 0};
     (void)umask(077);
     (void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    (void)signal(SIGXFSZ, SIG_IGN); /* ulimit -f: an error of the write, as with a full disk */
     (void)setrlimit(RLIMIT_CORE, &none);
     if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
         files.rlim_cur = files.rlim_max;

@@ -120,6 +120,8 @@ struct Store {
     unsigned n_readers, readers_started;
     bool writer_started;
 
+    _Atomic int64_t newest; /* time that a job was given, or that a stored row has */
+
     StoreListener listener; /* loop thread */
     void *listener_arg;
 

@@ -31,6 +31,24 @@ static void close_connections(Store *s)
     worker_close(&s->writer);
 }
 
+/* Times go on where they were, also when the clock was set back while nobody ran. */
+static int read_newest(Store *s, Err *err)
+{
+    CLEANUP_STMT Stmt *st = NULL;
+    int rc = stmt_use(s->writer.db,
+                      STR("SELECT (SELECT created_at FROM events ORDER BY version DESC LIMIT 1),"
+                          " (SELECT created_at FROM session_messages ORDER BY pos DESC LIMIT 1)"),
+                      &st, err);
+    if (rc == 0)
+        rc = stmt_step(st, err);
+    if (rc < 0)
+        return rc;
+    int64_t event = stmt_time(st, 0).us;
+    int64_t message = stmt_time(st, 1).us;
+    atomic_store(&s->newest, event > message ? event : message);
+    return 0;
+}
+
 static int open_writer(Store *s, bool create, Err *err)
 {
     int rc = worker_open(&s->writer, s, create || s->private ? DB_CREATE : DB_WRITER, err);
@@ -39,7 +57,9 @@ static int open_writer(Store *s, bool create, Err *err)
                        s->location);
     if (rc == 0 && (create || s->private))
         rc = migrate_run(s->writer.db, NULL, NULL, err);
-    return rc < 0 ? rc : migrate_check(s->writer.db, err);
+    if (rc == 0)
+        rc = migrate_check(s->writer.db, err);
+    return rc < 0 ? rc : read_newest(s, err);
 }
 
 static int open_readers(Store *s, const StoreOptions *o, Err *err)

@@ -227,6 +227,11 @@ static void test_fault__broken_disk(void **state)
     run_faults(*state, SQLITE_IOERR_WRITE, ERR_IO);
 }
 
+static void test_fault__read_only_disk(void **state)
+{
+    run_faults(*state, SQLITE_READONLY, ERR_IO);
+}
+
 static void health_changed(void *arg)
 {
 }
@@ -255,6 +260,7 @@ int run_fault_tests(void)
     const struct CMUnitTest tests[] = {
         TEST(test_fault__full_disk),
         TEST(test_fault__broken_disk),
+        TEST(test_fault__read_only_disk),
         TEST(test_fault__the_store_finds_out_that_the_disk_is_well_again),
     };
     return cmocka_run_group_tests_name("store fault", tests, disk_setup, disk_teardown);

@@ -430,6 +430,45 @@ static void test_tx__requests_are_remembered_for_a_day(void **state)
     free(r.out);
 }
 
+/* ---- a clock that is set back ---- */
+
+static WallUsec made_now(Fixture *f, int64_t move)
+{
+    f->clock.wall_us.us += move;
+    CLEANUP_FREE char *id = new_session(f, "s");
+    CLEANUP(obj_freep) Obj *o = get_object(f, &kind_session, id);
+    return obj_time(o, FIELD_CREATED_AT);
+}
+
+static WallUsec pushed_now(Fixture *f, const char *session)
+{
+    Err err = {0};
+    Message *m = NULL;
+    assert_ok(push(f, session, "x", "", &m, &err), &err);
+    WallUsec t = m->created_at;
+    message_unref(m);
+    return t;
+}
+
+static void test_tx__times_do_not_go_back_with_the_clock(void **state)
+{
+    const int64_t minute = 60 * (int64_t)USEC_PER_SEC;
+    Fixture *f = *state;
+    CLEANUP_FREE char *s = new_session(f, "s");
+    WallUsec first = made_now(f, minute);
+    assert_true(made_now(f, -10 * minute).us >= first.us);
+    assert_true(pushed_now(f, s).us >= first.us);
+    fixture_reopen(f); /* nor when the server was not running meanwhile */
+    assert_true(made_now(f, minute).us >= first.us);
+    assert_true(made_now(f, 10 * minute).us > first.us); /* it has caught up */
+    /* A clock that was far ahead was wrong: time is what it says now; a session's messages keep their order.
+     */
+    WallUsec ahead = made_now(f, 24 * 60 * minute);
+    WallUsec last = pushed_now(f, s);
+    assert_true(made_now(f, -24 * 60 * minute).us < ahead.us);
+    assert_true(pushed_now(f, s).us >= last.us);
+}
+
 static void test_tx__a_read_job_cannot_write(void **state)
 {
     Fixture *f = *state;
@@ -453,6 +492,7 @@ int run_tx_tests(void)
         TEST(test_tx__find),
         TEST(test_tx__one_started_session_per_agent),
         TEST(test_tx__requests_are_remembered_for_a_day),
+        TEST(test_tx__times_do_not_go_back_with_the_clock),
         TEST(test_tx__a_read_job_cannot_write),
     };
     return cmocka_run_group_tests_name("store tx", tests, NULL, NULL);

@@ -10,6 +10,7 @@
 
 #define BATCH_JOBS 512
 #define BATCH_BYTES ((size_t)4 << 20)
+#define CLOCK_BACK_MAX ((int64_t)3600 * (int64_t)USEC_PER_SEC)
 #define IDLE_AFTER (2 * USEC_PER_SEC)
 
 typedef struct Batch {
@@ -62,13 +63,26 @@ static void job_fail(Job *j, const Err *err)
     j->err = *err;
 }
 
+/* When the clock was set back, time stands still until it has caught up, so that what is made later does not
+ * look older. Not for ever: a clock that was far ahead must not stay the truth. */
+static WallUsec job_time(Store *s)
+{
+    int64_t now = clock_wall(s->clock).us;
+    int64_t newest = atomic_load(&s->newest);
+    while (now > newest || newest - now > CLOCK_BACK_MAX) {
+        if (atomic_compare_exchange_weak(&s->newest, &newest, now))
+            return (WallUsec){now};
+    }
+    return (WallUsec){newest};
+}
+
 static int job_call(Worker *w, Job *j, bool writable, bool *ret_savepoint)
 {
     Tx tx = {
         .w = w,
         .db = w->db,
         .sql = w->store->sql,
-        .now = clock_wall(w->store->clock),
+        .now = job_time(w->store),
         .writable = writable,
     };
     /* Where a failing statement takes its transaction along, the job's part has its bounds from the start. */

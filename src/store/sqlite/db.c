@@ -32,9 +32,20 @@ static SqliteDb *of(Db *db)
     return CONTAINER_OF(db, SqliteDb, db);
 }
 
+/* Why a write failed: the log's own file knows it, errno is another call's by now. */
+static int write_errno(sqlite3 *h)
+{
+    sqlite3_file *log = NULL;
+    int errnum = 0;
+    (void)sqlite3_file_control(h, "main", SQLITE_FCNTL_JOURNAL_POINTER, (void *)&log);
+    if (log && log->pMethods)
+        (void)log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &errnum);
+    return errnum;
+}
+
 static ErrCode error_code(sqlite3 *h)
 {
-    int errnum = sqlite3_system_errno(h);
+    int errnum = sqlite3_extended_errcode(h) == SQLITE_IOERR_WRITE ? write_errno(h) : sqlite3_system_errno(h);
     switch (sqlite3_extended_errcode(h)) {
     case SQLITE_CONSTRAINT_UNIQUE:
     case SQLITE_CONSTRAINT_PRIMARYKEY:
@@ -47,7 +58,8 @@ static ErrCode error_code(sqlite3 *h)
         return ERR_NO_SPACE;
     case SQLITE_IOERR:
     case SQLITE_CANTOPEN:
-        return errnum == ENOSPC || errnum == EDQUOT ? ERR_NO_SPACE : ERR_IO;
+        /* EFBIG: ulimit -f. */
+        return errnum == ENOSPC || errnum == EDQUOT || errnum == EFBIG ? ERR_NO_SPACE : ERR_IO;
     case SQLITE_READONLY:
     case SQLITE_PERM:
     case SQLITE_AUTH:
