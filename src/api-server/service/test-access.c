@@ -2,6 +2,8 @@
  * stranger. */
 #include "test-internal.h"
 
+#include "service-internal.h"
+
 #include <stdio.h>
 
 /* Alice's project with one of everything in it. */
@@ -387,6 +389,51 @@ static void test_access__seeding_again_changes_nothing(void **state)
     assert_int_equal(newer.total, n_builtin_roles);
 }
 
+/* What was read before a change that the loop has heard of is not kept beyond the read. */
+static void test_access__rights_are_kept_until_something_changes(void **state)
+{
+    World *w = *state;
+    Service *s = w->service;
+    CLEANUP_FREE char *project = make(w, w->alice, &kind_project, NULL, NULL, "{\"name\":\"kept\"}");
+    CLEANUP_GOT Got first = do_get(w, w->alice, &kind_project, project);
+    CLEANUP(rights_unrefp) Rights *kept = access_kept(s, w->alice);
+    assert_non_null(kept);
+    assert_int_equal(rights_len(kept), 1);
+    CLEANUP_GOT Got again = do_get(w, w->alice, &kind_project, project);
+    CLEANUP(rights_unrefp) Rights *same = access_kept(s, w->alice);
+    assert_ptr_equal(kept, same);
+
+    svc_note_event(s, &kind_role_binding, EVENT_DELETED); /* of another server */
+    assert_null(access_kept(s, w->alice));
+    access_keep(s, w->alice, kept, s->access_generation - 1);
+    assert_null(access_kept(s, w->alice));
+    svc_note_event(s, &kind_session, EVENT_UPDATED);
+    access_keep(s, w->alice, kept, s->access_generation);
+    svc_note_event(s, &kind_session, EVENT_UPDATED);
+    CLEANUP(rights_unrefp) Rights *still = access_kept(s, w->alice);
+    assert_ptr_equal(still, kept);
+    assert_null(access_kept(s, w->bob));
+}
+
+/* The answer to a change comes after the loop forgot what was true before it. */
+static void test_access__a_revocation_counts_when_it_is_answered(void **state)
+{
+    World *w = *state;
+    CLEANUP_FREE char *project = make(w, w->alice, &kind_project, NULL, NULL, "{\"name\":\"shared\"}");
+    for (int i = 0; i < 3; i++) {
+        CLEANUP_FREE char *row =
+            make(w, w->alice, &kind_role_binding, NULL, NULL,
+                 "{\"role_id\":\"project:viewer\",\"scope\":\"project\",\"user_id\":\"bob\","
+                 "\"project_id\":\"shared\"}");
+        CLEANUP_GOT Got in = do_get(w, w->bob, &kind_project, project);
+        assert_int_equal(in.err.code, ERR_OK);
+        CLEANUP_GOT Got taken = do_delete(w, w->alice, &kind_role_binding, row);
+        assert_int_equal(taken.err.code, ERR_OK);
+        CLEANUP_GOT Got out = do_get(w, w->bob, &kind_project, project);
+        assert_int_equal(out.err.code, ERR_NOT_FOUND);
+    }
+}
+
 int run_access_tests(void)
 {
     const struct CMUnitTest tests[] = {
@@ -399,6 +446,10 @@ int run_access_tests(void)
                                         world_teardown),
         cmocka_unit_test_setup_teardown(test_access__callers_that_were_not_wanted_are_not_answered,
                                         world_setup, world_teardown),
+        cmocka_unit_test_setup_teardown(test_access__rights_are_kept_until_something_changes, world_setup,
+                                        world_teardown),
+        cmocka_unit_test_setup_teardown(test_access__a_revocation_counts_when_it_is_answered, world_setup,
+                                        world_teardown),
         cmocka_unit_test_setup_teardown(test_access__seeding_again_changes_nothing, world_setup,
                                         world_teardown),
     };
