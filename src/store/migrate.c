@@ -4,6 +4,7 @@
  * table with the columns of today; every run adds the columns that were born later ("kinds/<table>.<column>")
  * and the indexes.
  */
+#include <assert.h>
 #include "base/map.h"
 #include "store-internal.h"
 
@@ -196,6 +197,10 @@ static const Migration steps[] = {
     {"202611240001", up_sql, NULL,
      "UPDATE role_bindings SET user_id = (SELECT username FROM users WHERE users.id = role_bindings.user_id)"
      " WHERE user_id IN (SELECT id FROM users WHERE deleted_at IS NULL);"
+     "UPDATE role_bindings SET project_id = scope_id WHERE scope = 'project' AND project_id IS NULL;"
+     "UPDATE role_bindings SET agent_id = scope_id WHERE scope = 'agent' AND agent_id IS NULL;"
+     "UPDATE role_bindings SET session_id = scope_id WHERE scope = 'session' AND session_id IS NULL;"
+     "UPDATE role_bindings SET credential_id = scope_id WHERE scope = 'credential' AND credential_id IS NULL;"
      "UPDATE role_bindings SET scope_id = CASE scope WHEN 'project' THEN project_id WHEN 'agent' THEN "
      "agent_id"
      " WHEN 'session' THEN session_id WHEN 'credential' THEN credential_id END WHERE scope_id IS NULL;"
@@ -229,7 +234,7 @@ static const Migration steps[] = {
      " WHERE deleted_at IS NULL AND outcome = 'queued';"
      "CREATE INDEX IF NOT EXISTS sessions_schedule ON sessions (scheduled_session_id, created_at, id)"
      " WHERE deleted_at IS NULL AND scheduled_session_id IS NOT NULL;"},
-    {"202611240003", up_sql, NULL,
+    {"202611240030", up_sql, NULL,
      "UPDATE role_bindings SET home_project_id = COALESCE(project_id,"
      " (SELECT project_id FROM agents WHERE agents.id = role_bindings.agent_id),"
      " (SELECT project_id FROM sessions WHERE sessions.id = role_bindings.session_id))"
@@ -471,10 +476,21 @@ static int apply_range(Db *db, size_t from, size_t to, Err *err)
     return rc;
 }
 
+/* A step whose id another one has would never run. */
+static bool ids_differ(void)
+{
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++)
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(steps[i].id, steps[j].id) == 0)
+                return false;
+    return true;
+}
+
 int migrate_run(Db *db, int *ret_from, int *ret_to, Err *err)
 {
     int from = 0;
     int to = 0;
+    assert(ids_differ());
     int rc = begin_schema(db, err);
     if (rc == 0)
         rc = count_applied(db, &from, err);

@@ -164,13 +164,23 @@ static void test_migrate__bindings_of_user_ids_become_those_of_usernames(void **
         " VALUES ('b1', 'x', 'global', 'u1', CURRENT_TIMESTAMP);"
         "INSERT INTO role_bindings (id, role_id, scope, user_id, agent_id, created_at)"
         " VALUES ('b2', 'x', 'agent', 'bob', 'a', CURRENT_TIMESTAMP);"
-        "DELETE FROM migrations WHERE id = '202611240001'");
+        "INSERT INTO agents (id, name, project_id, created_at) VALUES ('a', 'a', 'p', CURRENT_TIMESTAMP);"
+        /* of spring 2026: one id for all scopes, and only that */
+        "DROP INDEX role_bindings_once;"
+        "INSERT INTO role_bindings (id, role_id, scope, scope_id, user_id, created_at)"
+        " VALUES ('b3', 'x', 'project', 'p', 'cid', CURRENT_TIMESTAMP),"
+        " ('b4', 'x', 'project', 'q', 'cid', CURRENT_TIMESTAMP);"
+        "DELETE FROM migrations WHERE id IN ('202611240001', '202611240030')");
     assert_ok(open_again(f, true, &err), &err);
     CLEANUP(obj_freep) Obj *b1 = get_object(f, &kind_role_binding, "b1");
     CLEANUP(obj_freep) Obj *b2 = get_object(f, &kind_role_binding, "b2");
     assert_string_equal(obj_cstr(b1, ROLE_BINDING_USER_ID), "alice");
     assert_string_equal(obj_cstr(b2, ROLE_BINDING_USER_ID), "bob");
     assert_string_equal(obj_cstr(b2, ROLE_BINDING_SCOPE_ID), "a");
+    assert_string_equal(obj_cstr(b2, ROLE_BINDING_HOME), "p");
+    CLEANUP(obj_freep) Obj *b3 = get_object(f, &kind_role_binding, "b3");
+    assert_string_equal(obj_cstr(b3, ROLE_BINDING_PROJECT_ID), "p");
+    assert_string_equal(obj_cstr(b3, ROLE_BINDING_HOME), "p");
 }
 
 static int check_table(void *arg, Str name)
