@@ -116,9 +116,16 @@ json_t *project_labels(Str project)
     return l;
 }
 
-json_t *session_labels(Str session_id, Str project)
+json_t *namespace_labels(const KubeSettings *s, Str project)
 {
     json_t *l = project_labels(project);
+    json_object_set_new(l, LABEL_INSTALLATION, json_string(s->runtime_ns));
+    return l;
+}
+
+json_t *session_labels(const KubeSettings *s, Str session_id, Str project)
+{
+    json_t *l = namespace_labels(s, project);
     json_object_set_new(l, LABEL_SESSION, json_strv(session_id));
     return l;
 }
@@ -126,6 +133,12 @@ json_t *session_labels(Str session_id, Str project)
 json_t *new_object(const char *name, const char *ns, json_t *labels)
 {
     return json_pack("{s:{s:s, s:s*, s:o*}}", "metadata", "name", name, "namespace", ns, "labels", labels);
+}
+
+bool is_of_another(const KubeSettings *s, const json_t *object)
+{
+    const char *who = kube_label(object, LABEL_INSTALLATION);
+    return who && strcmp(who, s->runtime_ns) != 0;
 }
 
 bool is_managed(const json_t *object)

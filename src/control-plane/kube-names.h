@@ -13,6 +13,7 @@
 #define LABEL_MANAGED "ambient-code.io/managed"
 #define LABEL_MANAGED_BY "ambient-code.io/managed-by"
 #define LABEL_ADOPT "ambient-code.io/adopt"
+#define LABEL_INSTALLATION "ambient-code.io/installation" /* our own namespace */
 #define LABEL_ROLE "ambient-code.io/role"
 #define MANAGER "ambient-control-plane"
 #define SELECTOR_MANAGED LABEL_MANAGED "=true," LABEL_MANAGED_BY "=" MANAGER
@@ -44,8 +45,13 @@ int project_namespace(const KubeSettings *s, Str project, char out[static NAME_M
  * hash. */
 void subject_name(const char *prefix, const char *subject, const char *suffix, char out[static NAME_MAX_LEN]);
 
-json_t *session_labels(Str session_id, Str project);
+/* Those of all that belongs to a session, and of namespaces, say too which installation made them. */
+json_t *session_labels(const KubeSettings *s, Str session_id, Str project);
+json_t *namespace_labels(const KubeSettings *s, Str project);
 json_t *project_labels(Str project); /* ptr NULL: only that it is ours */
 /* {metadata: {name, namespace, labels}}; takes over labels. */
 json_t *new_object(const char *name, const char *ns, json_t *labels);
 bool is_managed(const json_t *object);
+/* Another installation on this cluster made it: its sessions are none of our business. What does not say who
+   made it is taken for ours: the reference's objects do not. */
+bool is_of_another(const KubeSettings *s, const json_t *object);

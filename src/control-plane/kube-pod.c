@@ -18,16 +18,16 @@ void kube_set_owner(json_t *object, const char *name, const char *uid)
     json_object_set_new(json_get_obj(object, "metadata"), "ownerReferences", json_pack("[o]", owner));
 }
 
-json_t *kube_account_build(const char *name, const char *ns, Str session_id, Str project)
+json_t *kube_account_build(const char *name, const char *ns, json_t *labels)
 {
-    json_t *o = new_object(name, ns, session_labels(session_id, project));
+    json_t *o = new_object(name, ns, labels);
     json_object_set_new(o, "automountServiceAccountToken", json_false());
     return o;
 }
 
-json_t *kube_service_build(const char *name, const char *ns, Str session_id, Str project)
+json_t *kube_service_build(const char *name, const char *ns, Str session_id, json_t *labels)
 {
-    json_t *o = new_object(name, ns, session_labels(session_id, project));
+    json_t *o = new_object(name, ns, labels);
     json_t *port = json_pack("{s:s, s:i, s:i, s:s}", "name", "agui", "port", RUNNER_PORT, "targetPort",
                              RUNNER_PORT, "protocol", "TCP");
     json_object_set_new(o, "spec",
@@ -193,7 +193,7 @@ static json_t *build_spec(const PodSpec *s)
 json_t *kube_pod_build(const PodSpec *s)
 {
     Str id = obj_str(s->session, FIELD_ID), project = obj_str(s->session, SESSION_PROJECT_ID);
-    json_t *pod = new_object(s->name, s->ns, session_labels(id, project));
+    json_t *pod = new_object(s->name, s->ns, session_labels(&s->config->kube, id, project));
     json_object_set_new(json_get_obj(pod, "metadata"), "annotations", build_annotations(s));
     json_object_set_new(pod, "spec", build_spec(s));
     kube_set_owner(pod, s->anchor_name, s->anchor_uid);

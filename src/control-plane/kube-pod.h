@@ -34,8 +34,9 @@ typedef struct PodSpec {
 } PodSpec;
 
 json_t *kube_pod_build(const PodSpec *s);
-json_t *kube_service_build(const char *name, const char *ns, Str session_id, Str project);
-json_t *kube_account_build(const char *name, const char *ns, Str session_id, Str project);
+/* Both take over the labels. */
+json_t *kube_service_build(const char *name, const char *ns, Str session_id, json_t *labels);
+json_t *kube_account_build(const char *name, const char *ns, json_t *labels);
 /* Adds the anchor as owner: when it goes, so does the object. */
 void kube_set_owner(json_t *object, const char *anchor_name, const char *anchor_uid);
 

@@ -88,14 +88,14 @@ json_t *project_vertex_build(const KubeSettings *s, const char *ns, const json_t
     return o;
 }
 
-json_t *project_namespace_build(const char *ns, Str project)
+json_t *project_namespace_build(const KubeSettings *s, const char *ns, Str project)
 {
-    return new_object(ns, NULL, project_labels(project));
+    return new_object(ns, NULL, namespace_labels(s, project));
 }
 
 json_t *project_tenant_build(const KubeSettings *s, const char *ns, Str project)
 {
-    json_t *labels = project_labels(project);
+    json_t *labels = namespace_labels(s, project);
     json_object_set_new(labels, "tenant.paas.redhat.com/namespace-type", json_string("runtime"));
     json_object_set_new(labels, "tenant.paas.redhat.com/tenant", json_string("ambient-code"));
     json_t *o = new_object(ns + strlen(MPP_PREFIX), s->mpp_ns, labels);

@@ -26,7 +26,7 @@ void project_objects_done(ProjectObjects *o);
 /* Is a role binding of this name, which carries our label, one that is wanted? */
 bool project_objects_has(const ProjectObjects *o, KubeKind kind, const char *name);
 
-json_t *project_namespace_build(const char *ns, Str project);
+json_t *project_namespace_build(const KubeSettings *s, const char *ns, Str project);
 json_t *project_tenant_build(const KubeSettings *s, const char *ns, Str project);
 json_t *project_runner_secrets_build(const char *ns);
 /* A copy of the vertex Secret `source`. */

@@ -134,7 +134,8 @@ static bool label_is(const json_t *o, const char *key, const char *value)
 
 static bool is_ours(const Project *pr, const json_t *ns)
 {
-    return label_is(ns, LABEL_MANAGED, "true") && label_is(ns, LABEL_PROJECT, pr->id);
+    return label_is(ns, LABEL_MANAGED, "true") && label_is(ns, LABEL_PROJECT, pr->id) &&
+           !is_of_another(&pr->p->o.config->kube, ns);
 }
 
 static bool is_terminating(const json_t *ns)
@@ -157,7 +158,7 @@ static void on_namespace_made(Flow *f, json_t *ns)
 static void label_namespace(Flow *f)
 {
     const Project *pr = self(f);
-    json_t *labels = project_labels(str_from(pr->id));
+    json_t *labels = namespace_labels(&pr->p->o.config->kube, str_from(pr->id));
     flow_merge(f, KUBE_NAMESPACES, NULL, pr->ns, json_pack("{s:{s:o}}", "metadata", "labels", labels));
 }
 
@@ -205,7 +206,9 @@ static void on_namespace(Flow *f, json_t *ns)
     if (ns)
         judge_namespace(f, ns);
     else
-        flow_create(f, KUBE_NAMESPACES, project_namespace_build(pr->ns, str_from(pr->id)), on_namespace_made);
+        flow_create(f, KUBE_NAMESPACES,
+                    project_namespace_build(&pr->p->o.config->kube, pr->ns, str_from(pr->id)),
+                    on_namespace_made);
 }
 
 static void step_namespace(Flow *f)
@@ -406,7 +409,7 @@ static void step_old_namespace(Flow *f)
 static void on_old_tenant(Flow *f, json_t *tenant)
 {
     const Project *pr = self(f);
-    if (!tenant || !label_is(tenant, LABEL_PROJECT, pr->id)) {
+    if (!tenant || !is_ours(pr, tenant)) {
         flow_next(f);
         return;
     }

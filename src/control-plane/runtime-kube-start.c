@@ -23,9 +23,14 @@ static Str project_id(const RtOp *op)
     return obj_str(op->session, SESSION_PROJECT_ID);
 }
 
+static json_t *labels(const RtOp *op)
+{
+    return session_labels(op->k->settings, session_id(op), project_id(op));
+}
+
 static json_t *labelled(const RtOp *op, const char *name)
 {
-    return new_object(name, op->ns, session_labels(session_id(op), project_id(op)));
+    return new_object(name, op->ns, labels(op));
 }
 
 /* ---- the steps ---- */
@@ -52,15 +57,14 @@ static void apply_owned(Flow *f, KubeKind kind, json_t *want)
 static void step_account(Flow *f)
 {
     const RtOp *op = self(f);
-    apply_owned(f, KUBE_SERVICE_ACCOUNTS,
-                kube_account_build(op->account, op->ns, session_id(op), project_id(op)));
+    apply_owned(f, KUBE_SERVICE_ACCOUNTS, kube_account_build(op->account, op->ns, labels(op)));
 }
 
 /* Before the pod: its name must be known when the runner starts. */
 static void step_service(Flow *f)
 {
     const RtOp *op = self(f);
-    apply_owned(f, KUBE_SERVICES, kube_service_build(op->service, op->ns, session_id(op), project_id(op)));
+    apply_owned(f, KUBE_SERVICES, kube_service_build(op->service, op->ns, session_id(op), labels(op)));
 }
 
 /* Not in the pod's own text: whoever may look at pods may not talk to runners. */
@@ -149,7 +153,7 @@ static void on_other_pod(Flow *f, json_t *pod)
 {
     RtOp *op = self(f);
     op->must_wait = true; /* for the watch to tell whose it is */
-    if (pod && is_managed(pod) && kube_label(pod, LABEL_SESSION) &&
+    if (pod && is_managed(pod) && !is_of_another(op->k->settings, pod) && kube_label(pod, LABEL_SESSION) &&
         str_eqz(session_id(op), kube_label(pod, LABEL_SESSION))) {
         entry_pod(op->e, pod);
         op->must_wait = op->e->pod->run != op->run || kube_deleting(pod);

@@ -19,7 +19,7 @@ static void on_anchor(void *arg, json_t *anchor)
 {
     KubeRuntime *k = arg;
     const char *id = kube_label(anchor, LABEL_SESSION);
-    if (id && *id && is_managed(anchor))
+    if (id && *id && is_managed(anchor) && !is_of_another(k->settings, anchor))
         entry_make(k, str_from(id), kube_namespace(anchor), kube_created(anchor))->swept = k->sweeps;
 }
 
@@ -52,7 +52,7 @@ static void next_namespace(KubeRuntime *k)
 static void on_namespace(void *arg, json_t *ns)
 {
     KubeRuntime *k = arg;
-    if (is_managed(ns) && !kube_deleting(ns))
+    if (is_managed(ns) && !is_of_another(k->settings, ns) && !kube_deleting(ns))
         json_array_append_new(k->namespaces, json_string(kube_name(ns)));
 }
 

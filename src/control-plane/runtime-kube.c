@@ -122,7 +122,7 @@ static void on_pod(void *arg, json_t *pod)
 {
     KubeRuntime *k = arg;
     const char *id = kube_label(pod, LABEL_SESSION);
-    if (!id || !*id)
+    if (!id || !*id || is_of_another(k->settings, pod))
         return;
     Entry *e = entry_make(k, str_from(id), kube_namespace(pod), kube_created(pod));
     entry_pod(e, pod);

@@ -26,7 +26,8 @@ def test_what_a_project_gets(make_plane):
     ns = plane.cluster.get("namespace", plane.project)
     assert ns["metadata"]["labels"] == {
         "kubernetes.io/metadata.name": plane.project, "ambient-code.io/managed": "true",
-        "ambient-code.io/managed-by": "ambient-control-plane", "ambient-code.io/project-id": plane.project}
+        "ambient-code.io/managed-by": "ambient-control-plane", "ambient-code.io/project-id": plane.project,
+        "ambient-code.io/installation": SYSTEM}
     policy = plane.cluster.get("networkpolicy", "allow-ambient-api-server", plane.project)["spec"]
     assert policy == {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [
         {"from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": SYSTEM}}}],
@@ -107,3 +108,22 @@ def test_what_somebody_changed_is_put_right_by_a_new_look(plane):
     plane.cp.start()
     wait_mark(plane)
     assert plane.cluster.get("networkpolicy", "allow-ambient-api-server", plane.project)
+
+
+def test_another_installation_on_the_same_cluster(make_plane):
+    """Its sessions are unknown to our API server, and none of our business."""
+    plane = make_plane(ORPHAN_YOUNG="1s", ORPHAN_CONFIRM="1s", ORPHAN_SWEEP_FIRST="1s", ORPHAN_SWEEP="1s")
+    wait_mark(plane)
+    theirs = {"ambient-code.io/managed": "true", "ambient-code.io/managed-by": "ambient-control-plane",
+              "ambient-code.io/session-id": "their-session", "ambient-code.io/installation": "ambient-other"}
+    plane.cluster.apply(
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}},  # no controller makes it
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "their-anchor", "labels": theirs}},
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "their-pod", "labels": theirs},
+         "spec": {"containers": [{"name": "c", "image": "i"}], "automountServiceAccountToken": False}},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "ours", "labels": {
+            **theirs, "ambient-code.io/session-id": "our-session", "ambient-code.io/installation": SYSTEM}}},
+        namespace=plane.project)
+    wait_for(lambda: not plane.cluster.get("configmap", "ours", plane.project), "what is really left over to go")
+    for kind, name in (("configmap", "their-anchor"), ("pod", "their-pod")):
+        assert not plane.cluster.get(kind, name, plane.project)["metadata"].get("deletionTimestamp")
