@@ -4,8 +4,7 @@
 #include "kube-names.h"
 #include "kube-pod.h"
 #include "kube-sidecars.h"
-#include "plan.h"
-#include "process-env.h"
+#include "session-env.h"
 
 #define VALUE_MAX (256 * 1024)
 #define CLUSTER_NO_PROXY ".svc,.svc.cluster.local,localhost,127.0.0.1"
@@ -130,62 +129,11 @@ static void add_provider(const PodSpec *s, json_t *env)
 
 static void add_prompt(const PodSpec *s, json_t *env)
 {
-    bool interactive =
-        obj_bool(s->session, SESSION_INTERACTIVE, obj_str(s->session, SESSION_PROMPT).len == 0);
     if (s->prompt_secret)
         setz(env, "INITIAL_PROMPT_FILE", "/var/run/ambient/prompt");
     else if (s->prompt.len > 0)
         kube_env_set(env, "INITIAL_PROMPT", s->prompt);
-    set_bool(env, "INTERACTIVE", interactive);
-}
-
-static void add_model(const Obj *o, json_t *env)
-{
-    set_some(env, "LLM_MODEL", obj_cstr(o, SESSION_LLM_MODEL));
-    if (obj_has(o, SESSION_LLM_TEMPERATURE)) {
-        CLEANUP_BUF Buf b = BUF_INIT(64);
-        json_write_double(&b, obj_double(o, SESSION_LLM_TEMPERATURE, 0));
-        kube_env_set(env, "LLM_TEMPERATURE", buf_str(&b));
-    }
-    if (obj_int(o, SESSION_LLM_MAX_TOKENS, 0) > 0)
-        set_int(env, "LLM_MAX_TOKENS", obj_int(o, SESSION_LLM_MAX_TOKENS, 0));
-    if (obj_int(o, SESSION_TIMEOUT, 0) > 0)
-        set_int(env, "TIMEOUT", obj_int(o, SESSION_TIMEOUT, 0));
-    if (obj_int(o, SESSION_INACTIVITY_TIMEOUT, 0) > 0) {
-        set_int(env, "AMBIENT_INACTIVITY_TIMEOUT_SEC", obj_int(o, SESSION_INACTIVITY_TIMEOUT, 0));
-        set_int(env, "AMBIENT_IDLE_EXIT_CODE", RUNNER_EXIT_IDLE);
-    }
-}
-
-/* `repos` when it is a JSON array, else the one of repo_url. */
-static void add_repos(const Obj *o, json_t *env)
-{
-    CLEANUP_JSON json_t *j = NULL;
-    Str repos = obj_str(o, SESSION_REPOS), url = obj_str(o, SESSION_REPO_URL);
-    if (repos.len > 0 && json_parse(repos, &j, NULL) == 0 && json_is_array(j) && json_array_size(j) > 0) {
-        kube_env_set(env, "REPOS_JSON", repos);
-        return;
-    }
-    if (url.len == 0)
-        return;
-    CLEANUP_BUF Buf b = BUF_INIT(VALUE_MAX);
-    buf_addz(&b, "[{\"url\":");
-    json_write_str_plain(&b, url);
-    buf_addz(&b, "}]");
-    kube_env_set(env, "REPOS_JSON", buf_str(&b));
-}
-
-static void add_workflow(const Obj *o, json_t *env)
-{
-    static const char *const names[][2] = {{"git_url", "ACTIVE_WORKFLOW_GIT_URL"},
-                                           {"branch", "ACTIVE_WORKFLOW_BRANCH"},
-                                           {"path", "ACTIVE_WORKFLOW_PATH"}};
-    CLEANUP_JSON json_t *j = NULL;
-    Str text = obj_str(o, SESSION_WORKFLOW_ID);
-    if (text.len == 0 || json_parse(text, &j, NULL) < 0)
-        return; /* an id, not a place */
-    for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        set_some(env, names[i][1], json_get_str(j, names[i][0]));
+    set_bool(env, "INTERACTIVE", session_env_interactive(s->session));
 }
 
 /* Both cases, since libraries differ; what is inside the cluster is reached directly. */
@@ -208,19 +156,9 @@ void kube_env_proxies(const KubeSettings *k, json_t *env)
     }
 }
 
-static void add_own(const Obj *o, json_t *env)
+static void set_var(void *arg, const char *name, Str value)
 {
-    CLEANUP_JSON json_t *j = NULL;
-    Str text = obj_str(o, SESSION_ENVIRONMENT_VARIABLES);
-    if (text.len == 0 || json_parse(text, &j, NULL) < 0 || !json_is_object(j))
-        return;
-    const char *name;
-    json_t *value;
-    json_object_foreach(j, name, value)
-    {
-        if (json_is_string(value) && runner_env_allowed(name))
-            setz(env, name, json_string_value(value));
-    }
+    kube_env_set(arg, name, value);
 }
 
 json_t *kube_env_build(const PodSpec *s)
@@ -231,11 +169,9 @@ json_t *kube_env_build(const PodSpec *s)
     add_token(s, env);
     add_provider(s, env);
     add_prompt(s, env);
-    add_model(s->session, env);
-    add_repos(s->session, env);
-    add_workflow(s->session, env);
+    session_env_task(s->session, set_var, env);
     kube_env_proxies(&s->config->kube, env);
     kube_sidecars_env(s, env);
-    add_own(s->session, env);
+    session_env_own(s->session, set_var, env);
     return env;
 }

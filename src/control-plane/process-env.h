@@ -29,6 +29,3 @@ typedef struct RunnerEnv {
 #define PROMPT_ENV_MAX (32 * 1024)
 
 void runner_env_build(const RunnerEnv *e, StrVec *ret);
-/* May a session set this variable? Not what the loader or an interpreter obeys, nor what belongs to the
- * platform. */
-bool runner_env_allowed(const char *name);
