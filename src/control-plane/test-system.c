@@ -15,6 +15,7 @@
 #include "process-cgroup.h"
 #include "process-dir.h"
 #include "process-env.h"
+#include "session-env.h"
 #include "process-port.h"
 
 typedef struct Place {

@@ -3,14 +3,12 @@ import itertools
 import json
 import os
 import pathlib
-import signal
-import subprocess
 
-from api_support import BUILD, DEADLINE, ApiServer, free_port, wait_for
+import plane_support
+from api_support import DEADLINE, ApiServer, free_port, wait_for
 from cluster_support import ROOT, SYSTEM, running
-from plane_support import ADMIN, SANITIZERS, TOKEN, clean_environ, control_plane
+from plane_support import ADMIN, TOKEN
 
-TERMINAL = ("Completed", "Failed", "Stopped")
 numbers = itertools.count(1)
 
 
@@ -22,12 +20,10 @@ def install(cluster):
     return cluster.write_kubeconfig("control-plane", {"token": token}, SYSTEM)
 
 
-class ControlPlane:
+class ControlPlane(plane_support.ControlPlane):
     def __init__(self, directory, api, kubeconfig, name="cp", **env):
-        self.name, self.directory = name, pathlib.Path(directory)
-        self.log_path = self.directory / f"{name}.log"
-        self.ports_path = self.directory / f"{name}.json"
-        self.process, self.ports = None, {}
+        super().__init__(directory, api)
+        self.log_path, self.ports_path = self.directory / f"{name}.log", self.directory / f"{name}.json"
         self.env = {
             "MODE": "kube", "AMBIENT_API_TOKEN": TOKEN, "KUBECONFIG": str(kubeconfig), "LEADER_ELECT": "true",
             "AMBIENT_API_SERVER_URL": f"http://127.0.0.1:{api.ports['http']}", "POD_NAME": name,
@@ -35,36 +31,10 @@ class ControlPlane:
             "CP_METRICS_ADDR": "127.0.0.1:0", "CP_TOKEN_LISTEN_ADDR": "localhost:0", "LOCAL_PROXY_ADDR": "off",
             "LOG_LEVEL": "debug", "HOME": "/nonexistent", **env}
 
-    def start(self):
-        self.ports_path.unlink(missing_ok=True)
-        with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen([control_plane(), f"--ports-file={self.ports_path}"], stdout=log,
-                                            stderr=log, env={**clean_environ(), **self.env}, cwd=self.directory)
-        wait_for(lambda: self.ports_path.exists() or self.process.poll() is not None, "the control plane's ports")
-        assert self.process.poll() is None, self.log()
-        self.ports = json.loads(self.ports_path.read_text())
-        return self
-
     def wait_token_port(self):
         """The key pair comes from the cluster, so the endpoint is there a little later."""
         wait_for(lambda: "token" in json.loads(self.ports_path.read_text()), "the token endpoint")
         self.ports = json.loads(self.ports_path.read_text())
-
-    def log(self):
-        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-    def stop(self):
-        if self.process and self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            self.process.wait(25 if "sanitize" not in str(BUILD) else DEADLINE)
-        status = self.process.returncode
-        assert status in (0, -signal.SIGKILL), f"exit status {status}:\n{self.log()[-4000:]}"
-        for word in SANITIZERS:
-            assert word not in self.log(), self.log()[-8000:]
 
     def leads(self):
         return '"leading"' in self.log().split('"control plane started"')[-1]
