@@ -62,6 +62,7 @@ static void on_project_ready(void *arg, const char *project)
 static void on_project(void *arg, const char *id)
 {
     KubeApp *k = arg;
+    kube_runtime_project(k->runtime, id);
     if (k->projects)
         kube_projects_add(k->projects, id);
 }

@@ -366,7 +366,7 @@ static void step_extra(Flow *f)
 static void step_mark(Flow *f)
 {
     Project *pr = self(f);
-    if (pr->marked) {
+    if (pr->marked || pr->p->o.config->kube.mpp) { /* a tenant may not change its namespace */
         flow_next(f);
         return;
     }

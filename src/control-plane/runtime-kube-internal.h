@@ -38,19 +38,27 @@ typedef struct Entry {
     char id[];
 } Entry;
 
+/* Who may look at pods everywhere follows them with one watch. Elsewhere (tenants) each namespace has its
+ * own. */
+typedef struct PodWatch {
+    KubeRuntime *k;
+    KubeWatch *watch;
+    bool listed, tried; /* since we lead: all its pods are known; or they could not be asked for */
+    Usec listed_at;
+} PodWatch;
+
 struct KubeRuntime {
     Runtime base;
     KubeRuntimeOptions o;
     Loop *loop;
     const KubeSettings *settings;
-    KubeWatch *watch;
+    Map *watches;           /* namespace -> PodWatch, owned; "" = all */
     KubeProjects *projects; /* NULL while we do not lead */
     Map *all;               /* session id -> Entry, owned */
     Map *by_uid;            /* of its pod -> Entry */
     List waiting;
     bool synced, leading;
-    Usec synced_at;
-    Timer *chores, *sweep_timer;
+    Timer *chores, *sweep_timer, *sync_timer;
     const char *token_url, *token_key;
     bool await_endpoint;
     /* runtime-kube-version.c */

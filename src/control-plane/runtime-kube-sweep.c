@@ -74,6 +74,12 @@ void start_sweep(void *arg)
     stop_sweep(k);
     k->sweeps++;
     k->namespaces = json_array();
+    if (k->settings->mpp) { /* nobody may list them there: those of the projects that we know */
+        MAP_FOREACH (k->watches, it)
+            json_array_append_new(k->namespaces, json_strv(it.key));
+        next_namespace(k);
+        return;
+    }
     k->list = kube_list(k->o.kube, KUBE_REQUEST(.kind = KUBE_NAMESPACES, .labels = SELECTOR_MANAGED),
                         on_namespace, on_namespaces, k);
 }

@@ -120,7 +120,7 @@ void entry_pod(Entry *e, const json_t *pod)
 
 static void on_pod(void *arg, json_t *pod)
 {
-    KubeRuntime *k = arg;
+    KubeRuntime *k = ((PodWatch *)arg)->k;
     const char *id = kube_label(pod, LABEL_SESSION);
     if (!id || !*id || is_of_another(k->settings, pod))
         return;
@@ -172,7 +172,7 @@ static void pod_gone(Entry *e, const json_t *last)
 
 static void on_pod_gone(void *arg, const char *ns, const char *name, const char *uid, json_t *last)
 {
-    Entry *e = map_get(((KubeRuntime *)arg)->by_uid, str_from(uid));
+    Entry *e = map_get(((PodWatch *)arg)->k->by_uid, str_from(uid));
     if (!e)
         return;
     kube_cancel(TAKE(e->chore));
@@ -180,14 +180,46 @@ static void on_pod_gone(void *arg, const char *ns, const char *name, const char 
     entry_changed(e);
 }
 
-static void on_pods_listed(void *arg)
+/* All pods are known, but for those of namespaces that cannot be asked: nothing is concluded there. */
+static void check_synced(void *arg)
 {
     KubeRuntime *k = arg;
-    bool first = !k->synced;
+    MAP_FOREACH (k->watches, it)
+        if (!((const PodWatch *)it.value)->tried)
+            return;
     k->synced = true;
-    if (first)
-        k->synced_at = now_of(k);
     k->o.on_synced(k->o.arg);
+}
+
+static void on_pods_listed(void *arg)
+{
+    PodWatch *w = arg;
+    if (!w->listed)
+        w->listed_at = now_of(w->k);
+    w->listed = w->tried = true;
+    check_synced(w->k);
+}
+
+static void on_pods_failed(void *arg, const KubeError *e)
+{
+    PodWatch *w = arg;
+    bool first = !w->tried;
+    w->tried = w->tried || w->k->settings->mpp; /* the only one must succeed */
+    if (first && w->tried)
+        check_synced(w->k);
+}
+
+static void watch_pods(KubeRuntime *k, const char *ns)
+{
+    static const KubeWatchOps ops = {on_pod, on_pod_gone, on_pods_listed, on_pods_failed};
+    if (map_has(k->watches, str_from(ns)))
+        return;
+    PodWatch *w = xnew(PodWatch);
+    w->k = k;
+    w->watch = kube_watch_new(
+        k->o.kube, KUBE_REQUEST(.kind = KUBE_PODS, .ns = *ns ? ns : NULL, .labels = SELECTOR_MANAGED), &ops,
+        w);
+    map_put(k->watches, str_from(ns), w);
 }
 
 /* ---- observing ---- */
@@ -207,10 +239,13 @@ static void observe_gone(const Entry *e, RtObserved *ret)
     ret->message = "the pod does not exist any more";
 }
 
-/* A pod that was never seen: it may have been made, or have gone, before we looked. */
-static void observe_nothing(const KubeRuntime *k, RtObserved *ret)
+/* A pod that was never seen: it may have been made, or have gone, before we looked. Where we cannot look, it
+   may be there. */
+static void observe_nothing(const KubeRuntime *k, const Entry *e, RtObserved *ret)
 {
-    Usec age = k->synced ? now_of(k) - k->synced_at : 0;
+    const char *ns = k->settings->mpp ? (e && e->ns ? e->ns : "?") : "";
+    const PodWatch *w = map_get(k->watches, str_from(ns));
+    Usec age = w && w->listed ? now_of(k) - w->listed_at : 0;
     *ret = (RtObserved){.state = RT_ABSENT, .reason = "PodMissing", .message = "the pod does not exist"};
     ret->recheck = age < k->settings->missing_after ? k->settings->missing_after - age : 0;
 }
@@ -231,7 +266,7 @@ static void observe(const Runtime *rt, Str id, RtObserved *ret)
     } else if (e && e->gone) {
         observe_gone(e, ret);
     } else {
-        observe_nothing(k, ret);
+        observe_nothing(k, e, ret);
     }
 }
 
@@ -396,7 +431,6 @@ static const RuntimeOps kube_ops = {
 
 KubeRuntime *kube_runtime_new(const KubeRuntimeOptions *o)
 {
-    static const KubeWatchOps ops = {on_pod, on_pod_gone, on_pods_listed};
     KubeRuntime *k = xnew(KubeRuntime);
     k->base.ops = &kube_ops;
     k->o = *o;
@@ -408,7 +442,10 @@ KubeRuntime *kube_runtime_new(const KubeRuntimeOptions *o)
     k->chores = timer_new(k->loop, run_chores, k);
     k->sweep_timer = timer_new(k->loop, start_sweep, k);
     k->version_timer = timer_new(k->loop, ask_version, k);
-    k->watch = kube_watch_new(o->kube, KUBE_REQUEST(.kind = KUBE_PODS, .labels = SELECTOR_MANAGED), &ops, k);
+    k->sync_timer = timer_new(k->loop, check_synced, k);
+    k->watches = map_new();
+    if (!k->settings->mpp)
+        watch_pods(k, "");
     return k;
 }
 
@@ -417,7 +454,12 @@ KubeRuntime *kube_runtime_free(KubeRuntime *k)
     if (!k)
         return NULL;
     stop_sweep(k);
-    kube_watch_free(k->watch);
+    MAP_FOREACH (k->watches, it) {
+        kube_watch_free(((PodWatch *)it.value)->watch);
+        loop_defer(k->loop, free, it.value);
+    }
+    map_free(k->watches);
+    timer_free(k->sync_timer);
     timer_free(k->chores);
     timer_free(k->sweep_timer);
     forget_version(k);
@@ -461,7 +503,19 @@ void kube_runtime_lead(KubeRuntime *k, bool lead)
 void kube_runtime_relist(KubeRuntime *k)
 {
     k->synced = false;
-    kube_watch_relist(k->watch);
+    MAP_FOREACH (k->watches, it) {
+        PodWatch *w = it.value;
+        w->listed = w->tried = false;
+        kube_watch_relist(w->watch);
+    }
+    timer_arm(k->sync_timer, 0); /* there may be none */
+}
+
+void kube_runtime_project(KubeRuntime *k, const char *project)
+{
+    char ns[NAME_MAX_LEN];
+    if (k->settings->mpp && project_namespace(k->settings, str_from(project), ns, NULL) == 0)
+        watch_pods(k, ns);
 }
 
 void kube_runtime_know(KubeRuntime *k, const Obj *session)

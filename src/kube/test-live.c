@@ -158,7 +158,7 @@ static void watch_listed(void *arg)
 
 static void test_live__lists_and_watches(void **state)
 {
-    static const KubeWatchOps ops = {count_each, watch_gone, watch_listed};
+    static const KubeWatchOps ops = {count_each, watch_gone, watch_listed, NULL};
     TestApi t;
     begin(&t);
     make_namespace(&t);

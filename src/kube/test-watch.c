@@ -47,7 +47,7 @@ static void on_list(void *arg)
     say(arg, "!", "");
 }
 
-static const KubeWatchOps ops = {on_object, on_gone, on_list};
+static const KubeWatchOps ops = {on_object, on_gone, on_list, NULL};
 
 static void run(const Answer *answers, size_t n, const char *until, bool free_at_end)
 {

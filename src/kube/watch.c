@@ -120,6 +120,8 @@ static void retry_later(KubeWatch *w)
 
 static void log_failure(const KubeWatch *w, const char *what, const KubeError *e)
 {
+    if (w->ops->on_failure)
+        w->ops->on_failure(w->arg, e);
     log_warn("watch stream ended", F_STR("component", "kubeclient"),
              F_STR("resource", kube_resource(w->kind)->plural), F_STR("namespace", w->ns),
              F_STR("step", what), F_ERR(&e->err));

@@ -16,7 +16,8 @@ typedef struct KubeWatchOps {
     void (*on_object)(void *arg, json_t *object); /* new or changed; borrowed */
     /* `last` is the object at its end when the server sent it, else NULL. */
     void (*on_gone)(void *arg, const char *ns, const char *name, const char *uid, json_t *last);
-    void (*on_list)(void *arg); /* a complete list has been told; may be NULL */
+    void (*on_list)(void *arg);                          /* a complete list has been told; may be NULL */
+    void (*on_failure)(void *arg, const KubeError *err); /* it will be tried again; may be NULL */
 } KubeWatchOps;
 
 /* Of the request: kind, ns, labels, fields. Texts are copied. */

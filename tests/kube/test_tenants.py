@@ -1,0 +1,85 @@
+"""PLATFORM_MODE=mpp: namespaces are made by an operator, played by the test, for which we may only ask; and pods are
+seen namespace by namespace."""
+
+import pytest
+
+from api_support import wait_for
+from cluster_support import SYSTEM, running, terminated
+
+CONFIG = "ambient-code--config"
+RBAC = "rbac.authorization.k8s.io"
+
+
+def role(kind, name, rules, namespace=None):
+    return {"apiVersion": f"{RBAC}/v1", "kind": kind, "metadata": {"name": name, **(
+        {"namespace": namespace} if namespace else {})}, "rules": rules}
+
+
+def bind(name, role_kind, role_name, namespace):
+    return {"apiVersion": f"{RBAC}/v1", "kind": "RoleBinding", "metadata": {"name": name, "namespace": namespace},
+            "roleRef": {"apiGroup": RBAC, "kind": role_kind, "name": role_name},
+            "subjects": [{"kind": "ServiceAccount", "name": "tenant-plane", "namespace": SYSTEM}]}
+
+
+@pytest.fixture(scope="module")
+def tenant_config(cluster, kubeconfig):
+    """The kind TenantNamespace, and an account with what a tenant has: no look at other namespaces."""
+    cluster.apply({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "tenantnamespaces.tenant.paas.redhat.com"},
+        "spec": {"group": "tenant.paas.redhat.com", "scope": "Namespaced",
+                 "names": {"plural": "tenantnamespaces", "kind": "TenantNamespace"},
+                 "versions": [{"name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {
+                     "type": "object", "x-kubernetes-preserve-unknown-fields": True}}}]}})
+    verbs = ["get", "list", "watch", "create", "update", "patch", "delete"]
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": CONFIG}},
+                  {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tenant-plane",
+                                                                              "namespace": SYSTEM}})
+    cluster.apply(
+        role("Role", "tenants", [{"apiGroups": ["tenant.paas.redhat.com"], "resources": ["tenantnamespaces"],
+                                  "verbs": verbs}], CONFIG),
+        bind("tenants", "Role", "tenants", CONFIG), bind("tenant-plane", "Role", "ambient-control-plane", SYSTEM),
+        role("ClusterRole", "namespace-admin", [
+            {"apiGroups": [""], "resources": ["pods", "services", "secrets", "serviceaccounts", "configmaps",
+                                              "persistentvolumeclaims", "events"],
+             "verbs": [*verbs, "deletecollection"]},
+            {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
+            {"apiGroups": ["networking.k8s.io", RBAC], "resources": ["networkpolicies", "rolebindings"],
+             "verbs": verbs}]))
+    token = cluster.token(SYSTEM, "tenant-plane")
+    return cluster.write_kubeconfig("tenant", {"token": token}, SYSTEM)
+
+
+def make_tenant(cluster, namespace):
+    """What the operator does, in its order: rights come last."""
+    cluster.kubectl("create", "namespace", namespace)
+    wait_for(lambda: cluster.get("namespace", namespace)["status"]["phase"] == "Active", "the namespace")
+    cluster.apply(bind("admin", "ClusterRole", "namespace-admin", namespace))
+
+
+def test_a_session_of_a_tenant(make_plane, tenant_config):
+    plane = make_plane(PLATFORM_MODE="mpp", KUBECONFIG=str(tenant_config), LEASE_DURATION="3s", POD_MISSING_AFTER="3s")
+    name, namespace = plane.project, f"ambient-code--{plane.project}"
+    sid = plane.session()
+    tenant = wait_for(lambda: plane.cluster.get("tenantnamespace", name, CONFIG), "the request for a namespace")
+    assert tenant["spec"] == {"network": {"security-zone": "internal"}, "type": "runtime"}
+    assert tenant["metadata"]["labels"]["tenant.paas.redhat.com/tenant"] == "ambient-code"
+    assert tenant["metadata"]["labels"]["ambient-code.io/project-id"] == name
+    assert not plane.phase(sid), "it waits, and does not fail"
+    make_tenant(plane.cluster, namespace)
+    plane.project = namespace  # where its pods are
+    plane.wait_pod(sid)
+    assert plane.wait_phase(sid, "Creating")["kube_namespace"] == namespace
+    plane.cluster.bind(namespace, plane.name(sid))
+    plane.set_status(sid, running())
+    plane.wait_phase(sid, "Running")
+    assert plane.cluster.get("networkpolicy", "allow-ambient-api-server", namespace)
+    plane.cp.kill()
+    plane.cp.start()
+    plane.set_status(sid, terminated(0))
+    plane.wait_phase(sid, "Completed")
+    plane.client.ok("DELETE", f"/sessions/{sid}")
+    wait_for(lambda: not plane.cluster.get("configmaps", namespace=namespace,
+                                           selector=f"ambient-code.io/session-id={sid}"), "its objects to go")
+    plane.client.ok("DELETE", f"/projects/{name}")
+    wait_for(lambda: not plane.cluster.get("tenantnamespace", name, CONFIG), "the request to be taken back")
