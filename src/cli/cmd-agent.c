@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/mem.h"
+#include "follow.h"
 #include "options.h"
 #include "output.h"
 #include "resource.h"
@@ -241,7 +242,7 @@ int cmd_agent_start(App *app, const Args *a, Err *err)
     if (opt_given(a, "output"))
         return print_object(a, session, "session", kind_session.columns, err);
     say_started(session);
-    return 0;
+    return opt_bool(a, "follow") ? follow_started(app, session, err) : 0;
 }
 
 static int cmd_agent_stop(App *app, const Args *a, Err *err)
@@ -309,6 +310,8 @@ static const Opt opts_start[] = {
     OPTS_OUTPUT,
     OPTS_PROJECT,
     OPT("prompt", STR, "task for this run"),
+    OPT("follow", BOOL, "show what happens until the session is done; the exit status is the session's",
+        .letter = 'f'),
     OPT("all", BOOL, "all agents of the project", .letter = 'A'),
     {0},
 };

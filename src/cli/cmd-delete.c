@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include "base/mem.h"
 #include "manifest-run.h"
 #include "options.h"
@@ -70,11 +71,15 @@ static int delete_all(App *app, const Resource *r, Err *err)
     rc = app_confirm(app, err, "Delete all %zu sessions", n);
     if (rc <= 0)
         return rc;
+    bool progress = isatty(STDERR_FILENO);
     for (size_t i = 0; i < n; i++) {
         bool was_active = false;
+        if (progress)
+            fprintf(stderr, "\r\033[K%zu of %zu", i + 1, n);
         failed += delete_session(app, json_array_get(items, i), &was_active) < 0;
         stopped += was_active;
     }
+    fputs(progress ? "\r\033[K" : "", stderr);
     printf("%zu sessions deleted", n - failed);
     if (stopped)
         printf(" (%zu stopped first)", stopped);

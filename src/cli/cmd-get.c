@@ -1,4 +1,4 @@
-/* get, describe: one function each over the resource table. */
+/* get: lists and single objects, over the resource table. */
 #include "cmd.h"
 
 #include <stdio.h>
@@ -77,18 +77,6 @@ static int cmd_get(App *app, const Args *a, Err *err)
     return rc < 0 ? rc : show_list(app, a, r, list, err);
 }
 
-static int cmd_describe(App *app, const Args *a, Err *err)
-{
-    const Resource *r = NULL;
-    CLEANUP_JSON json_t *obj = NULL;
-    int rc = resource_need(arg_at(a, 0), &r, err);
-    if (rc == 0)
-        rc = resource_get(app, r, arg_at(a, 1), &obj, err);
-    if (rc < 0)
-        return rc;
-    return opt_given(a, "output") ? print_object(a, obj, r->noun, resource_columns(r), err) : print_json(obj);
-}
-
 static const Opt opts_get[] = {
     OPTS_OUTPUT,
     OPTS_NO_HEADERS,
@@ -104,7 +92,6 @@ static const Opt opts_get[] = {
     OPTS_SORT,
     {0},
 };
-static const Opt opts_describe[] = {OPTS_OUTPUT, OPTS_PROJECT, {0}};
 
 const Command commands_get[] = {
     {.words = "get",
@@ -121,13 +108,5 @@ const Command commands_get[] = {
                  "get agents -l team=core,tier!=1 --sort-by .created_at\n"
                  "get sessions -o jsonpath='{range .items[?(@.phase==\"Failed\")]}{.id}{\"\\n\"}{end}'\n"
                  "get agents -o custom-columns=NAME:.name,TEAM:.labels.team"},
-    {.words = "describe",
-     .usage = "RESOURCE NAME",
-     .min = 2,
-     .max = 2,
-     .help = "Show everything about one resource",
-     .opts = opts_describe,
-     .run = cmd_describe,
-     .examples = "describe agent reviewer"},
     {0},
 };

@@ -24,6 +24,28 @@ static int session_id(App *app, const char *name, char **ret, Err *err)
     return rc;
 }
 
+/* --type and --errors. */
+static bool is_wanted(const Args *a, Str type)
+{
+    const char *const *types;
+    size_t n = opt_list(a, "type", &types);
+    if (opt_bool(a, "errors") && (str_eq(type, STR("error")) || str_eq(type, STR("RUN_ERROR"))))
+        return true;
+    for (size_t i = 0; i < n; i++) {
+        if (str_ieq(type, str_from(types[i])))
+            return true;
+    }
+    return n == 0 && !opt_bool(a, "errors");
+}
+
+static void keep_types(const Args *a, json_t *list)
+{
+    for (size_t i = json_array_size(list); i-- > 0;) {
+        if (!is_wanted(a, json_get_strv(json_array_get(list, i), "event_type")))
+            json_array_remove(list, i);
+    }
+}
+
 static int print_messages(App *app, const Args *a, const char *id, Err *err)
 {
     Format f;
@@ -34,6 +56,7 @@ static int print_messages(App *app, const Args *a, const char *id, Err *err)
                      (long long)opt_int(a, "after"));
     if (rc < 0)
         return err_wrap(err, "messages of session \"%s\"", id);
+    keep_types(a, list);
     if (f != FORMAT_TABLE)
         return print_list(a, list, "message",
                           "SEQ:seq:8 TYPE:event_type:20 PAYLOAD:payload:60 AGE:created_at:10", NULL, err);
@@ -152,6 +175,8 @@ static const Opt opts_messages[] = {
     OPT("follow", BOOL, "go on until the session is done", .letter = 'f'),
     OPT("follow-reconnect", BOOL, "the same, and tell about lost connections", .letter = 'F'),
     OPT("json", BOOL, "with -f: one JSON object a line"),
+    OPT("type", LIST, "without -f: only messages of this type; may be repeated"),
+    OPT("errors", BOOL, "without -f: only errors"),
     {0},
 };
 static const Opt opts_send[] = {

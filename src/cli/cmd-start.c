@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "base/mem.h"
+#include "follow.h"
 #include "options.h"
 #include "output.h"
 #include "resource.h"
@@ -21,7 +22,7 @@ static int start_session(App *app, const Args *a, const char *name, Err *err)
     if (opt_given(a, "output"))
         return print_object(a, obj, "session", kind_session.columns, err);
     printf("session/%s started (phase: %s)\n", json_get_str(obj, "id"), json_get_str(obj, "phase"));
-    return 0;
+    return opt_bool(a, "follow") ? follow_started(app, obj, err) : 0;
 }
 
 static int cmd_start(App *app, const Args *a, Err *err)
@@ -53,6 +54,8 @@ static const Opt opts_start[] = {
     OPTS_OUTPUT,
     OPTS_PROJECT,
     OPT("prompt", STR, "task for this run"),
+    OPT("follow", BOOL, "show what happens until the session is done; the exit status is the session's",
+        .letter = 'f'),
     OPT("all", BOOL, "all agents of the project", .letter = 'A'),
     OPT("session", STR, "start this session again instead of an agent", .values = "SESSION"),
     {0},

@@ -3,7 +3,7 @@
 
 #include "app.h"
 
-extern const Command commands_cp[], commands_logs[], commands_plugin[];
+extern const Command commands_describe[], commands_cp[], commands_logs[], commands_plugin[];
 extern const Command commands_wait[], commands_label[], commands_edit[], commands_explain[];
 extern const Command commands_get[], commands_create[], commands_delete[], commands_start[],
     commands_project[], commands_agent[], commands_session[], commands_inbox[], commands_auth[],

@@ -7,6 +7,7 @@
 /* clang-format off */
 const Command *const command_tables[] = {
     commands_get,
+    commands_describe,
     commands_apply,
     commands_wait,
     commands_label,

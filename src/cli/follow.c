@@ -387,3 +387,10 @@ int follow_session(App *app, const FollowOptions *o, Err *err)
     render_free(f.render);
     return outcome(&f, err);
 }
+
+int follow_started(App *app, const json_t *session, Err *err)
+{
+    FollowOptions o = {.session = json_get_str(session, "id"), .end = FOLLOW_UNTIL_DONE};
+    fflush(stdout);
+    return o.session ? follow_session(app, &o, err) : err_set(err, ERR_BAD_GATEWAY, "the answer has no id");
+}

@@ -21,6 +21,9 @@ typedef struct FollowOptions {
    end it quietly: app->exit_code is 130 or 143. */
 int follow_session(App *app, const FollowOptions *o, Err *err);
 
+/* A session that was just started, from its beginning until it is done. */
+int follow_started(App *app, const json_t *session, Err *err);
+
 /* SIGINT and SIGTERM set *done and app->exit_code. */
 typedef struct Interrupt Interrupt;
 Interrupt *interrupt_new(App *app, bool *done);

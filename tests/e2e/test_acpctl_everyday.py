@@ -327,3 +327,36 @@ def test_text_is_seen_while_it_is_written_and_only_once(cli, name, tmp_path):
     assert answer.count("first half") == 1 and "first half second half\n" in answer
     assert "run finished (RUN_FINISHED)" in answer
     cli.run("delete", "session", sid, "-y")
+
+
+# ---- describe, start -f, messages by type ----
+
+def test_describe_for_a_person(cli, name):
+    sid = new_session(cli, name, "--prompt", "echo 'hello there'", "--labels", '{"a":"b","c":"d"}')
+    cli.run("wait", "session", name, "--for=phase=Completed", "--timeout", "50s")
+    page = cli.out("describe", "session", name, "-o", "text")
+    assert re.search(rf"^id: +{sid}$", page, re.M) and re.search(r"^phase: +Completed$", page, re.M)
+    assert re.search(r"^labels: +a=b\n +c=d$", page, re.M)
+    assert "\nMessages: " in page and "hello there" in page
+    assert json.loads(cli.out("describe", "session", name))["id"] == sid  # a pipe gets JSON
+    assert re.search(r"^phase: +Completed$", on_terminal(cli, "describe", "session", name)[1], re.M)
+    cli.run("inbox", "send", "--agent", "one", "--body", "x", "--from-name", "y")
+    assert re.search(r"^inbox: +1 messages, 1 unread$", cli.out("describe", "agent", "one", "-o", "text"), re.M)
+
+
+def test_start_and_follow(cli, name):
+    cli.run("agent", "create", "--name", name, "--prompt", "true", *SHELL)
+    done = cli.run("start", name, "--prompt", "echo well done", "-f")
+    assert re.match(r"session/\w{27} started \(phase: \w*\)\n", done.stdout)
+    assert "well done\n" in done.stdout and "run finished (RUN_FINISHED)" in done.stdout
+    assert "error (RUN_ERROR)" in cli.run("start", name, "--prompt", "exit 3", "-f", code=1).stdout
+    cli.run("delete", "agent", name, "-y")
+
+
+def test_messages_by_type(cli, name):
+    sid = new_session(cli, name, "--prompt", "echo text; exit 4")
+    cli.run("wait", "session", name, "--for=jsonpath=.phase=Failed", "--timeout", "50s", code=None)
+    answers = json.loads(cli.out("session", "messages", sid, "-o", "json", "--type", "assistant"))
+    assert {m["event_type"] for m in answers} == {"assistant"}
+    errors = json.loads(cli.out("session", "messages", sid, "-o", "json", "--errors"))
+    assert errors and {m["event_type"] for m in errors} <= {"error", "RUN_ERROR"}
