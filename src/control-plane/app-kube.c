@@ -370,6 +370,15 @@ void kube_app_metrics(const KubeApp *k, Buf *b)
                 "# TYPE ambient_cp_orphans_deleted_total counter\n");
     buf_addf(b, "ambient_cp_orphans_deleted_total{resource=\"sessions\"} %llu\n",
              (unsigned long long)st.removed);
+    buf_addz(b, "# HELP ambient_cp_token_secrets_total Refreshes of the Secrets that runners read their "
+                "tokens from.\n"
+                "# TYPE ambient_cp_token_secrets_total counter\n");
+    buf_addf(b, "ambient_cp_token_secrets_total{result=\"written\"} %llu\n",
+             (unsigned long long)st.tokens_written);
+    buf_addf(b, "ambient_cp_token_secrets_total{result=\"unchanged\"} %llu\n",
+             (unsigned long long)st.tokens_same);
+    buf_addf(b, "ambient_cp_token_secrets_total{result=\"failed\"} %llu\n",
+             (unsigned long long)st.tokens_failed);
     buf_addz(b, "# HELP ambient_cp_kube_requests_total Requests to Kubernetes.\n"
                 "# TYPE ambient_cp_kube_requests_total counter\n");
     kube_counts(k->kube, write_count, b);

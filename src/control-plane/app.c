@@ -12,12 +12,12 @@
 #include "cache.h"
 #include "informer.h"
 #include "json/json.h"
+#include "kube-endpoint.h"
 #include "metrics.h"
 #include "oidc.h"
 #include "proxy.h"
 #include "runtime-process.h"
 #include "session.h"
-#include "token-keys.h"
 #include "token-server.h"
 
 /* How long work that is under way may take to end, and ended sessions to be written down; together well below
@@ -45,7 +45,7 @@ typedef struct App {
     SessionTokens *tokens; /* of those sessions */
     Credentials *credentials;
     RsaKey *token_key;
-    TokenKeys *token_keys; /* on Kubernetes */
+    KubeEndpoint *endpoint; /* on Kubernetes */
     Buf token_key_pem;
     char *token_url;
     TokenServer *token_server;
@@ -189,12 +189,18 @@ static bool is_off(const char *address)
     return !address || !*address || strcmp(address, "off") == 0;
 }
 
-static bool may_have_token(void *arg, Str session_id)
+/* Of callers on this machine nothing is known. */
+static TokenVerdict may_have_token(void *arg, Str session_id, const char *peer)
 {
     App *a = arg;
     int64_t port;
     const char *secret;
-    return process_runtime_route(a->process, session_id, &port, &secret);
+    return process_runtime_route(a->process, session_id, &port, &secret) ? TOKEN_MAY : TOKEN_FORBIDDEN;
+}
+
+static int unseal(void *arg, Str sealed, Buf *plain)
+{
+    return rsa_oaep_open(((App *)arg)->token_key, sealed, plain, NULL) < 0 ? -1 : 0;
 }
 
 static bool find_runner(void *arg, Str session_id, int64_t *ret_port, const char **ret_token)
@@ -215,7 +221,7 @@ static int make_token_server(App *a, Err *err)
     if (rc < 0)
         return err_wrap(err, "token endpoint");
     const TokenServerOptions o = {
-        .address = c->token_address, .key = a->token_key, .token = token_of, .may = may_have_token, .arg = a};
+        .address = c->token_address, .open = unseal, .token = token_of, .may = may_have_token, .arg = a};
     rc = token_server_new(a->loop, &o, &a->token_server, err);
     if (rc < 0)
         return rc;
@@ -233,6 +239,11 @@ static void add_port(Buf *b, bool *first, const char *name, int port)
     buf_add_i64(b, port);
 }
 
+static const TokenServer *token_server(const App *a)
+{
+    return a->kube ? kube_endpoint_server(a->endpoint) : a->token_server;
+}
+
 static int write_ports(const App *a, Err *err)
 {
     if (!a->c->ports_file)
@@ -242,49 +253,38 @@ static int write_ports(const App *a, Err *err)
     buf_addc(&b, '{');
     if (a->proxy)
         add_port(&b, &first, "proxy", proxy_port(a->proxy));
-    if (a->token_server)
-        add_port(&b, &first, "token", token_server_port(a->token_server));
+    if (token_server(a))
+        add_port(&b, &first, "token", token_server_port(token_server(a)));
     if (a->metrics)
         add_port(&b, &first, "metrics", http_server_port(a->metrics));
     buf_addz(&b, "}\n");
     return file_write_atomic(a->c->ports_file, buf_str(&b), 0600, err);
 }
 
-/* ---- the same on Kubernetes: one key pair for all replicas ---- */
+/* ---- the same on Kubernetes: one ring of keys for all replicas ---- */
 
-static bool has_pod(void *arg, Str session_id)
-{
-    const App *a = arg;
-    const char *ns, *name;
-    const Obj *session = cache_get(a->cache, session_id);
-    return session && !phase_is_terminal(obj_phase(session)) &&
-           kube_runtime_pod(kube_app_pods(a->kube), session_id, &ns, &name);
-}
-
-static void on_token_keys(void *arg, const RsaKey *key, const char *public_pem)
+static void on_endpoint(void *arg, const Err *err)
 {
     App *a = arg;
-    Err err = {0};
-    const TokenServerOptions o = {
-        .address = a->c->token_address, .key = key, .token = token_of, .may = has_pod, .arg = a};
-    if (token_server_new(a->loop, &o, &a->token_server, &err) < 0 || write_ports(a, &err) < 0) {
-        log_error("token endpoint", F_ERR(&err));
-        a->status = 1;
-        loop_stop(a->loop);
+    Err why = err ? *err : (Err){0};
+    if (!err && write_ports(a, &why) == 0)
         return;
-    }
-    kube_runtime_set_endpoint(kube_app_pods(a->kube), a->c->token_url, public_pem);
-    log_info("token endpoint", F_STR("url", a->c->token_url),
-             F_INT("port", token_server_port(a->token_server)));
+    log_error("token endpoint", F_ERR(&why));
+    a->status = 1;
+    loop_stop(a->loop);
 }
 
-static void make_token_keys(App *a)
+static void make_endpoint(App *a)
 {
-    const KubeSettings *k = &a->c->kube;
-    if (is_off(a->c->token_address) || !k->token_endpoint)
-        return;
-    kube_runtime_await_endpoint(kube_app_pods(a->kube));
-    a->token_keys = token_keys_new(kube_app_client(a->kube), k->runtime_ns, on_token_keys, a);
+    const KubeEndpointOptions o = {.config = a->c,
+                                   .kube = kube_app_client(a->kube),
+                                   .pods = kube_app_pods(a->kube),
+                                   .sessions = a->cache,
+                                   .token = token_of,
+                                   .opened = on_endpoint,
+                                   .arg = a};
+    if (!is_off(a->c->token_address) && a->c->kube.token_endpoint)
+        a->endpoint = kube_endpoint_new(a->loop, &o);
 }
 
 static int make_proxy(App *a, Err *err)
@@ -315,7 +315,7 @@ static bool is_ready(const App *a)
 {
     InformerStats st;
     informer_stats(a->informer, &st);
-    bool kube = !a->kube || (kube_app_ready(a->kube) && (!a->token_keys || a->token_server));
+    bool kube = !a->kube || (kube_app_ready(a->kube) && (!a->endpoint || token_server(a)));
     return st.synced && kube && !secret_is_empty(token_source_get(a->token));
 }
 
@@ -327,6 +327,8 @@ static void reply_metrics(const App *a, HttpReq *r)
         .sessions = a->cache,
         .runtime = a->process,
         .strays = a->sessions ? sessions_strays(a->sessions) : NULL,
+        .tokens = a->tokens,
+        .token_server = token_server(a),
     };
     CLEANUP_BUF Buf b = BUF_INIT(1024 * 1024);
     metrics_write(&m, &b);
@@ -644,7 +646,7 @@ static void start(App *a)
     a->progress_at = clock_now(loop_clock(a->loop));
     informer_start(a->informer);
     if (a->kube) {
-        make_token_keys(a);
+        make_endpoint(a);
         kube_app_start(a->kube);
     }
     log_start(a);
@@ -658,7 +660,7 @@ static void app_done(App *a)
     http_server_free(a->metrics);
     proxy_free(a->proxy);
     token_server_free(a->token_server);
-    token_keys_free(a->token_keys);
+    kube_endpoint_free(a->endpoint);
     timer_free(a->sweep_timer);
     timer_free(a->end_timer);
     a->queue_timer = timer_free(a->queue_timer);

@@ -18,7 +18,7 @@ typedef struct KubeSettings {
     /* how long what may last */
     Usec schedule_timeout, image_timeout, config_timeout, node_timeout, missing_after, pod_ttl, force_after,
         permanent_after, sweep_first, sweep, young, confirm, lease;
-    bool gc_namespaces;
+    bool gc_namespaces, check_address;
 
     /* derived */
     bool mpp, pvc;

@@ -24,6 +24,7 @@
 #define ANNOTATION_STOP "ambient-code.io/stop-reason"
 #define ANNOTATION_HASH "ambient-code.io/spec-hash"
 #define ANNOTATION_PROVISIONED "ambient-code.io/provisioned"
+#define ANNOTATION_KEY "ambient-code.io/token-key-id"
 #define ANNOTATION_SOURCE "ambient-code.io/source-hash"
 
 #define RUNNER_CONTAINER "ambient-code-runner"

@@ -140,6 +140,17 @@ static void read_pod_reason(const json_t *status, PodView *v)
     COPY(v->text, json_get_str(status, "message"));
 }
 
+static void read_addresses(const json_t *status, PodView *v)
+{
+    const json_t *all = json_get_arr(status, "podIPs");
+    COPY(v->addresses[0], json_get_str(status, "podIP"));
+    for (size_t i = 0; i < json_array_size(all); i++) {
+        const char *a = json_get_str(json_array_get(all, i), "ip");
+        if (a && strcmp(a, v->addresses[0]) != 0)
+            COPY(v->addresses[1], a);
+    }
+}
+
 static void read_node(const json_t *status, PodView *v)
 {
     const json_t *ready = condition(status, "Ready");
@@ -180,6 +191,8 @@ void pod_view_read(const json_t *pod, const PodView *old, WallUsec now, PodView 
     read_containers(status, old, now, &n);
     read_pod_reason(status, &n);
     read_node(status, &n);
+    read_addresses(status, &n);
+    COPY(n.key_id, kube_annotation(pod, ANNOTATION_KEY));
     bool waited = old && old->exists && *old->waiting;
     bool was_lost = old && old->exists && old->node_lost;
     if (*n.waiting)

@@ -155,6 +155,8 @@ static json_t *build_annotations(const PodSpec *s)
     rfc3339_format(obj_time(s->session, FIELD_UPDATED_AT), requested);
     json_t *a = json_pack("{s:s, s:s, s:s}", LABEL_SESSION, obj_cstr(s->session, FIELD_ID), ANNOTATION_RUN,
                           run, ANNOTATION_REQUESTED, requested);
+    if (s->token_key_id)
+        json_object_set_new(a, ANNOTATION_KEY, json_string(s->token_key_id));
     json_object_set_new(a, ANNOTATION_SESSION_NAME, json_strv(obj_str(s->session, SESSION_NAME)));
     return a;
 }

@@ -25,12 +25,12 @@ typedef struct PodSpec {
     const char *prompt_secret; /* NULL: the prompt goes into the environment */
     const char *token_secret;  /* that has `agui-token`, which the runner's HTTP port asks for; NULL = none */
     const char *creds_secret;  /* that has `api-token`, mounted as a file; NULL = none */
-    const char *credential_ids;        /* JSON object; empty or NULL = none */
-    const char *model_secret;          /* that has ANTHROPIC_API_KEY; NULL = none */
-    bool native_sidecars;              /* the kubelet knows init containers that keep running */
-    const char *claim;                 /* of the workspace; NULL = emptyDir */
-    bool ca_bundle;                    /* ConfigMap openshift-service-ca.crt is there */
-    const char *token_url, *token_key; /* of the token endpoint; NULL = none */
+    const char *credential_ids; /* JSON object; empty or NULL = none */
+    const char *model_secret;   /* that has ANTHROPIC_API_KEY; NULL = none */
+    bool native_sidecars;       /* the kubelet knows init containers that keep running */
+    const char *claim;          /* of the workspace; NULL = emptyDir */
+    bool ca_bundle;             /* ConfigMap openshift-service-ca.crt is there */
+    const char *token_url, *token_key, *token_key_id; /* of the token endpoint; NULL = none */
 } PodSpec;
 
 json_t *kube_pod_build(const PodSpec *s);

@@ -118,6 +118,31 @@ static void write_runtime(Buf *b, const ProcessRuntime *r)
     buf_addf(b, "ambient_cp_workspaces %zu\n", st.known);
 }
 
+static void write_tokens(Buf *b, const SessionTokens *t)
+{
+    SessionTokensStats st;
+    session_tokens_stats(t, &st);
+    head(b, "ambient_cp_session_tokens", "gauge", "Sessions whose token is renewed.");
+    buf_addf(b, "ambient_cp_session_tokens %zu\n", st.kept);
+    head(b, "ambient_cp_token_refresh_total", "counter", "Tokens of sessions that were asked for.");
+    buf_addf(b, "ambient_cp_token_refresh_total{result=\"ok\"} %llu\n", (unsigned long long)st.minted);
+    buf_addf(b, "ambient_cp_token_refresh_total{result=\"failed\"} %llu\n", (unsigned long long)st.failed);
+}
+
+static void write_token_server(Buf *b, const TokenServer *s)
+{
+    const TokenServerStats *st = token_server_stats(s);
+    const struct {
+        const char *code;
+        uint64_t n;
+    } rows[] = {{"200", st->issued}, {"401", st->unauthorized}, {"403", st->forbidden},
+                {"405", st->other},  {"429", st->limited},      {"503", st->unavailable}};
+    head(b, "ambient_cp_token_requests_total", "counter", "Requests to the token endpoint.");
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        buf_addf(b, "ambient_cp_token_requests_total{code=\"%s\"} %llu\n", rows[i].code,
+                 (unsigned long long)rows[i].n);
+}
+
 void metrics_write(const MetricsSources *m, Buf *b)
 {
     if (m->queue)
@@ -128,6 +153,10 @@ void metrics_write(const MetricsSources *m, Buf *b)
         write_phases(b, m->sessions);
     if (m->runtime)
         write_runtime(b, m->runtime);
+    if (m->tokens)
+        write_tokens(b, m->tokens);
+    if (m->token_server)
+        write_token_server(b, m->token_server);
     if (m->strays) {
         head(b, "ambient_cp_strays", "gauge", "Remains of sessions that the server does not know.");
         buf_addf(b, "ambient_cp_strays %zu\n", strays_count(m->strays));

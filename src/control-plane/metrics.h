@@ -4,7 +4,9 @@
 #include "cache.h"
 #include "informer.h"
 #include "runtime-process.h"
+#include "session-tokens.h"
 #include "strays.h"
+#include "token-server.h"
 #include "workqueue.h"
 
 typedef struct MetricsSources {
@@ -13,6 +15,8 @@ typedef struct MetricsSources {
     const Cache *sessions;
     const ProcessRuntime *runtime;
     const Strays *strays;
+    const SessionTokens *tokens;
+    const TokenServer *token_server;
 } MetricsSources;
 
 void metrics_write(const MetricsSources *m, Buf *out);

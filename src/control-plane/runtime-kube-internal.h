@@ -59,7 +59,8 @@ struct KubeRuntime {
     List waiting;
     bool synced, leading;
     Timer *chores, *sweep_timer, *sync_timer;
-    const char *token_url, *token_key;
+    const char *token_url, *token_key, *token_key_id;
+    uint64_t tokens_written, tokens_same, tokens_failed;
     bool await_endpoint;
     /* runtime-kube-version.c */
     KubeCall *version_call;

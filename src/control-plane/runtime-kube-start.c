@@ -201,6 +201,7 @@ static void step_pod(Flow *f)
         .native_sidecars = op->k->native_sidecars,
         .token_url = op->k->token_url,
         .token_key = op->k->token_key,
+        .token_key_id = op->k->token_key_id,
     };
     flow_create(f, KUBE_PODS, kube_pod_build(&s), on_pod);
 }

@@ -74,6 +74,7 @@ static void on_written(Flow *f, const KubeError *e)
 {
     TokenWrite *w = self(f);
     if (e) {
+        w->e->k->tokens_failed++;
         log_warn("cannot refresh a runner's token", F_STR("session_id", w->e->id), F_ERR(&e->err));
         if (!w->want)
             w->want = TAKE(w->writing); /* unless there is a newer one */
@@ -82,8 +83,12 @@ static void on_written(Flow *f, const KubeError *e)
         timer_arm(w->timer, w->backoff < RETRY_MAX ? w->backoff : RETRY_MAX);
         return;
     }
-    if (f->writes > 0)
+    if (f->writes > 0) {
+        w->e->k->tokens_written++;
         log_info("runner token refreshed", F_STR("session_id", w->e->id));
+    } else {
+        w->e->k->tokens_same++;
+    }
     w->backoff = 0;
     w->writing = secret_free(w->writing);
     timer_arm(w->timer, 0); /* if another one came meanwhile */

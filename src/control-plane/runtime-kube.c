@@ -546,8 +546,9 @@ void kube_runtime_project_ready(KubeRuntime *k, const char *project)
     }
 }
 
-void kube_runtime_set_endpoint(KubeRuntime *k, const char *url, const char *key)
+void kube_runtime_set_endpoint(KubeRuntime *k, const char *url, const char *key, const char *key_id)
 {
+    k->token_key_id = key_id;
     k->token_url = url;
     k->token_key = key;
     k->await_endpoint = false;
@@ -558,19 +559,45 @@ void kube_runtime_await_endpoint(KubeRuntime *k)
     k->await_endpoint = true;
 }
 
-bool kube_runtime_pod(const KubeRuntime *k, Str session_id, const char **ret_ns, const char **ret_name)
+/* Of a pod that does not say it, any key may be. */
+bool kube_runtime_uses_key(const KubeRuntime *k, const char *key_id)
+{
+    if (!k->synced)
+        return true;
+    MAP_FOREACH (k->all, it) {
+        const PodView *v = ((const Entry *)it.value)->pod;
+        if (v && !v->terminated && (*v->key_id == '\0' || strcmp(v->key_id, key_id) == 0))
+            return true;
+    }
+    return false;
+}
+
+bool kube_runtime_leads(const KubeRuntime *k)
+{
+    return k->leading;
+}
+
+/* The address of a pod that has ended may be another one's by now. */
+bool kube_runtime_pod(const KubeRuntime *k, Str session_id, const char *ret[static KUBE_POD_ADDRESSES],
+                      size_t *ret_n)
 {
     const Entry *e = entry_get(k, session_id);
-    if (!e || !e->pod || e->retired)
+    *ret_n = 0;
+    if (!e || !e->pod || e->retired || e->pod->terminated || entry_pod_over(e))
         return false;
-    *ret_ns = e->ns;
-    *ret_name = e->pod_name;
+    for (size_t i = 0; i < KUBE_POD_ADDRESSES; i++)
+        if (*e->pod->addresses[i])
+            ret[(*ret_n)++] = e->pod->addresses[i];
     return true;
 }
 
 void kube_runtime_stats(const KubeRuntime *k, KubeRuntimeStats *ret)
 {
-    *ret = (KubeRuntimeStats){.known = map_len(k->all), .removed = k->removed};
+    *ret = (KubeRuntimeStats){.known = map_len(k->all),
+                              .removed = k->removed,
+                              .tokens_written = k->tokens_written,
+                              .tokens_same = k->tokens_same,
+                              .tokens_failed = k->tokens_failed};
     MAP_FOREACH (k->all, it)
         ret->pods += ((const Entry *)it.value)->pod != NULL;
 }

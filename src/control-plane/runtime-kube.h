@@ -6,6 +6,7 @@
 #pragma once
 
 #include "config.h"
+#include "kube-pod-view.h"
 #include "kube-project.h"
 #include "kube/kube.h"
 #include "runtime.h"
@@ -36,13 +37,19 @@ void kube_runtime_set_projects(KubeRuntime *k, KubeProjects *p);
 void kube_runtime_project_ready(KubeRuntime *k, const char *project);
 /* Until the token endpoint is there, no pod is made. */
 void kube_runtime_await_endpoint(KubeRuntime *k);
-/* Tells pods that start from now on of the token endpoint; both texts are borrowed. */
-void kube_runtime_set_endpoint(KubeRuntime *k, const char *url, const char *key);
-/* The pod of a live session, for what must be known of a caller. False: there is none. */
-bool kube_runtime_pod(const KubeRuntime *k, Str session_id, const char **ret_ns, const char **ret_name);
+/* Tells pods that start from now on of the token endpoint; the texts are borrowed until the next call. */
+void kube_runtime_set_endpoint(KubeRuntime *k, const char *url, const char *key, const char *key_id);
+/* A pod may know this key; also when not all pods are known. */
+bool kube_runtime_uses_key(const KubeRuntime *k, const char *key_id);
+bool kube_runtime_leads(const KubeRuntime *k);
+/* The pod of a session whose runner has not ended: its addresses, borrowed; none are known at first. False:
+   there is no such pod. */
+bool kube_runtime_pod(const KubeRuntime *k, Str session_id, const char *ret[static KUBE_POD_ADDRESSES],
+                      size_t *ret_n);
 
 typedef struct KubeRuntimeStats {
     size_t known, pods;
-    uint64_t removed; /* sessions whose objects were removed */
+    uint64_t tokens_written, tokens_same, tokens_failed; /* Secrets of runners' tokens, since the start */
+    uint64_t removed;                                    /* sessions whose objects were removed */
 } KubeRuntimeStats;
 void kube_runtime_stats(const KubeRuntime *k, KubeRuntimeStats *ret);

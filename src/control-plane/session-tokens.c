@@ -10,6 +10,7 @@
 
 #define RETRY_MIN (1 * USEC_PER_SEC)
 #define RETRY_MAX (30 * USEC_PER_SEC)
+#define LEFT_MIN (600 * USEC_PER_SEC)
 #define RENEW_MIN (1 * USEC_PER_SEC)
 #define RENEW_MAX (20 * 60 * USEC_PER_SEC)
 /* The platform's own token is looked at that often; it has a life that is not ours to know. */
@@ -32,6 +33,7 @@ struct SessionTokens {
     SessionTokensOptions o;
     Map *entries; /* session id -> Entry, owned */
     bool told_of_fallback;
+    uint64_t minted, failed;
 };
 
 int token_mode_parse(Str s, TokenMode *ret)
@@ -100,13 +102,23 @@ static void tell(Entry *e, const Err *err)
         done(arg, err ? NULL : e->token, err);
 }
 
+/* Whoever is given a token has at least ten minutes of it, or four fifths of a short life: runners and
+   sidecars come again every five minutes. */
+static Usec spare_of(Usec life)
+{
+    Usec least = life / 5 * 4 < LEFT_MIN ? life / 5 * 4 : LEFT_MIN;
+    return (life - least) / 10 * 9; /* the rest is for the renewal itself */
+}
+
 static Usec renew_after(const Entry *e)
 {
     const SessionTokens *t = e->all;
     int64_t life = e->expires.us - clock_wall(loop_clock(t->loop)).us;
     double spread = t->o.random ? 0.9 + 0.2 * t->o.random(t->o.arg) : 1;
-    Usec third = life > 0 ? (Usec)((double)life / 3 * spread) : 0;
-    return third < RENEW_MIN ? RENEW_MIN : third > RENEW_MAX ? RENEW_MAX : third;
+    Usec after = life > 0 ? (Usec)((double)life / 3 * spread) : 0;
+    Usec spare = life > 0 ? spare_of((Usec)life) : 0;
+    after = after < spare ? after : spare;
+    return after < RENEW_MIN ? RENEW_MIN : after > RENEW_MAX ? RENEW_MAX : after;
 }
 
 /* The entry may be gone when this returns: whoever is told may forget it. */
@@ -150,6 +162,7 @@ static bool has_no_such_route(const Err *err)
 static void fail(Entry *e, const Err *err)
 {
     bool over = err->code == ERR_NOT_FOUND || err->code == ERR_CONFLICT;
+    e->all->failed++;
     e->backoff = e->backoff ? e->backoff * 2 : RETRY_MIN;
     if (e->backoff > RETRY_MAX)
         e->backoff = RETRY_MAX;
@@ -186,6 +199,7 @@ static void on_minted(void *arg, const json_t *body, const Err *err)
     } else if (read_answer(body, &token, &expires, &why) < 0) {
         fail(e, &why);
     } else {
+        t->minted++;
         have_token(e, token, expires);
     }
 }
@@ -260,6 +274,11 @@ const Secret *session_tokens_get(SessionTokens *t, Str id, WallUsec *ret_expires
         return NULL;
     *ret_expires = e->expires;
     return e->token;
+}
+
+void session_tokens_stats(const SessionTokens *t, SessionTokensStats *ret)
+{
+    *ret = (SessionTokensStats){.kept = map_len(t->entries), .minted = t->minted, .failed = t->failed};
 }
 
 size_t session_tokens_count(const SessionTokens *t)

@@ -44,3 +44,8 @@ void session_tokens_forget(SessionTokens *t, Str session_id);
 /* The token of a session that is kept, or NULL while there is no good one. ret_expires {0}: not known. */
 const Secret *session_tokens_get(SessionTokens *t, Str session_id, WallUsec *ret_expires);
 size_t session_tokens_count(const SessionTokens *t);
+typedef struct SessionTokensStats {
+    size_t kept;
+    uint64_t minted, failed;
+} SessionTokensStats;
+void session_tokens_stats(const SessionTokens *t, SessionTokensStats *ret);

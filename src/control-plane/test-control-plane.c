@@ -17,6 +17,7 @@ int main(int argc, char **argv)
     failures += run_parts_tests();
     failures += run_kube_parts_tests();
     failures += run_kube_sidecars_tests();
+    failures += run_token_ring_tests();
     failures += run_session_tests();
     failures += run_process_tests();
     failures += run_system_tests();

@@ -10,6 +10,9 @@
 
 #define PATIENCE (20 * USEC_PER_SEC)
 
+/* More than a page, and more than two pages, of any list. */
+#define MANY 1001
+
 typedef struct World {
     Api api;
     Loop *loop;
@@ -21,6 +24,8 @@ typedef struct World {
     /* what the server does */
     Usec life;
     ErrCode fail;
+    unsigned fail_every; /* of the sessions; 0 = all */
+    unsigned asked[MANY + 1];
     const char *fail_text;
     unsigned minted;
     /* what was heard */
@@ -37,7 +42,7 @@ struct ApiCall {
     Timer *timer;
     ApiJsonDone done;
     void *arg;
-    char path[128];
+    unsigned session;
 };
 
 static void api_stop(ApiCall *c)
@@ -55,8 +60,9 @@ static void answer(void *arg)
     void *done_arg = c->arg;
     Err err = {0};
     char expires[RFC3339_MAX], token[64];
+    bool fails = w->fail && (w->fail_every == 0 || c->session % w->fail_every == 0);
     api_stop(c);
-    if (w->fail) {
+    if (fails) {
         (void)err_set(&err, w->fail, "%s", w->fail_text ? w->fail_text : "planned");
         done(done_arg, NULL, &err);
         return;
@@ -73,7 +79,13 @@ static ApiCall *api_send(Api *a, const char *method, const char *path, Str body,
     World *w = CONTAINER_OF(a, World, api);
     ApiCall *c = xnew(ApiCall);
     assert_string_equal(method, "POST");
-    assert_string_equal(path, "/sessions/s1/token");
+    const size_t before = strlen("/sessions/s"), behind = strlen("/token");
+    int64_t number = 0;
+    assert_true(strlen(path) > before + behind);
+    Str id = str_slice(str_from(path), before, strlen(path) - behind);
+    assert_int_equal(str_to_i64(id, &number), 0);
+    c->session = (unsigned)number;
+    w->asked[c->session]++;
     c->w = w;
     c->done = done;
     c->arg = arg;
@@ -92,7 +104,7 @@ static void copy(char *to, size_t size, const Secret *token)
 static void on_token(void *arg, Str id, const Secret *token)
 {
     World *w = arg;
-    assert_true(str_eqz(id, "s1"));
+    assert_true(id.len > 1 && *id.ptr == 's');
     w->told++;
     copy(w->told_token, sizeof(w->told_token), token);
 }
@@ -265,6 +277,50 @@ static void test_session_tokens__cancelled_is_not_heard(void **state)
     world_done(&w);
 }
 
+static void keep_many(World *w)
+{
+    for (unsigned i = 1; i <= MANY; i++) {
+        char id[16];
+        int n = snprintf(id, sizeof(id), "s%u", i);
+        session_tokens_keep(w->tokens, (Str){id, (size_t)n});
+    }
+}
+
+/* R12, R15: when the control plane starts anew, every session that lives gets its token, and once. */
+static void test_session_tokens__of_all_sessions_once_per_round(void **state)
+{
+    CLEANUP_FREE World *w = xnew(World);
+    world_init(w, TOKENS_AUTO);
+    keep_many(w);
+    WAIT_FOR(w, w->told == MANY);
+    for (unsigned i = 1; i <= MANY; i++)
+        assert_int_equal(w->asked[i], 1);
+    assert_int_equal(w->minted, MANY);
+    SessionTokensStats st;
+    session_tokens_stats(w->tokens, &st);
+    assert_int_equal(st.kept, MANY);
+    assert_int_equal(st.minted, MANY);
+    world_done(w);
+}
+
+/* R13: those that fail are tried again, and do not hold up the others. */
+static void test_session_tokens__some_that_fail_do_not_stop_the_round(void **state)
+{
+    CLEANUP_FREE World *w = xnew(World);
+    world_init(w, TOKENS_AUTO);
+    w->fail = ERR_INTERNAL;
+    w->fail_every = 100; /* ten of them */
+    keep_many(w);
+    WAIT_FOR(w, w->told == MANY - 10);
+    WAIT_FOR(w, w->asked[1000] >= 2);
+    assert_int_equal(w->asked[1001], 1);
+    assert_int_equal(w->told, MANY - 10);
+    w->fail = ERR_OK;
+    WAIT_FOR(w, w->told == MANY);
+    assert_int_equal(w->asked[1001], 1);
+    world_done(w);
+}
+
 int run_session_tokens_tests(void)
 {
     const struct CMUnitTest tests[] = {
@@ -276,6 +332,8 @@ int run_session_tokens_tests(void)
         cmocka_unit_test(test_session_tokens__a_session_that_is_over_is_no_server_without_tokens),
         cmocka_unit_test(test_session_tokens__a_failed_renewal_keeps_the_old_one_and_tries_again),
         cmocka_unit_test(test_session_tokens__cancelled_is_not_heard),
+        cmocka_unit_test(test_session_tokens__of_all_sessions_once_per_round),
+        cmocka_unit_test(test_session_tokens__some_that_fail_do_not_stop_the_round),
     };
     return cmocka_run_group_tests_name("session-tokens", tests, NULL, NULL);
 }

@@ -25,6 +25,7 @@ struct TokenServer {
     HttpServer *http;
     Map *meters; /* session id -> Meter, owned; only sessions that live here */
     Timer *sweep;
+    TokenServerStats stats;
 };
 
 int token_key_load(const char *dir, RsaKey **ret, Err *err)
@@ -78,19 +79,22 @@ static void reply_token(TokenServer *s, HttpReq *r, Str session)
     char text[RFC3339_MAX];
     const Secret *token = s->o.token(s->o.arg, session, &expires);
     if (secret_is_empty(token)) {
+        s->stats.unavailable++;
         reply_later(r, 503, "5", "no token");
         return;
     }
     CLEANUP_BUF Buf b = BUF_INIT(128 * 1024);
     buf_addz(&b, "{\"token\":");
     json_write_str_plain(&b, secret_reveal(token));
+    Str until = expires.us ? rfc3339_format(expires, text) : STR("unknown");
     if (expires.us) {
         buf_addz(&b, ",\"expires_at\":");
-        json_write_str_plain(&b, rfc3339_format(expires, text));
+        json_write_str_plain(&b, until);
     }
     buf_addz(&b, "}\n");
     log_info("token request: issued", F_STR("component", "tokenserver"), F_STRV("session_id", session),
-             F_STR("peer", http_req_peer(r)));
+             F_STR("peer", http_req_peer(r)), F_STRV("expires_at", until));
+    s->stats.issued++;
     http_reply_header(r, "Content-Type", STR("application/json"));
     http_reply_header(r, "Cache-Control", STR("no-store"));
     http_reply(r, 200, buf_str(&b));
@@ -115,7 +119,7 @@ static int unseal(const TokenServer *s, Str authorization, Buf *plain)
     Str b64 = str_slice(authorization, 7, authorization.len);
     if (!is_padded_base64(b64) || base64_read(b64, &sealed) < 0)
         return -1;
-    return rsa_oaep_open(s->o.key, buf_str(&sealed), plain, NULL) < 0 ? -1 : 0;
+    return s->o.open(s->o.arg, buf_str(&sealed), plain);
 }
 
 static bool is_id(Str s)
@@ -140,19 +144,43 @@ static bool over_rate(TokenServer *s, Str session)
     return ++m->n > TOKEN_RATE;
 }
 
+static void refuse(TokenServer *s, HttpReq *r, Str session)
+{
+    bool shown = is_id(session) && session.len <= 64;
+    log_warn("token request: refused", F_STR("component", "tokenserver"),
+             F_STRV("session_id", shown ? session : STR("?")), F_STR("peer", http_req_peer(r)));
+    s->stats.forbidden++;
+    reply_text(r, 403, "forbidden");
+}
+
+/* Somebody who may ask for this session, if it is one. */
+static void handle_session(TokenServer *s, HttpReq *r, Str session)
+{
+    TokenVerdict v = is_id(session) ? s->o.may(s->o.arg, session, http_req_peer(r)) : TOKEN_FORBIDDEN;
+    if (v == TOKEN_FORBIDDEN) {
+        refuse(s, r, session);
+    } else if (over_rate(s, session)) {
+        s->stats.limited++;
+        reply_later(r, 429, "60", "too many requests");
+    } else if (v == TOKEN_LATER) {
+        s->stats.unavailable++;
+        reply_later(r, 503, "1", "not yet");
+    } else {
+        reply_token(s, r, session);
+    }
+}
+
 static void handle_token(TokenServer *s, HttpReq *r)
 {
     CLEANUP_BUF Buf plain = BUF_INIT(4096);
     if (!str_eqz(http_req_method(r), "GET")) {
+        s->stats.other++;
         reply_text(r, 405, "method not allowed");
     } else if (unseal(s, http_req_header(r, "Authorization"), &plain) < 0) {
+        s->stats.unauthorized++;
         reply_text(r, 401, "unauthorized");
-    } else if (!is_id(buf_str(&plain)) || !s->o.may(s->o.arg, buf_str(&plain))) {
-        reply_text(r, 403, "forbidden");
-    } else if (over_rate(s, buf_str(&plain))) {
-        reply_later(r, 429, "60", "too many requests");
     } else {
-        reply_token(s, r, buf_str(&plain));
+        handle_session(s, r, buf_str(&plain));
     }
 }
 
@@ -213,6 +241,11 @@ TokenServer *token_server_free(TokenServer *s)
     map_free(s->meters);
     free(s);
     return NULL;
+}
+
+const TokenServerStats *token_server_stats(const TokenServer *s)
+{
+    return &s->stats;
 }
 
 int token_server_port(const TokenServer *s)

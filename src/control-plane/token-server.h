@@ -1,7 +1,7 @@
 /*
  * The token endpoint that runners of the reference know: `GET /token` with `Authorization: Bearer B64`, where
- * B64 is the session's id, RSA-OAEP-sealed for our key. Answers the session's own token. Only for sessions
- * whose runner lives here, on the loopback interface, at most TOKEN_RATE times a minute each. Contract:
+ * B64 is the session's id, RSA-OAEP-sealed for one of our keys. Answers the session's own token, to callers
+ * that whoever runs runners vouches for, at most TOKEN_RATE times a minute per session. Contract:
  * control-plane.md section 13.
  */
 #pragma once
@@ -12,12 +12,19 @@
 
 #define TOKEN_RATE 30
 
+typedef enum TokenVerdict {
+    TOKEN_MAY,
+    TOKEN_FORBIDDEN,
+    TOKEN_LATER, /* it cannot be said yet */
+} TokenVerdict;
+
 typedef struct TokenServer TokenServer;
 typedef struct TokenServerOptions {
     const char *address;
-    const RsaKey *key; /* borrowed, as all below */
-    /* Does a runner of this session live here? */
-    bool (*may)(void *arg, Str session_id);
+    /* What was sealed for one of our keys: 0, or -1. */
+    int (*open)(void *arg, Str sealed, Buf *plain);
+    /* Does a runner of this session live here, and is it this caller? */
+    TokenVerdict (*may)(void *arg, Str session_id, const char *peer);
     /* Its token, or NULL: not now. *ret_expires {0}: not known. */
     const Secret *(*token)(void *arg, Str session_id, WallUsec *ret_expires);
     void *arg;
@@ -26,5 +33,9 @@ typedef struct TokenServerOptions {
 int token_server_new(Loop *l, const TokenServerOptions *o, TokenServer **ret, Err *err);
 TokenServer *token_server_free(TokenServer *s); /* NULL-safe, returns NULL */
 int token_server_port(const TokenServer *s);
+typedef struct TokenServerStats {
+    uint64_t issued, unauthorized, forbidden, limited, unavailable, other;
+} TokenServerStats;
+const TokenServerStats *token_server_stats(const TokenServer *s);
 /* Reads the key from dir/private.pem, or makes one there: seconds of work, once. */
 int token_key_load(const char *dir, RsaKey **ret, Err *err);

@@ -3,6 +3,7 @@ import itertools
 import json
 import os
 import pathlib
+import urllib.request
 
 import plane_support
 from api_support import DEADLINE, ApiServer, free_port, wait_for
@@ -36,16 +37,20 @@ class ControlPlane(plane_support.ControlPlane):
         wait_for(lambda: "token" in json.loads(self.ports_path.read_text()), "the token endpoint")
         self.ports = json.loads(self.ports_path.read_text())
 
+    def metrics(self):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.ports['metrics']}/metrics", timeout=DEADLINE) as answer:
+            return answer.read().decode()
+
     def leads(self):
         return '"leading"' in self.log().split('"control plane started"')[-1]
 
 
 class Plane:
-    def __init__(self, cluster, directory, kubeconfig, **env):
+    def __init__(self, cluster, directory, kubeconfig, api_flags=(), **env):
         self.cluster, self.directory, self.kubeconfig = cluster, pathlib.Path(directory), kubeconfig
         ports = [f"--{name}-bindaddress=127.0.0.1:{free_port()}" for name in ("api-server", "grpc-server")]
         # With authorization on: the control plane has its static token and no more rights than that holds.
-        self.api = ApiServer(directory, ["--enable-jwt=false", "--enable-authz", *ports], {
+        self.api = ApiServer(directory, ["--enable-jwt=false", "--enable-authz", *ports, *api_flags], {
             "AMBIENT_API_TOKEN": TOKEN, "AMBIENT_ADMIN_TOKEN": ADMIN}).start()
         self.env = env
         self.client = self.api.client(ADMIN)

@@ -1,13 +1,14 @@
 """How a runner in a pod gets its session's token: as a file, and from the endpoint."""
 import base64
+import functools
 import http.client
 import json
 
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import padding
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from api_support import DEADLINE, wait_for
-from cluster_support import SYSTEM, terminated
+from cluster_support import SYSTEM, running, terminated
 
 
 def creds(plane, sid):
@@ -68,39 +69,129 @@ def test_a_restart_brings_fresh_tokens(make_plane):
     assert after["metadata"]["labels"] == before["metadata"]["labels"]
 
 
-def test_the_endpoint(plane):
-    sid = plane.start_running()
+def start_known(plane, address="127.0.0.1", **fields):
+    """A session whose pod has an address, and the public key that it was told."""
+    sid = plane.start_running(**fields)
+    plane.set_status(sid, {**running(), "podIP": address, "podIPs": [{"ip": address}]})
+    return sid, public_key(plane, sid)
+
+
+def public_key(plane, sid):
+    return serialization.load_pem_public_key(
+        env_of(plane.pod(sid))["AMBIENT_CP_TOKEN_PUBLIC_KEY"]["value"].encode())
+
+
+def ask_until(cp, sid, key, status=200):
+    """An address is known a moment after the kubelet wrote it, to a standby as well."""
+    return wait_for(lambda: (lambda a: a[0] == status and a)(ask(cp, sid, key)), f"answer {status}")[1]
+
+
+def key_of(plane, sid):
+    return plane.pod(sid)["metadata"]["annotations"]["ambient-code.io/token-key-id"]
+
+
+def test_the_endpoint(make_plane):
+    plane = make_plane(RUNNER_TOKEN_MODE="both")
+    sid, key = start_known(plane)
     env = env_of(plane.pod(sid))
     assert env["AMBIENT_CP_TOKEN_URL"]["value"] == f"http://ambient-control-plane.{SYSTEM}.svc:8080/token"
-    key = serialization.load_pem_public_key(env["AMBIENT_CP_TOKEN_PUBLIC_KEY"]["value"].encode())
     assert key.key_size == 4096
     plane.cp.wait_token_port()
-    status, body = ask(plane.cp, sid, key)
-    assert status == 200 and sid in subject(json.loads(body)["token"])
+    answer = json.loads(ask_until(plane.cp, sid, key))
+    assert sid in subject(answer["token"]) and answer["expires_at"]
     assert ask(plane.cp, "3MYDnCnTexsiDWwBv9nUTGK3i46", key)[0] == 403
     assert get(plane.cp, {})[0] == get(plane.cp, {"Authorization": "Bearer ?"})[0] == 401
+    assert get(plane.cp, {"Authorization": "Basic eA=="})[0] == 401
     assert get(plane.cp, {}, "POST")[0] == 405
+    log = plane.cp.log()
+    assert '"token request: issued"' in log and '"token request: refused"' in log and answer["token"] not in log
+    metrics = plane.cp.metrics()
+    assert 'ambient_cp_token_requests_total{code="403"} 1' in metrics
+    assert 'ambient_cp_token_requests_total{code="401"} 3' in metrics
     plane.set_status(sid, terminated(0))
     plane.wait_phase(sid, "Completed")
     assert ask(plane.cp, sid, key)[0] == 403, "a finished session gets none"
 
 
-def test_a_standby_answers_with_the_same_key(plane):
+def test_only_the_pod_itself_is_answered(make_plane):
+    plane = make_plane(RUNNER_TOKEN_MODE="endpoint")
+    mine, key = start_known(plane)
+    other = plane.start_running()
+    plane.cp.wait_token_port()
+    ask_until(plane.cp, mine, key)
+    assert ask(plane.cp, other, key)[0] == 503, "its address is not known yet: it asks again"
+    plane.set_status(other, {**running(), "podIP": "10.1.2.3", "podIPs": [{"ip": "10.1.2.3"}]})
+    ask_until(plane.cp, other, key, 403)
+    assert ask(plane.cp, mine, key)[0] == 200
+    refused = [ask(plane.cp, mine, key)[0] for _ in range(40)]
+    assert refused[0] == 200 and refused[-1] == 429
+
+
+def test_a_mesh_hides_addresses(make_plane):
+    plane = make_plane(RUNNER_TOKEN_MODE="endpoint", CP_TOKEN_CHECK_ADDRESS="false")
     sid = plane.start_running()
-    key = serialization.load_pem_public_key(
-        env_of(plane.pod(sid))["AMBIENT_CP_TOKEN_PUBLIC_KEY"]["value"].encode())
+    plane.cp.wait_token_port()
+    ask_until(plane.cp, sid, public_key(plane, sid))
+
+
+def test_a_standby_answers_with_the_same_key(make_plane):
+    plane = make_plane(RUNNER_TOKEN_MODE="both")
+    sid, key = start_known(plane)
     second = plane.control_plane("second")
     second.wait_token_port()
     assert not second.leads()
-    # Known to it a moment later than to the leader; then at the second try at the latest, as runners do.
-    status, body = wait_for(lambda: (lambda a: a[0] == 200 and a)(ask(second, sid, key)), "its answer")
-    assert status == 200 and sid in subject(json.loads(body)["token"])
+    assert sid in subject(json.loads(ask_until(second, sid, key))["token"])
 
 
-def test_only_the_file(make_plane):
-    plane = make_plane(RUNNER_TOKEN_MODE="secret")
+def test_another_key_leaves_those_who_know_the_old_one_alone(make_plane):
+    plane = make_plane(RUNNER_TOKEN_MODE="endpoint")
+    old, old_key = start_known(plane)
+    plane.cp.wait_token_port()
+    ask_until(plane.cp, old, old_key)
+    before, had = key_of(plane, old), len(ring(plane))
+    plane.cluster.kubectl("annotate", "secret", KEYS, "-n", SYSTEM, "ambient-code.io/rotate-token-key=now")
+    sealed = other_key().public_key()
+    wait_for(lambda: ask(plane.cp, old, sealed)[0] == 401 and len(ring(plane)) > had, "the next key")
+    new, new_key = start_known(plane)
+    wait_for(lambda: plane.pod(new), "the pod")
+    assert key_of(plane, new) != before and new_key.public_numbers() != old_key.public_numbers()
+    ask_until(plane.cp, new, new_key)
+    assert ask(plane.cp, old, old_key)[0] == 200
+    secret = plane.cluster.get("secret", KEYS, SYSTEM)
+    assert "ambient-code.io/rotate-token-key" not in secret["metadata"].get("annotations", {})
+
+
+def test_a_ring_that_was_deleted_comes_back(make_plane):
+    plane = make_plane(RUNNER_TOKEN_MODE="endpoint")
+    sid, key = start_known(plane)
+    plane.cp.wait_token_port()
+    ask_until(plane.cp, sid, key)
+    before = ring(plane)
+    plane.cluster.kubectl("delete", "secret", KEYS, "-n", SYSTEM)
+    wait_for(lambda: ask(plane.cp, sid, other_key().public_key())[0] == 401 and ring(plane), "the Secret")
+    assert ring(plane) == before
+    assert ask(plane.cp, sid, key)[0] == 200
+
+
+KEYS = "ambient-cp-token-keypair"
+
+
+@functools.cache
+def other_key():
+    return rsa.generate_private_key(65537, 4096)
+
+
+def ring(plane):
+    secret = plane.cluster.get("secret", KEYS, SYSTEM)
+    return secret["data"] if secret else {}
+
+
+# ---- how it is configured
+
+def test_only_the_file_unless_told_otherwise(plane):
     sid = plane.start_running()
-    assert env_of(plane.pod(sid))["AMBIENT_CP_TOKEN_URL"].get("value", "") == ""
+    env = env_of(plane.pod(sid))
+    assert not [name for name in env if name.startswith("AMBIENT_CP_TOKEN")]
     assert "token" not in plane.cp.ports and creds(plane, sid)
 
 
@@ -108,3 +199,39 @@ def test_only_the_endpoint(make_plane):
     plane = make_plane(RUNNER_TOKEN_MODE="endpoint")
     sid = plane.start_running()
     assert creds(plane, sid) is None and "BOT_TOKEN" not in env_of(plane.pod(sid))
+
+
+# ---- the file stays fresh
+
+def token_secrets(cp, result):
+    line = next(s for s in cp.metrics().splitlines() if f'token_secrets_total{{result="{result}"}}' in s)
+    return int(line.split()[-1])
+
+
+def test_an_unchanged_token_is_not_written(make_plane):
+    """R19; and R14, R15: sessions of all projects are looked at when it starts."""
+    plane = make_plane(SESSION_TOKENS="off", LEASE_DURATION="3s")
+    other = plane.project + "b"
+    plane.client.project(other)
+    sids = [plane.start_running(), plane.session(project_id=other)]
+    wait_for(lambda: plane.cluster.get("pod", plane.name(sids[1]), other), "the pod of the other project")
+    versions = [plane.cluster.get("secret", plane.name(sid, "-creds"), ns)["metadata"]["resourceVersion"]
+                for sid, ns in zip(sids, (plane.project, other))]
+    plane.cp.kill()
+    plane.cp.start()
+    wait_for(lambda: token_secrets(plane.cp, "unchanged") >= 2, "both to be looked at")
+    assert token_secrets(plane.cp, "written") == 0
+    assert versions == [plane.cluster.get("secret", plane.name(sid, "-creds"), ns)["metadata"]["resourceVersion"]
+                        for sid, ns in zip(sids, (plane.project, other))]
+    plane.cluster.kubectl("delete", "pods", "--all", "-n", other, "--grace-period=0", "--force")
+
+
+def test_a_renewed_token_reaches_the_running_pod(make_plane):
+    """R16: the file follows, the pod stays."""
+    plane = make_plane(api_flags=["--session-token-life=6s"])
+    sid = plane.start_running()
+    uid, token = plane.pod(sid)["metadata"]["uid"], token_in(creds(plane, sid))
+    seen = {token, wait_for(lambda: token_in(creds(plane, sid)) not in {token} and token_in(creds(plane, sid)), "one")}
+    wait_for(lambda: token_in(creds(plane, sid)) not in seen, "another one")
+    assert plane.pod(sid)["metadata"]["uid"] == uid
+    assert plane.client.ok("GET", f"/sessions/{sid}")["phase"] == "Running"

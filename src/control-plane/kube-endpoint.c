@@ -1,0 +1,123 @@
+#include "kube-endpoint.h"
+
+#include <string.h>
+#include "base/log.h"
+#include "base/mem.h"
+#include "token-keys.h"
+
+struct KubeEndpoint {
+    KubeEndpointOptions o;
+    Loop *loop;
+    TokenKeys *keys;
+    TokenServer *server;
+};
+
+/* ---- who may ---- */
+
+/* The same address in both families is one caller. */
+static const char *plain_address(const char *a)
+{
+    static const char mapped[] = "::ffff:";
+    return strncmp(a, mapped, sizeof(mapped) - 1) == 0 ? a + sizeof(mapped) - 1 : a;
+}
+
+/* Whoever knows the public key can ask in the name of any session, so the session must live, have a pod, and
+   the caller be that pod. A pod whose address is not known yet asks again a moment later. */
+static TokenVerdict judge(void *arg, Str session_id, const char *peer)
+{
+    const KubeEndpoint *e = arg;
+    const Obj *session = cache_get(e->o.sessions, session_id);
+    const char *addresses[KUBE_POD_ADDRESSES];
+    size_t n;
+    if (!session || phase_is_terminal(obj_phase(session)) || obj_phase(session) == PHASE_STOPPING ||
+        !kube_runtime_pod(e->o.pods, session_id, addresses, &n))
+        return TOKEN_FORBIDDEN;
+    if (!e->o.config->kube.check_address)
+        return TOKEN_MAY;
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(plain_address(peer), plain_address(addresses[i])) == 0)
+            return TOKEN_MAY;
+    return n == 0 ? TOKEN_LATER : TOKEN_FORBIDDEN;
+}
+
+static int unseal(void *arg, Str sealed, Buf *plain)
+{
+    return token_keys_open(((KubeEndpoint *)arg)->keys, sealed, plain);
+}
+
+static const Secret *token_of(void *arg, Str session_id, WallUsec *ret_expires)
+{
+    const KubeEndpoint *e = arg;
+    return e->o.token(e->o.arg, session_id, ret_expires);
+}
+
+/* ---- its keys ---- */
+
+static bool is_used(void *arg, const char *key_id)
+{
+    return kube_runtime_uses_key(((KubeEndpoint *)arg)->o.pods, key_id);
+}
+
+static bool leads(void *arg)
+{
+    return kube_runtime_leads(((KubeEndpoint *)arg)->o.pods);
+}
+
+static int listen_now(KubeEndpoint *e, Err *err)
+{
+    const Config *c = e->o.config;
+    const TokenServerOptions o = {
+        .address = c->token_address, .open = unseal, .may = judge, .token = token_of, .arg = e};
+    int rc = token_server_new(e->loop, &o, &e->server, err);
+    if (rc == 0)
+        log_info("token endpoint", F_STR("url", c->token_url), F_INT("port", token_server_port(e->server)),
+                 F_BOOL("check_address", c->kube.check_address));
+    return rc;
+}
+
+static void on_newest(void *arg, const char *public_pem, const char *key_id)
+{
+    KubeEndpoint *e = arg;
+    Err err = {0};
+    bool first = !e->server;
+    if (first && listen_now(e, &err) < 0) {
+        e->o.opened(e->o.arg, &err);
+        return;
+    }
+    kube_runtime_set_endpoint(e->o.pods, e->o.config->token_url, public_pem, key_id);
+    if (first)
+        e->o.opened(e->o.arg, NULL);
+}
+
+/* ---- life ---- */
+
+KubeEndpoint *kube_endpoint_new(Loop *l, const KubeEndpointOptions *o)
+{
+    KubeEndpoint *e = xnew(KubeEndpoint);
+    e->o = *o;
+    e->loop = l;
+    kube_runtime_await_endpoint(o->pods);
+    const TokenKeysOptions ko = {.kube = o->kube,
+                                 .ns = o->config->kube.runtime_ns,
+                                 .newest = on_newest,
+                                 .leads = leads,
+                                 .is_used = is_used,
+                                 .arg = e};
+    e->keys = token_keys_new(&ko);
+    return e;
+}
+
+KubeEndpoint *kube_endpoint_free(KubeEndpoint *e)
+{
+    if (!e)
+        return NULL;
+    token_server_free(e->server);
+    token_keys_free(e->keys);
+    free(e);
+    return NULL;
+}
+
+const TokenServer *kube_endpoint_server(const KubeEndpoint *e)
+{
+    return e ? e->server : NULL;
+}
