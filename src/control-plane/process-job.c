@@ -1,6 +1,7 @@
 #include "process-internal.h"
 
 #include <assert.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -201,6 +202,14 @@ static void look_at_end(const char *dir, const char *id, Look *l)
     l->ended_at = e.ended_at;
 }
 
+/* A zombie keeps its number until somebody waits for it: it is over all the same, and what it left behind is
+ * not. */
+static bool is_over(int pidfd)
+{
+    struct pollfd p = {.fd = pidfd, .events = POLLIN};
+    return pidfd >= 0 && poll(&p, 1, 0) == 1;
+}
+
 void look_now(const Dirs *d, const char *id, Look *ret)
 {
     *ret = (Look){.what = LOOK_NONE, .pidfd = -1};
@@ -214,6 +223,10 @@ void look_now(const Dirs *d, const char *id, Look *ret)
     }
     ret->stop = run_stop_read(dir);
     ret->pidfd = run_state_open_shim(&ret->state);
+    if (is_over(ret->pidfd)) {
+        close(ret->pidfd);
+        ret->pidfd = -1;
+    }
     if (ret->pidfd >= 0)
         ret->what = LOOK_LIVE;
     else
