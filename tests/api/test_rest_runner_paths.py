@@ -5,11 +5,13 @@ import hashlib
 import hmac
 import http.server
 import json
+import socket
+import struct
 import threading
 
 import pytest
 
-from api_support import expect_error, free_port, running
+from api_support import V1, expect_error, free_port, running
 
 ANSWERS = {  # by path at the runner
     "/tasks": {"tasks": [{"task_id": "t1"}]},
@@ -178,6 +180,38 @@ def expect_stubs(client, base):
         got = client.get(base + path)
         assert (got.status, got.json()) == (200, stub), path
         assert got.headers["X-Ambient-Runner"] == "unavailable", path
+
+
+def test_a_client_that_leaves_is_not_worked_for(tmp_path):
+    asked, gone = threading.Event(), threading.Event()
+
+    class Slow(http.server.BaseHTTPRequestHandler):
+        def log_message(self, *args):
+            pass
+
+        def do_GET(self):
+            asked.set()
+            self.connection.recv(1)  # nothing more comes but the end
+            gone.set()
+    slow = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow)
+    slow.daemon_threads = True
+    threading.Thread(target=slow.serve_forever, daemon=True).start()
+    env = {"RUNNER_URL_TEMPLATE": f"http://127.0.0.1:{slow.server_port}/{{id}}",
+           "BACKEND_URL": f"http://127.0.0.1:{slow.server_port}"}
+    with running(tmp_path, env=env) as server:
+        session_id = server.client().session()["id"]
+        server.client().status(session_id, phase="Running", kube_namespace="local")
+        for path in (f"{V1}/sessions/{session_id}/workspace/a", f"{V1}/sessions/{session_id}/tasks", "/backend"):
+            asked.clear()
+            gone.clear()
+            with socket.create_connection(("127.0.0.1", server.ports["http"])) as s:
+                s.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                assert asked.wait(60), path
+                # A connection that only ends may still wait for its answer; one that is reset does not.
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            assert gone.wait(60), path
+    slow.shutdown()
+    slow.server_close()
 
 
 def test_without_a_runner(platform):

@@ -33,7 +33,16 @@ static void backend_free(Backend *b)
 static Request *take_request(Backend *b)
 {
     Request *q = TAKE(b->request);
+    if (q)
+        q->on_left = NULL;
     return q && request_release(q) ? q : NULL;
+}
+
+static void client_left(void *arg)
+{
+    Backend *b = arg;
+    (void)take_request(b);
+    backend_free(b);
 }
 
 bool backend_wants(const Rest *r, Str path)
@@ -282,6 +291,8 @@ void handle_backend(Request *q)
     timer_arm(b->deadline, HEADERS_TIMEOUT);
     list_push_back(&q->rest->backends, &b->link);
     request_hold(q);
+    q->on_left = client_left;
+    q->left_arg = b;
     backend_send(b, q, url.data);
 }
 

@@ -38,7 +38,17 @@ static void proxy_free(Proxy *p)
 static Request *proxy_take_request(Proxy *p)
 {
     Request *q = TAKE(p->request);
+    if (q)
+        q->on_left = NULL;
     return q && request_release(q) ? q : NULL;
+}
+
+/* Before the answer began: nobody waits for it any more. */
+static void client_left(void *arg)
+{
+    Proxy *p = arg;
+    (void)proxy_take_request(p);
+    proxy_free(p);
 }
 
 static const RunnerWay *way_of(const Request *q)
@@ -305,6 +315,13 @@ static int make_request(Request *q, Buf *url, Buf *body, Err *err)
     return rc < 0 ? rc : buf_check(body, err);
 }
 
+/* A change that is being told goes on without its client. */
+static void end_with_client(Proxy *p, Request *q)
+{
+    q->on_left = client_left;
+    q->left_arg = p;
+}
+
 static void proxy_send(Proxy *p, Request *q, const char *url, Str body, const Obj *session)
 {
     static const char *const passed[] = {"Accept", "Content-Type", "Last-Event-ID"};
@@ -330,6 +347,7 @@ static void proxy_send(Proxy *p, Request *q, const char *url, Str body, const Ob
     }
     CLEANUP(secret_freep) Secret *token = NULL;
     req.n_headers += runner_credential(q->rest, session, &headers[req.n_headers], &token);
+    end_with_client(p, q);
     p->call = http_send(q->rest->o.client, &req, runner_done, p);
 }
 

@@ -26,9 +26,12 @@ static void request_free(Request *q)
 static void request_gone(void *arg)
 {
     Request *q = arg;
+    LoopFn left = TAKE(q->on_left);
     q->http = NULL;
     auth_cancel(TAKE(q->auth_wait));
-    if (!q->pending)
+    if (left)
+        left(q->left_arg);
+    else if (!q->pending)
         request_free(q);
 }
 

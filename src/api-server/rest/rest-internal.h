@@ -122,6 +122,9 @@ struct Request {
     Caller *caller;
     AuthWait *auth_wait;
     unsigned pending; /* service calls and proxies that will still speak to it */
+    LoopFn
+        on_left; /* the client left: for who works only for it, and releases the request then; NULL = none */
+    void *left_arg;
     bool gzip;
     char operation_id[KSUID_LEN + 1];
     Usec started;
