@@ -79,6 +79,13 @@ static void authenticated(void *arg, Caller *caller, const Err *err)
         grpc_call_proceed(c->grpc);
 }
 
+/* Methods that the transport brings along, as reflection, have rows of another kind. */
+static const MethodInfo *method_of(const GrpcCall *g)
+{
+    const GrpcMethod *m = grpc_call_method(g);
+    return m && str_starts(str_from(m->path), STR("/ambient.v1.")) ? m->data : NULL;
+}
+
 void call_begin(void *rpc, GrpcCall *g)
 {
     Rpc *r = rpc;
@@ -88,7 +95,7 @@ void call_begin(void *rpc, GrpcCall *g)
     }
     RpcCall *c = xnew(RpcCall);
     *c = (RpcCall){.rpc = rpc_ref(r), .grpc = g, .refs = 1};
-    c->method = grpc_call_method(g) ? grpc_call_method(g)->data : NULL;
+    c->method = method_of(g);
     list_init(&c->link);
     grpc_call_set_user(g, c, call_gone);
 
