@@ -290,7 +290,7 @@ static int next_message(Tx *tx, const MessageIn *in, Head *head, Message **ret, 
     char id[KSUID_LEN + 1];
     tx_ksuid(tx, id);
     /* Replicas' clocks differ, and clocks are set back: within a session time does not. */
-    WallUsec created = tx->now.us < head->created_at.us ? head->created_at : tx->now;
+    WallUsec created = tx->stamp.us < head->created_at.us ? head->created_at : tx->stamp;
     MessageParts p = {
         .id = {id, KSUID_LEN},
         .session_id = in->session_id,

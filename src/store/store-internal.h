@@ -94,6 +94,7 @@ struct Tx {
     Db *db;
     const Sql *sql;
     WallUsec now;
+    WallUsec stamp; /* for rows and ids: like now, but it does not go back with the clock */
     bool writable, in_savepoint;
 };
 /* Every change goes through here first: the job can then be rolled back alone. */

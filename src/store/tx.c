@@ -34,7 +34,7 @@ void tx_ksuid(Tx *tx, char out[static KSUID_LEN + 1])
         w->random_left = sizeof(w->random);
     }
     w->random_left -= KSUID_RANDOM_LEN;
-    ksuid_make(out, tx->now, w->random + w->random_left);
+    ksuid_make(out, tx->stamp, w->random + w->random_left);
 }
 
 int tx_event(Tx *tx, EventType type, const Kind *k, Str id, Str project, Str owner, Err *err)
@@ -59,7 +59,7 @@ int tx_event(Tx *tx, EventType type, const Kind *k, Str id, Str project, Str own
     stmt_bind(st, 4, sql_text(str_from(names[type])));
     stmt_bind(st, 5, sql_text_or_null(project));
     stmt_bind(st, 6, sql_text_or_null(owner));
-    stmt_bind(st, 7, sql_time(tx->now));
+    stmt_bind(st, 7, sql_time(tx->stamp));
     rc = stmt_step(st, err);
     if (rc <= 0)
         return rc < 0 ? rc : err_set(err, ERR_INTERNAL, "store: an event got no version");
@@ -267,7 +267,7 @@ static void complete_new(Tx *tx, Obj *o)
         obj_set_str(o, FIELD_ID, str_from(id));
     }
     if (!obj_has(o, FIELD_CREATED_AT))
-        obj_set_time(o, FIELD_CREATED_AT, tx->now);
+        obj_set_time(o, FIELD_CREATED_AT, tx->stamp);
     if (!obj_has(o, FIELD_UPDATED_AT))
         obj_set_time(o, FIELD_UPDATED_AT, obj_time(o, FIELD_CREATED_AT));
 }
@@ -351,7 +351,7 @@ static bool any_change(const Obj *now, const Obj *changes)
 static int update(Tx *tx, Obj **now, const Obj *changes, Err *err)
 {
     const Kind *k = (*now)->kind;
-    WallUsec updated = tx->now;
+    WallUsec updated = tx->stamp;
     WallUsec before = obj_time(*now, FIELD_UPDATED_AT);
     if (updated.us <= before.us)
         updated.us = before.us + 1; /* the clock was set back: clients compare these times */
@@ -398,7 +398,7 @@ int tx_delete(Tx *tx, const Kind *k, Str id, bool *ret_deleted, Err *err)
     if (rc < 0)
         return rc;
     stmt_bind(st, 1, sql_text(id));
-    stmt_bind(st, 2, sql_time(tx->now));
+    stmt_bind(st, 2, sql_time(tx->stamp));
     rc = stmt_step(st, err);
     if (rc < 0)
         return rc;

@@ -63,11 +63,10 @@ static void job_fail(Job *j, const Err *err)
     j->err = *err;
 }
 
-/* When the clock was set back, time stands still until it has caught up, so that what is made later does not
- * look older. Not for ever: a clock that was far ahead must not stay the truth. */
-static WallUsec job_time(Store *s)
+/* When the clock was set back, the time of new rows stands still until it has caught up, so that what is made
+ * later does not look older. Not for ever: a clock that was far ahead must not stay the truth. */
+static WallUsec job_stamp(Store *s, int64_t now)
 {
-    int64_t now = clock_wall(s->clock).us;
     int64_t newest = atomic_load(&s->newest);
     while (now > newest || newest - now > CLOCK_BACK_MAX) {
         if (atomic_compare_exchange_weak(&s->newest, &newest, now))
@@ -78,11 +77,13 @@ static WallUsec job_time(Store *s)
 
 static int job_call(Worker *w, Job *j, bool writable, bool *ret_savepoint)
 {
+    WallUsec now = clock_wall(w->store->clock);
     Tx tx = {
         .w = w,
         .db = w->db,
         .sql = w->store->sql,
-        .now = job_time(w->store),
+        .now = now,
+        .stamp = job_stamp(w->store, now.us),
         .writable = writable,
     };
     /* Where a failing statement takes its transaction along, the job's part has its bounds from the start. */

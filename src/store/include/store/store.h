@@ -75,8 +75,9 @@ StoreStats store_stats(const Store *s); /* thread-safe snapshot */
 
 /* ---- inside a job ---- */
 
-WallUsec
-tx_now(const Tx *tx); /* one time per job, microseconds; goes back only if the clock was set back far */
+/* One time per job, microseconds, as the clock says it. The times that rows are made with, and ids, do not go
+   back with it, unless it was more than an hour ahead. */
+WallUsec tx_now(const Tx *tx);
 /* Until the end of the transaction nobody else, of any process, is in a job behind the same lock. Write jobs
    are one after the other anyway; this orders one that reads what was committed just before it. */
 int tx_lock(Tx *tx, const char *name, Err *err);
