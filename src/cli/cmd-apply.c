@@ -68,7 +68,7 @@ static int say_documents(Run *run, Format f, Err *err)
 static int cmd_apply(App *app, const Args *a, Err *err)
 {
     CLEANUP(run_done) Run run = {0};
-    Format f;
+    Format f = FORMAT_TABLE;
     const char *dry = opt_str(a, "dry-run");
     bool offline = dry && (strcmp(dry, "client") == 0 || strcmp(dry, "true") == 0);
     int rc = check_apply(a, &f, err);

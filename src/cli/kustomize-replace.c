@@ -208,13 +208,13 @@ static int source_value(Layer *l, const json_t *source, json_t **ret, Err *err)
     const char *path = json_get_str(source, "fieldPath");
     const json_t *options = json_get_obj(source, "options");
     const char *delimiter = json_get_str(options, "delimiter");
-    int64_t index;
+    int64_t index = 0;
     int rc = find_source(l, source, &d, err);
     if (rc == 0)
         rc = parse_path(path ? path : "metadata.name", &p, err);
     if (rc == 0)
         rc = option_index(options, &index, err);
-    if (rc < 0)
+    if (rc < 0 || !d)
         return rc;
     json_t *v = read_at(d->body, &p, first_segment(d, &p));
     *ret = v && delimiter && *delimiter ? part_of(v, delimiter, index) : v ? json_deep_copy(v) : NULL;

@@ -298,7 +298,7 @@ static int set_ref(Reader *r, const char *path, const ManifestRef *ref, const js
         return put(r, r->it->fields, path, ref->field, json_null());
     CLEANUP_FREE char *name = NULL;
     int rc = set_text(r, path, &name, v);
-    if (rc < 0)
+    if (rc < 0 || !name)
         return rc;
     json_t *into = ksuid_is_valid(str_from(name)) || !*name ? r->it->fields : r->it->refs;
     return put(r, into, path, ref->field, json_string(name));

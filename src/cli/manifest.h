@@ -21,15 +21,14 @@ typedef struct ManifestAlias {
 } ManifestAlias;
 
 typedef struct ManifestKind {
-    const char *name; /* "Agent", the kind's name in its table */
-    const char *noun; /* of the resource: "agent" */
-    int order;        /* applied in this order, deleted in the opposite one */
-    const char *const
-        *identity;           /* fields that tell one from another where there is no name; NULL = the name */
-    bool inbox;              /* may have an `inbox` of messages to leave */
-    const ManifestRef *refs; /* ended by {0}; NULL = none */
+    const char *name;            /* "Agent", the kind's name in its table */
+    const char *noun;            /* of the resource: "agent" */
+    const char *const *identity; /* fields that tell one from another, where there is no name; NULL = it */
+    const ManifestRef *refs;     /* ended by {0}; NULL = none */
     const ManifestAlias *aliases;
     const char *const *ignored; /* members of other versions, read and left alone; ended by NULL */
+    int order;                  /* applied in this order, deleted in the opposite one */
+    bool inbox;                 /* may have an `inbox` of messages to leave */
 } ManifestKind;
 
 const ManifestKind *manifest_kinds(size_t *ret_n);
