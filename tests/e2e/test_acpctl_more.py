@@ -298,3 +298,12 @@ def test_an_ambiguous_prefix(cli):
     assert cli.json("get", "user", ids[0][:26])["id"] == ids[0]
     for i in ids:
         cli.run("delete", "user", i, "-y")
+
+
+# ---- start ----
+
+def test_libcurl_is_loaded_only_for_a_request(cli):
+    """Its chain of libraries costs most of the start (src/http/lazy-curl.c)."""
+    env = {"LD_DEBUG": "files"}
+    assert "libcurl" not in cli.run("version", "--client", env=env, secret=True).stderr
+    assert "libcurl" in cli.run("get", "projects", env=env, secret=True).stderr
