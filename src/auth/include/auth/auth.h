@@ -49,8 +49,8 @@ typedef struct AuthOptions {
     const char *jwk_file; /* all sources count, and may change while running */
     const char *jwk_urls, *more_jwk_urls; /* comma lists */
     const char *issuer, *audience;        /* comma lists of what is accepted; NULL or "*" = any */
-    const char *service_account; /* GRPC_SERVICE_ACCOUNT; matches itself and "service-account-" + itself */
-    const Secret *service_token; /* AMBIENT_API_TOKEN; NULL or empty matches nobody; borrowed */
+    const char *service_account;     /* GRPC_SERVICE_ACCOUNT: the client id of the platform at the issuer */
+    const Secret *service_token;     /* AMBIENT_API_TOKEN; NULL or empty matches nobody; borrowed */
     const Secret *service_token_old; /* while it is replaced */
     const Secret *admin_token;       /* static admin token (ambient up); likewise */
     const char *dev_username;        /* of the admin token too; NULL = "dev-user" */
