@@ -29,6 +29,7 @@
 
 #define RUNNER_CONTAINER "ambient-code-runner"
 #define RUNNER_PORT 8001
+#define KUBE_TOKEN_VOLUME "runner-token"
 #define RUNNER_SECRETS "ambient-runner-secrets"
 #define MODEL_SECRET "ambient-model-key"
 #define PROJECT_ROLE "ambient-control-plane-project"

@@ -167,6 +167,15 @@ static int64_t read_run(const json_t *pod)
     return text && str_to_i64(str_from(text), &n) == 0 && n >= 0 ? n : 0;
 }
 
+static bool has_volume(const json_t *pod, const char *name)
+{
+    const json_t *all = json_get_arr(json_get_obj(pod, "spec"), "volumes");
+    for (size_t i = 0; i < json_array_size(all); i++)
+        if (is(json_get_str(json_array_get(all, i), "name"), name))
+            return true;
+    return false;
+}
+
 /* The server writes when the grace ends, not when it began. */
 static WallUsec asked_at(const json_t *meta)
 {
@@ -192,6 +201,7 @@ void pod_view_read(const json_t *pod, const PodView *old, WallUsec now, PodView 
     read_pod_reason(status, &n);
     read_node(status, &n);
     read_addresses(status, &n);
+    n.token_file = has_volume(pod, KUBE_TOKEN_VOLUME);
     COPY(n.key_id, kube_annotation(pod, ANNOTATION_KEY));
     bool waited = old && old->exists && *old->waiting;
     bool was_lost = old && old->exists && old->node_lost;

@@ -96,7 +96,7 @@ static json_t *build_mounts(const PodSpec *s)
     if (s->prompt_secret)
         kube_mount(mounts, "prompt", "/var/run/ambient", true);
     if (s->creds_secret) /* the whole directory: a single file would never change */
-        kube_mount(mounts, "runner-token", KUBE_TOKEN_DIR, true);
+        kube_mount(mounts, KUBE_TOKEN_VOLUME, KUBE_TOKEN_DIR, true);
     return mounts;
 }
 
@@ -141,7 +141,7 @@ static json_t *build_volumes(const PodSpec *s)
     if (s->prompt_secret)
         volume(volumes, "prompt", "secret", json_pack("{s:s}", "secretName", s->prompt_secret));
     if (s->creds_secret)
-        volume(volumes, "runner-token", "secret",
+        volume(volumes, KUBE_TOKEN_VOLUME, "secret",
                json_pack("{s:s, s:[{s:s, s:s}]}", "secretName", s->creds_secret, "items", "key", "api-token",
                          "path", "bot-token"));
     kube_sidecars_volumes(s, volumes);

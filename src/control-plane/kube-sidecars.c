@@ -104,7 +104,7 @@ static void add_token_source(const PodSpec *s, json_t *env, json_t *mounts)
         setz(env, "AMBIENT_CP_TOKEN_URL", s->token_url);
         setz(env, "AMBIENT_CP_TOKEN_PUBLIC_KEY", s->token_key);
     } else {
-        kube_mount(mounts, "runner-token", KUBE_TOKEN_DIR, true);
+        kube_mount(mounts, KUBE_TOKEN_VOLUME, KUBE_TOKEN_DIR, true);
     }
 }
 

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "crypto/crypto.h"
+#include "kube-pod.h"
 #include "runtime-kube-internal.h"
 
 #define RETRY (2 * USEC_PER_SEC)
@@ -38,15 +39,46 @@ static bool is_same(const json_t *secret, const Secret *token)
     return same;
 }
 
-static void on_secret(Flow *f, json_t *secret)
+static json_t *content(const TokenWrite *w)
+{
+    return json_pack("{s:o}", "api-token", json_strv(secret_reveal(w->writing)));
+}
+
+static void on_anchor(Flow *f, json_t *anchor)
 {
     const TokenWrite *w = self(f);
-    if (!secret || is_same(secret, w->writing)) { /* none: this pod gets its token elsewhere */
+    if (!anchor) { /* all of the session is on its way out */
         flow_finish(f);
         return;
     }
-    json_t *data = json_pack("{s:o}", "api-token", json_strv(secret_reveal(w->writing)));
-    flow_merge(f, KUBE_SECRETS, w->e->ns, w->name, json_pack("{s:o}", "stringData", data));
+    json_t *labels = json_get_obj(json_get_obj(anchor, "metadata"), "labels");
+    json_t *secret = new_object(w->name, w->e->ns, json_copy(labels));
+    json_object_set_new(secret, "stringData", content(w));
+    kube_set_owner(secret, kube_name(anchor), kube_uid(anchor));
+    log_warn("the Secret of a runner's token was gone", F_STR("session_id", w->e->id));
+    flow_create(f, KUBE_SECRETS, secret, NULL);
+}
+
+/* A pod that has the file goes on reading it; what was deleted is made again. */
+static void make_again(Flow *f)
+{
+    const TokenWrite *w = self(f);
+    char anchor[NAME_MAX_LEN];
+    if (w->e->pod && w->e->pod->token_file && session_object_name(str_from(w->e->id), "", anchor, NULL) == 0)
+        flow_get(f, KUBE_CONFIG_MAPS, w->e->ns, anchor, on_anchor);
+    else
+        flow_finish(f); /* it gets its token elsewhere */
+}
+
+static void on_secret(Flow *f, json_t *secret)
+{
+    const TokenWrite *w = self(f);
+    if (!secret)
+        make_again(f);
+    else if (is_same(secret, w->writing))
+        flow_finish(f);
+    else
+        flow_merge(f, KUBE_SECRETS, w->e->ns, w->name, json_pack("{s:o}", "stringData", content(w)));
 }
 
 static void step_secret(Flow *f)

@@ -235,3 +235,15 @@ def test_a_renewed_token_reaches_the_running_pod(make_plane):
     wait_for(lambda: token_in(creds(plane, sid)) not in seen, "another one")
     assert plane.pod(sid)["metadata"]["uid"] == uid
     assert plane.client.ok("GET", f"/sessions/{sid}")["phase"] == "Running"
+
+
+def test_a_secret_that_was_deleted_comes_back(make_plane):
+    plane = make_plane(api_flags=["--session-token-life=6s"])
+    sid = plane.start_running()
+    before = creds(plane, sid)
+    plane.cluster.kubectl("delete", "secret", before["metadata"]["name"], "-n", plane.project)
+    after = wait_for(lambda: creds(plane, sid), "the Secret")
+    assert after["metadata"]["uid"] != before["metadata"]["uid"]
+    assert after["metadata"]["labels"] == before["metadata"]["labels"]
+    assert after["metadata"]["ownerReferences"] == before["metadata"]["ownerReferences"]
+    assert sid in subject(token_in(after))
