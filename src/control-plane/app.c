@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/random.h"
 #include "cache.h"
+#include "grant-sweep.h"
 #include "informer.h"
 #include "json/json.h"
 #include "kube-endpoint.h"
@@ -44,6 +45,7 @@ typedef struct App {
     Sessions *sessions;    /* NULL: nothing is reconciled (now) */
     SessionTokens *tokens; /* of those sessions */
     Credentials *credentials;
+    GrantSweep *grant_sweep;
     RsaKey *token_key;
     KubeEndpoint *endpoint; /* on Kubernetes */
     Buf token_key_pem;
@@ -116,11 +118,29 @@ static void on_relist(void *arg)
     informer_relist(a->informer);
 }
 
+/* Of what left the cache nothing is known; what is doubtful may live. */
+static bool is_over(void *arg, Str session_id)
+{
+    const App *a = arg;
+    const Obj *session = cache_get(a->cache, session_id);
+    if (!session)
+        return cache_was_deleted(a->cache, session_id);
+    return phase_is_terminal(obj_phase(session)) && !cache_is_doubtful(a->cache, session_id);
+}
+
+static void sweep(App *a)
+{
+    if (!a->sessions)
+        return;
+    sessions_sweep(a->sessions);
+    if (a->c->grants != GRANTS_OFF)
+        grant_sweep_run(a->grant_sweep);
+}
+
 static void on_sweep(void *arg)
 {
     App *a = arg;
-    if (a->sessions)
-        sessions_sweep(a->sessions);
+    sweep(a);
     timer_arm(a->sweep_timer, (Usec)((double)SWEEP * (0.9 + 0.2 * app_random(NULL))));
 }
 
@@ -515,6 +535,8 @@ static void make_grants(App *a)
         .api = a->api, .mode = a->c->grants, .grantee = a->c->kube.grpc_service_account};
     make_tokens(a);
     a->credentials = credentials_new(&co);
+    const GrantSweepOptions so = {.credentials = a->credentials, .is_over = is_over, .arg = a};
+    a->grant_sweep = grant_sweep_new(&so);
 }
 
 static void make_sessions(App *a)
@@ -545,6 +567,7 @@ static void drop_sessions(App *a)
 {
     a->sessions = sessions_free(a->sessions);
     a->tokens = session_tokens_free(a->tokens);
+    a->grant_sweep = grant_sweep_free(a->grant_sweep);
     a->credentials = credentials_free(a->credentials);
 }
 
@@ -574,9 +597,7 @@ static void on_lose(void *arg)
 
 static void on_swept(void *arg)
 {
-    App *a = arg;
-    if (a->sessions)
-        sessions_sweep(a->sessions);
+    sweep(arg);
 }
 
 static int make_kube(App *a, Err *err)

@@ -41,6 +41,7 @@ struct CredentialsCall {
     ApiCall *call;
     CredentialsDone done;
     RevokeDone revoked;
+    GrantEach each;
     void *arg;
     char *session, *project, *agent;
     char *owner_role, *reader_role; /* ids */
@@ -516,5 +517,35 @@ CredentialsCall *credentials_revoke(Credentials *c, Str session_id, RevokeDone d
     assert(is_plain(k->session));
     (void)buf_addf(&search, "scope = 'credential' and session_id = '%s'", k->session);
     find(k, &kind_role_binding, search.data, on_grant, on_grants);
+    return k;
+}
+
+/* ---- all of them ---- */
+
+static void on_any_grant(void *arg, Obj *o)
+{
+    CredentialsCall *k = arg;
+    CLEANUP(obj_freep) Obj *b = o;
+    Str session = obj_str(b, ROLE_BINDING_SESSION_ID);
+    if (session.len)
+        k->each(k->arg, session);
+}
+
+static void on_all_grants(void *arg, const Err *err)
+{
+    CredentialsCall *k = arg;
+    k->call = NULL;
+    if (err)
+        k->failed = *err;
+    revoke_end(k);
+}
+
+CredentialsCall *credentials_each_grant(Credentials *c, GrantEach each, RevokeDone done, void *arg)
+{
+    CredentialsCall *k = call_new(c, STR_NULL, arg);
+    k->each = each;
+    k->revoked = done;
+    find(k, &kind_role_binding, "scope = 'credential' and session_id is not null", on_any_grant,
+         on_all_grants);
     return k;
 }

@@ -44,5 +44,8 @@ CredentialsCall *credentials_resolve(Credentials *c, const CredentialsFor *f, Cr
 /* Takes the grants of a session back. err: not all are gone. */
 typedef void (*RevokeDone)(void *arg, const Err *err);
 CredentialsCall *credentials_revoke(Credentials *c, Str session_id, RevokeDone done, void *arg);
+/* The session of every grant there is, once per grant. */
+typedef void (*GrantEach)(void *arg, Str session_id);
+CredentialsCall *credentials_each_grant(Credentials *c, GrantEach each, RevokeDone done, void *arg);
 void credentials_cancel(
     CredentialsCall *call); /* NULL-safe; no done after; safe inside the callbacks of others */

@@ -65,6 +65,22 @@ def test_grants_of_a_session_whose_pod_is_gone(make_plane):
     wait_for(lambda: not grants(plane, sid), "the grants to be taken back")
 
 
+def test_grants_that_were_left_are_swept(make_plane):
+    """What an earlier control plane did not come to."""
+    plane = make_plane(ORPHAN_SWEEP_FIRST="1s", LEASE_DURATION="3s")
+    made = credential(plane, "gitlab")
+    over, alive = plane.start_running(), plane.start_running()
+    plane.set_status(over, terminated(0))
+    plane.wait_phase(over, "Completed")
+    wait_for(lambda: not grants(plane, over), "the grants to be taken back")
+    plane.cp.kill()
+    plane.client.ok("POST", "/role_bindings", {"role_id": "credential:token-reader", "scope": "credential",
+                                               "credential_id": made, "session_id": over})
+    plane.cp.start()
+    wait_for(lambda: not grants(plane, over), "the sweep")
+    assert grants(plane, alive) == {made}
+
+
 def test_a_sidecar_that_fails(make_plane):
     plane = make_plane(GITHUB_MCP_IMAGE="registry.test/github-mcp:1")
     credential(plane, "github")
