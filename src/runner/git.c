@@ -132,23 +132,34 @@ static void on_limit(void *arg)
         give_up(j, "it took too long");
 }
 
+/* What the environment says to git: programs, proxies, traces. Where the certificates are may stay. */
+static void forget_git_variables(ChildEnv *env)
+{
+    for (unsigned long i = env->n; i-- > 0;) {
+        Str rest = str_from(env->vars[i]), name = str_cut(&rest, '=');
+        if (!str_starts(name, STR("GIT_")) || str_starts(name, STR("GIT_SSL_CA")))
+            continue;
+        CLEANUP_FREE char *copy = str_dup(name);
+        child_env_unset(env, copy);
+    }
+}
+
 static void make_env(const GitSpec *spec, ChildEnv *env)
 {
-    const char *protocols = spec->config->git_protocols;
+    const char *protocols = spec->config->git_protocols, *workspace = spec->config->workspace;
+    const char *slash = strrchr(workspace, '/');
+    CLEANUP_FREE char *above = str_dup((Str){workspace, slash ? (size_t)(slash - workspace) : 0});
 
     child_env_init(env, false);
+    forget_git_variables(env);
     child_env_set(env, "LC_ALL", "C");
     child_env_set(env, "GIT_TERMINAL_PROMPT", "0");
     child_env_set(env, "GIT_OPTIONAL_LOCKS", "0");
     child_env_set(env, "GIT_ALLOW_PROTOCOL", protocols);
     child_env_set(env, "GIT_LFS_SKIP_SMUDGE", "1");
     child_env_set(env, "GIT_NO_LAZY_FETCH", "1");
-    child_env_unset(env, "GIT_DIR");
-    child_env_unset(env, "GIT_WORK_TREE");
-    child_env_unset(env, "GIT_CONFIG_PARAMETERS");
-    child_env_unset(env, "GIT_EXTERNAL_DIFF");
-    child_env_unset(env, "GIT_SSH");
-    child_env_unset(env, "GIT_SSH_COMMAND");
+    /* A repository that the workspace happens to lie in is not the session's. */
+    child_env_set(env, "GIT_CEILING_DIRECTORIES", *above ? above : "/");
     if (spec->network)
         git_env(spec->config, env);
 }

@@ -202,7 +202,8 @@ def test_hooks_and_templates_of_nobody_run(api, runners, upstream, tmp_path):
     template.mkdir(parents=True)
     (template / "post-checkout").write_text(f"#!/bin/sh\ntouch {mark}\n")
     (template / "post-checkout").chmod(0o755)
-    runner = start_with(api, runners, [{"url": upstream, "branch": "new"}], GIT_TEMPLATE_DIR=str(tmp_path / "template"))
+    runner = start_with(api, runners, [{"url": upstream, "branch": "new"}], GIT_TEMPLATE_DIR=str(tmp_path / "template"),
+                        GIT_EXEC_PATH=str(template), GIT_TRACE=str(mark), GIT_SSH_COMMAND=f"touch {mark}")
     runner.start().ready()
     wait_until("clone", lambda: runner.ask("GET", "/repos/status")[1]["repos"][0]["status"] == "Ready")
     repo = os.path.join(runner.workspace, "repos/tool")
@@ -233,6 +234,8 @@ def test_git_status(api, runners, upstream):
     assert sorted(runner.ask("GET", "/git/branches?path=repos/tool")[1]) == ["main", "topic"]
     assert runner.ask("GET", "/content/git-status?path=artifacts") == (200, {"initialized": False, "hasChanges": False})
     assert runner.ask("GET", "/content/git-status?path=../..")[0] == 400
+    git(runner.directory, "init", "-q")  # the workspace lies in a repository that is not the session's
+    assert runner.ask("GET", "/content/git-status?path=artifacts") == (200, {"initialized": False, "hasChanges": False})
     git(repo, "remote", "set-url", "origin", "https://user:pa55w0rd@h/x.git")
     assert runner.ask("GET", "/content/git-status?path=repos/tool")[1]["remoteUrl"] == "https://h/x.git"
 
