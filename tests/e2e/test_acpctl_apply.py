@@ -484,7 +484,10 @@ def test_r4_a_binding_may_name_the_role(cli, write, name):
 
 
 def test_an_ambiguous_name_is_an_error_with_the_ids(cli, write, name):
-    for _ in range(2):
-        cli.json("create", "session", "--name", name, "--project", "ctx", "--env", "RUNNER_TYPE=shell", "--interactive")
+    words = ("--project", "ctx", "--env", "RUNNER_TYPE=shell", "--prompt", "true")
+    ids = [cli.json("create", "session", "--name", name, *words)["id"] for _ in range(2)]
     text = cli.fails(6, "apply", "-f", write(s=f"kind: Session\nname: {name}\nproject: ctx\n"))
     assert f'several sessions are named "{name}"' in text and "give its id in the document" in text
+    assert all(i in text for i in ids)
+    for i in ids:
+        cli.run("wait", "session", i, "--for=phase=Completed", "--timeout", "50s", "--project", "ctx")
