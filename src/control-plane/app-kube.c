@@ -168,6 +168,7 @@ static void on_reachable(void *arg)
     KubeApp *k = arg;
     log_info("kubernetes answers again", F_STR("component", "kubeclient"));
     cache_each(k->project_cache, on_project, k);
+    k->o.reachable(k->o.arg);
 }
 
 /* ---- watching over the connection ---- */

@@ -20,6 +20,7 @@ typedef struct KubeAppOptions {
     void (*start)(void *arg);                          /* we lead and all pods are known: reconcile */
     void (*stop)(void *arg);                           /* we do not lead any more: at once */
     void (*swept)(void *arg);                          /* look for strays */
+    void (*reachable)(void *arg); /* Kubernetes answers again: what failed may work now */
     void *arg;
 } KubeAppOptions;
 

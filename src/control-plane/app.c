@@ -600,6 +600,13 @@ static void on_swept(void *arg)
     sweep(arg);
 }
 
+static void on_reachable(void *arg)
+{
+    App *a = arg;
+    if (a->sessions)
+        cache_each(a->cache, on_key, a);
+}
+
 static int make_kube(App *a, Err *err)
 {
     const KubeAppOptions o = {
@@ -610,6 +617,7 @@ static int make_kube(App *a, Err *err)
         .start = on_lead,
         .stop = on_lose,
         .swept = on_swept,
+        .reachable = on_reachable,
         .arg = a,
     };
     return kube_app_new(a->loop, &o, &a->kube, err);

@@ -1,11 +1,13 @@
 /* What the control plane reads from others, the first byte says which: a session's conditions and variables,
-   a shim's report and spec, a command line. Whatever is accepted must survive being written and read again.
+   a pod, a shim's report and spec, a command line. Whatever is accepted must survive being written and read
+   again.
  */
 #include <assert.h>
 #include <stdlib.h>
 #include "base/mem.h"
 #include "conditions.h"
 #include "config.h"
+#include "kube-pod-view.h"
 #include "process-env.h"
 #include "shim-spec.h"
 
@@ -70,6 +72,22 @@ static void fuzz_command(Str text)
     strvec_done(&v);
 }
 
+/* A pod as the cluster says it is, and later as it goes on. */
+static void fuzz_pod(Str text)
+{
+    static const KubeSettings s = {
+        .image_timeout = 1, .config_timeout = 1, .schedule_timeout = 1, .node_timeout = 1};
+    CLEANUP_JSON json_t *pod = NULL;
+    PodView v, later;
+    RtObserved o;
+    if (json_parse(text, &pod, NULL) < 0)
+        return;
+    pod_view_read(pod, NULL, (WallUsec){1}, &v);
+    pod_view_read(pod, &v, (WallUsec){2}, &later);
+    pod_view_judge(&later, &s, (WallUsec){9}, &o);
+    assert(o.state != RT_ABSENT && (o.state == RT_ENDED) == (o.end != RT_END_NONE));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
@@ -85,6 +103,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 's':
         fuzz_spec(text);
+        break;
+    case 'p':
+        fuzz_pod(text);
         break;
     case 'r':
         (void)shim_report_read(text, &r, NULL);

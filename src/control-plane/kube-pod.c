@@ -134,8 +134,7 @@ static json_t *build_volumes(const PodSpec *s)
     else
         volume(volumes, "workspace", "emptyDir", json_object());
     if (s->ca_bundle)
-        volume(volumes, "service-ca", "configMap",
-               json_pack("{s:s, s:b}", "name", "openshift-service-ca.crt", "optional", 1));
+        volume(volumes, "service-ca", "configMap", json_pack("{s:s}", "name", CA_BUNDLE));
     if (s->config->use_vertex)
         volume(volumes, "vertex", "secret", json_pack("{s:s}", "secretName", s->config->kube.vertex_secret));
     if (s->prompt_secret)

@@ -11,8 +11,9 @@
 /* A longer prompt goes into a Secret that is mounted: kubelet hands variables to an exec. */
 #define KUBE_PROMPT_ENV_MAX (32 * 1024)
 
-#define KUBE_CA_DIR "/etc/pki/ca-trust/extracted/pem"
-#define KUBE_CA_FILE KUBE_CA_DIR "/service-ca.crt"
+/* Of its own: a folder of the image that is mounted over would lose what is in it. */
+#define KUBE_CA_DIR "/etc/ambient/ca"
+#define KUBE_CA_FILE KUBE_CA_DIR "/ca-bundle.crt"
 #define KUBE_TOKEN_DIR "/var/run/secrets/ambient"
 
 typedef struct PodSpec {
@@ -29,7 +30,7 @@ typedef struct PodSpec {
     const char *model_secret;   /* that has ANTHROPIC_API_KEY; NULL = none */
     bool native_sidecars;       /* the kubelet knows init containers that keep running */
     const char *claim;          /* of the workspace; NULL = emptyDir */
-    bool ca_bundle;             /* ConfigMap openshift-service-ca.crt is there */
+    bool ca_bundle;             /* ConfigMap CA_BUNDLE is there */
     const char *token_url, *token_key, *token_key_id; /* of the token endpoint; NULL = none */
 } PodSpec;
 

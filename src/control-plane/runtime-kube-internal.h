@@ -62,6 +62,7 @@ struct KubeRuntime {
     const char *token_url, *token_key, *token_key_id;
     uint64_t tokens_written, tokens_same, tokens_failed;
     bool await_endpoint;
+    char *public_roots; /* PEM; NULL = none could be read */
     /* runtime-kube-version.c */
     KubeCall *version_call;
     Timer *version_timer;
@@ -87,7 +88,8 @@ struct RtOp {
     char *prompt, *anchor_uid, *ns;
     char pod_name[NAME_MAX_LEN], service[NAME_MAX_LEN], account[NAME_MAX_LEN];
     const char *model_secret; /* a constant */
-    char *token_secret;       /* Secret of the runner's token; NULL = none */
+    bool ca_bundle;
+    char *token_secret; /* Secret of the runner's token; NULL = none */
     Secret *token;
     char *credential_ids, *creds; /* creds: the Secret with the token; NULL = none */
     char *extra;                  /* Secret of a long prompt; NULL = none */

@@ -8,6 +8,8 @@
 #include "kube-sidecars.h"
 #include "runtime-kube-internal.h"
 
+#define CA_MAX (900 * 1024) /* of an object */
+
 static RtOp *self(Flow *f)
 {
     return CONTAINER_OF(f, RtOp, flow);
@@ -149,6 +151,31 @@ static void step_model(Flow *f)
     flow_get(f, KUBE_SECRETS, self(f)->ns, RUNNER_SECRETS, on_runner_secrets);
 }
 
+/* Programs that are told of a bundle look nowhere else, so it has the public roots too: those of our own
+ * image. */
+static void on_service_ca(Flow *f, json_t *have)
+{
+    RtOp *op = self(f);
+    const char *ca = json_get_str(json_get_obj(have, "data"), "service-ca.crt");
+    if (!ca || !*ca) {
+        flow_next(f);
+        return;
+    }
+    op->ca_bundle = true;
+    CLEANUP_BUF Buf pem = BUF_INIT(CA_MAX);
+    if (op->k->public_roots)
+        buf_addf(&pem, "%s\n", op->k->public_roots);
+    buf_addz(&pem, ca);
+    json_t *map = new_object(CA_BUNDLE, op->ns, project_labels(project_id(op)));
+    json_object_set_new(map, "data", json_pack("{s:o}", "ca-bundle.crt", json_strv(buf_str(&pem))));
+    flow_apply(f, KUBE_CONFIG_MAPS, map, NULL);
+}
+
+static void step_ca(Flow *f)
+{
+    flow_get(f, KUBE_CONFIG_MAPS, self(f)->ns, SERVICE_CA, on_service_ca);
+}
+
 static void on_other_pod(Flow *f, json_t *pod)
 {
     RtOp *op = self(f);
@@ -197,6 +224,7 @@ static void step_pod(Flow *f)
         .credential_ids = op->credential_ids,
         .token_secret = op->token_secret,
         .model_secret = op->model_secret,
+        .ca_bundle = op->ca_bundle,
         .claim = op->claim,
         .native_sidecars = op->k->native_sidecars,
         .token_url = op->k->token_url,
@@ -206,8 +234,9 @@ static void step_pod(Flow *f)
     flow_create(f, KUBE_PODS, kube_pod_build(&s), on_pod);
 }
 
-static const FlowStep start_steps[] = {step_anchor, step_account, step_service, step_token, step_creds,
-                                       step_prompt, step_claim,   step_model,   step_pod,   NULL};
+static const FlowStep start_steps[] = {step_anchor, step_account, step_service, step_token,
+                                       step_creds,  step_prompt,  step_claim,   step_model,
+                                       step_ca,     step_pod,     NULL};
 
 /* ---- an earlier run's pod ---- */
 

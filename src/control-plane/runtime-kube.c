@@ -3,12 +3,14 @@
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 
 #define CHORES USEC_PER_SEC
 /* So many refusals in a row, and PERMANENT_AFTER, make a session fail. */
 #define REFUSED_MAX 6
+#define ROOTS_MAX (800 * 1024)
 #define YOUNG ((int64_t)(300 * USEC_PER_SEC))
 
 static KubeRuntime *self(const Runtime *rt)
@@ -429,6 +431,16 @@ static const RuntimeOps kube_ops = {
 
 /* ---- life ---- */
 
+static char *read_roots(const Config *c)
+{
+    CLEANUP_BUF Buf b = BUF_INIT(ROOTS_MAX);
+    Err err = {0};
+    if (file_read(c->ca_file ? c->ca_file : "/etc/ssl/certs/ca-certificates.crt", &b, &err) == 0)
+        return buf_take(&b);
+    log_warn("no public roots for runners", F_ERR(&err));
+    return NULL;
+}
+
 KubeRuntime *kube_runtime_new(const KubeRuntimeOptions *o)
 {
     KubeRuntime *k = xnew(KubeRuntime);
@@ -442,6 +454,7 @@ KubeRuntime *kube_runtime_new(const KubeRuntimeOptions *o)
     k->chores = timer_new(k->loop, run_chores, k);
     k->sweep_timer = timer_new(k->loop, start_sweep, k);
     k->version_timer = timer_new(k->loop, ask_version, k);
+    k->public_roots = read_roots(o->config);
     k->sync_timer = timer_new(k->loop, check_synced, k);
     k->watches = map_new();
     if (!k->settings->mpp)
@@ -464,6 +477,7 @@ KubeRuntime *kube_runtime_free(KubeRuntime *k)
     timer_free(k->sweep_timer);
     forget_version(k);
     timer_free(k->version_timer);
+    free(k->public_roots);
     MAP_FOREACH (k->all, it) {
         Entry *e = it.value;
         if (e->op)

@@ -284,3 +284,17 @@ def test_a_pod_of_its_name_that_is_not_ours(make_plane):
     assert not plane.pod(sid)
     service = plane.cluster.get("service", plane.name(sid, ""), plane.project)
     assert "labels" not in service["metadata"], "what is not ours is not touched"
+
+
+def test_the_ca_of_the_cluster_beside_the_public_ones(plane):
+    """As OpenShift has it: a ConfigMap in every namespace."""
+    wait_for(lambda: plane.cluster.get("secret", "ambient-runner-secrets", plane.project), "the project")
+    plane.cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "openshift-service-ca.crt"},
+                         "data": {"service-ca.crt": "the cluster's own\n"}}, namespace=plane.project)
+    pod = plane.wait_pod(plane.session())
+    env = env_of(pod)
+    assert env["SSL_CERT_FILE"] == env["REQUESTS_CA_BUNDLE"] == env["AMBIENT_GRPC_CA_CERT_FILE"]
+    mount = next(m for m in pod["spec"]["containers"][0]["volumeMounts"] if m["name"] == "service-ca")
+    assert env["SSL_CERT_FILE"] == mount["mountPath"] + "/ca-bundle.crt" and "subPath" not in mount
+    bundle = plane.cluster.get("configmap", "ambient-ca-bundle", plane.project)["data"]["ca-bundle.crt"]
+    assert bundle.endswith("the cluster's own\n") and bundle.count("BEGIN CERTIFICATE") > 50
