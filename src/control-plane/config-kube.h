@@ -13,7 +13,7 @@ typedef struct KubeSettings {
     char *workspace_text, *workspace_size, *storage_class;
     bool non_root;
     char *mcp_image, *mcp_api_url, *github_mcp_image, *jira_mcp_image, *k8s_mcp_image, *google_mcp_image;
-    char *grpc_service_account, *token_mode_text;
+    char *grpc_service_account, *token_mode_text, *token_cert, *token_cert_key;
     char *http_proxy, *https_proxy, *no_proxy;
     /* how long what may last */
     Usec schedule_timeout, image_timeout, config_timeout, node_timeout, missing_after, pod_ttl, force_after,

@@ -314,7 +314,10 @@ static int derive_endpoint(Config *c, Err *err)
         c->token_address = xstrdup(":8080");
     }
     if (!c->token_url)
-        c->token_url = xasprintf("http://ambient-control-plane.%s.svc:8080/token", c->kube.runtime_ns);
+        c->token_url = xasprintf("%s://ambient-control-plane.%s.svc:8080/token",
+                                 c->kube.token_cert ? "https" : "http", c->kube.runtime_ns);
+    if (!c->kube.token_cert != !c->kube.token_cert_key)
+        return err_set(err, ERR_USAGE, "CP_TOKEN_TLS_CERT_FILE and CP_TOKEN_TLS_KEY_FILE go together");
     if (url_parse(str_from(c->token_url), &u, err) < 0)
         return err_wrap(err, "CP_TOKEN_URL");
     if (u.has_userinfo)

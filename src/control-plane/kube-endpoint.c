@@ -3,6 +3,7 @@
 #include <string.h>
 #include "base/log.h"
 #include "base/mem.h"
+#include "loop/tls.h"
 #include "token-keys.h"
 
 struct KubeEndpoint {
@@ -10,6 +11,7 @@ struct KubeEndpoint {
     Loop *loop;
     TokenKeys *keys;
     TokenServer *server;
+    TlsContext *tls; /* reads its files again when they change; NULL = plain HTTP */
 };
 
 /* ---- who may ---- */
@@ -66,9 +68,18 @@ static bool leads(void *arg)
 static int listen_now(KubeEndpoint *e, Err *err)
 {
     const Config *c = e->o.config;
-    const TokenServerOptions o = {
-        .address = c->token_address, .open = unseal, .may = judge, .token = token_of, .arg = e};
-    int rc = token_server_new(e->loop, &o, &e->server, err);
+    const KubeSettings *k = &c->kube;
+    const TlsOptions to = {.cert_file = k->token_cert, .key_file = k->token_cert_key};
+    int rc = k->token_cert ? tls_server_new(&to, &e->tls, err) : 0;
+    if (rc < 0)
+        return err_wrap(err, "TLS of the token endpoint");
+    const TokenServerOptions o = {.address = c->token_address,
+                                  .tls = e->tls,
+                                  .open = unseal,
+                                  .may = judge,
+                                  .token = token_of,
+                                  .arg = e};
+    rc = token_server_new(e->loop, &o, &e->server, err);
     if (rc == 0)
         log_info("token endpoint", F_STR("url", c->token_url), F_INT("port", token_server_port(e->server)),
                  F_BOOL("check_address", c->kube.check_address));
@@ -113,6 +124,7 @@ KubeEndpoint *kube_endpoint_free(KubeEndpoint *e)
         return NULL;
     token_server_free(e->server);
     token_keys_free(e->keys);
+    tls_free(e->tls);
     free(e);
     return NULL;
 }

@@ -221,7 +221,7 @@ int token_server_new(Loop *l, const TokenServerOptions *o, TokenServer **ret, Er
     s->meters = map_new();
     s->sweep = timer_new(l, on_sweep, s);
     timer_arm(s->sweep, RATE_WINDOW);
-    int rc = http_server_new(l, o->address, NULL, &limits, handle, NULL, s, &s->http, err);
+    int rc = http_server_new(l, o->address, o->tls, &limits, handle, NULL, s, &s->http, err);
     if (rc < 0) {
         token_server_free(s);
         return err_wrap(err, "token endpoint");

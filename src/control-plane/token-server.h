@@ -21,6 +21,7 @@ typedef enum TokenVerdict {
 typedef struct TokenServer TokenServer;
 typedef struct TokenServerOptions {
     const char *address;
+    TlsContext *tls; /* borrowed, as all below; NULL = plain HTTP */
     /* What was sealed for one of our keys: 0, or -1. */
     int (*open)(void *arg, Str sealed, Buf *plain);
     /* Does a runner of this session live here, and is it this caller? */

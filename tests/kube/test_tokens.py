@@ -3,6 +3,7 @@ import base64
 import functools
 import http.client
 import json
+import ssl
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -24,13 +25,15 @@ def subject(token):
     return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))["sub"]
 
 
-def ask(cp, session, key):
+def ask(cp, session, key, **how):
     sealed = key.encrypt(session.encode(), padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None))
-    return get(cp, {"Authorization": "Bearer " + base64.b64encode(sealed).decode()})
+    return get(cp, {"Authorization": "Bearer " + base64.b64encode(sealed).decode()}, **how)
 
 
-def get(cp, headers, method="GET"):
-    connection = http.client.HTTPConnection("127.0.0.1", cp.ports["token"], timeout=DEADLINE)
+def get(cp, headers, method="GET", tls=None):
+    where = ("localhost", cp.ports["token"])
+    connection = (http.client.HTTPSConnection(*where, timeout=DEADLINE, context=tls) if tls else
+                  http.client.HTTPConnection(*where, timeout=DEADLINE))
     connection.request(method, "/token", headers=headers)
     answer = connection.getresponse()
     return answer.status, answer.read().decode()
@@ -132,6 +135,19 @@ def test_a_mesh_hides_addresses(make_plane):
     sid = plane.start_running()
     plane.cp.wait_token_port()
     ask_until(plane.cp, sid, public_key(plane, sid))
+
+
+def test_the_endpoint_over_tls(make_plane, cluster):
+    server = cluster.directory / "server.crt"  # for localhost, of the test's authority
+    plane = make_plane(RUNNER_TOKEN_MODE="endpoint", CP_TOKEN_CHECK_ADDRESS="false", CP_TOKEN_TLS_CERT_FILE=str(server),
+                       CP_TOKEN_TLS_KEY_FILE=str(server.with_suffix(".key")))
+    sid = plane.start_running()
+    plane.cp.wait_token_port()
+    assert env_of(plane.pod(sid))["AMBIENT_CP_TOKEN_URL"]["value"].startswith("https://ambient-control-plane.")
+    trust = ssl.create_default_context(cafile=cluster.directory / "ca.crt")
+    status, _ = wait_for(lambda: (lambda a: a[0] == 200 and a)(ask(plane.cp, sid, public_key(plane, sid), tls=trust)),
+                         "its answer")
+    assert status == 200
 
 
 def test_a_standby_answers_with_the_same_key(make_plane):
