@@ -229,6 +229,30 @@ static void test_session__pending_becomes_creating_then_running(void **state)
     assert_int_equal(r.f.patches, 2);
 }
 
+/* What fails beside a runner is told, once, and changes no phase. */
+static void test_session__a_helper_that_fails_is_a_condition(void **state)
+{
+    CLEANUP_RIG Rig r;
+    rig_init(&r);
+    make_running(&r, SID);
+    FakeRun *run = fake_run(&r.f, SID);
+    run->seen.helper_reason = "CrashLoopBackOff";
+    run->seen.helper_message = "credential-github cannot run";
+    sessions_add(r.s, SID);
+    settle(&r);
+    assert_condition(&r, SID, "CredentialSidecarFailed", "True", "CrashLoopBackOff");
+    assert_phase(&r, SID, PHASE_RUNNING);
+    unsigned patches = r.f.patches;
+    sessions_add(r.s, SID);
+    settle(&r);
+    assert_int_equal(r.f.patches, patches);
+    run->seen.helper_reason = run->seen.helper_message = NULL;
+    sessions_add(r.s, SID);
+    settle(&r);
+    assert_condition(&r, SID, "CredentialSidecarFailed", "False", "Running");
+    assert_int_equal(r.f.patches, patches + 1);
+}
+
 static void test_session__a_new_session_needs_no_start(void **state)
 {
     CLEANUP_RIG Rig r;
@@ -877,6 +901,7 @@ int run_session_tests(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_session__pending_becomes_creating_then_running),
+        cmocka_unit_test(test_session__a_helper_that_fails_is_a_condition),
         cmocka_unit_test(test_session__a_new_session_needs_no_start),
         cmocka_unit_test(test_session__exit_0_is_completed_and_others_failed),
         cmocka_unit_test(test_session__a_runner_done_before_it_was_seen_running_is_completed),
