@@ -21,6 +21,9 @@ import tempfile
 import time
 import urllib.request
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "tests"))
+import postgres  # noqa: E402
+
 ROWS = []
 
 
@@ -91,16 +94,16 @@ class Process:
 
 
 class Server(Process):
-    """An api-server of its own with an empty store."""
+    """An api-server of its own with an empty store; db: the URL of one that `migrate` has prepared."""
 
-    def __init__(self, bench, *flags):
+    def __init__(self, bench, *flags, db=None):
         self.dir = tempfile.mkdtemp(dir=bench.tmp)
         token = os.path.join(self.dir, "token")
         self.token = "bench-token-0123456789abcdef"
         with open(token, "w", opener=lambda p, f: os.open(p, f, 0o600)) as f:
             f.write(self.token)
         ports = os.path.join(self.dir, "ports.json")
-        super().__init__(bench.bin("ambient-api-server"), "serve", f"--db-url=sqlite:{self.dir}/a.db",
+        super().__init__(bench.bin("ambient-api-server"), "serve", f"--db-url={db or f'sqlite:{self.dir}/a.db'}",
                          "--api-server-bindaddress=127.0.0.1:0", "--grpc-server-bindaddress=127.0.0.1:0",
                          "--metrics-server-bindaddress=", "--health-check-server-bindaddress=", "--enable-jwt=false",
                          f"--admin-token-file={token}", f"--ports-file={ports}", *flags)
@@ -161,6 +164,36 @@ def push(b, callers, n):
 def push_50(b):
     """durable push, 50 concurrent callers"""
     return push(b, 50, 60000)
+
+
+def pgbench(server, clients, seconds):
+    """One plain INSERT of a row like a message's per transaction."""
+    server.sql("CREATE TABLE plain (pos bigserial PRIMARY KEY, session_id text, seq bigint, payload text,"
+               " created_at timestamptz DEFAULT now())")
+    script = server.root / "insert.sql"
+    script.write_text("INSERT INTO plain (session_id, seq, payload) VALUES ('s', 1, repeat('x', 100));\n")
+    script.chmod(0o644)
+    out = server.run("pgbench", "-n", "-M", "prepared", "-h", str(server.root), "-U", "ambient", "-c", str(clients),
+                     "-j", "2", "-T", str(seconds), "-f", str(script), "postgres")
+    return float(re.search(r"tps = ([\d.]+)", out).group(1))
+
+
+def push_postgres(b, callers):
+    if postgres.missing():
+        raise Skip(postgres.missing())
+    with postgres.running(settings={"fsync": "on"}) as server:
+        url = server.url(server.database())
+        subprocess.run([b.bin("ambient-api-server"), "migrate", f"--db-url={url}"], check=True, capture_output=True)
+        with Server(b, db=url) as s:
+            ours = b.load(s, "push", s.session(), callers=callers, conns=min(callers, 8), seconds=f"{b.args.seconds}s")
+        plain = pgbench(server, callers, b.args.seconds)
+    return ours["per_second"], plain, "messages/s", "pgbench, plain INSERT", 0.3
+
+
+@row("push-50-postgres")
+def push_50_postgres(b):
+    """durable push on PostgreSQL, 50 concurrent callers"""
+    return push_postgres(b, 50)
 
 
 @row("push-1")

@@ -61,7 +61,8 @@ class Postgres:
             os.setuid(self.user.pw_uid)
         ctypes.CDLL(None).prctl(1, signal.SIGINT)  # PR_SET_PDEATHSIG, after setuid, which clears it
 
-    def _run(self, program, *args, **kw):
+    def run(self, program, *args, **kw):
+        """One of PostgreSQL's programs; its output."""
         return subprocess.run([str(bindir() / program), *args], cwd="/", preexec_fn=self._as_user, check=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kw).stdout
 
@@ -71,7 +72,7 @@ class Postgres:
             if self.user:
                 os.chown(self.root, self.user.pw_uid, self.user.pw_gid)
             self.root.chmod(0o755)
-            self._run("initdb", "-D", str(self.data), "-U", "ambient", "-A", "trust", "-E", "UTF8", "--locale=C",
+            self.run("initdb", "-D", str(self.data), "-U", "ambient", "-A", "trust", "-E", "UTF8", "--locale=C",
                       "--no-sync", "--no-instructions")
         with open(self.log, "ab") as log:
             options = [word for key, value in self.settings.items() for word in ("-c", f"{key}={value}")]
@@ -122,7 +123,7 @@ class Postgres:
         return f"postgresql://ambient@/{database}?host={self.root}"
 
     def sql(self, text, database="postgres"):
-        return self._run("psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", str(self.root), "-U", "ambient",
+        return self.run("psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", str(self.root), "-U", "ambient",
                          "-d", database, "-c", text).strip()
 
     def database(self):

@@ -8,12 +8,6 @@
 #define PAGE_LAST 256
 #define COLUMNS "id, seq, event_type, payload, created_at, actor, turn, hash"
 
-typedef struct Head {
-    uint64_t seq; /* 0 = no row yet */
-    WallUsec created_at;
-    uint8_t hash[SHA256_LEN];
-} Head;
-
 /* ---- reading ---- */
 
 /* A row of COLUMNS. */
@@ -103,9 +97,9 @@ int tx_messages_read(Tx *tx, Str session_id, uint64_t after, size_t max_rows, si
     return rc < 0 ? rc : 0;
 }
 
-static void take_head(Stmt *st, Head *ret)
+static void take_head(Stmt *st, MessageHead *ret)
 {
-    *ret = (Head){.seq = (uint64_t)stmt_int(st, 0), .created_at = stmt_time(st, 2)};
+    *ret = (MessageHead){.seq = (uint64_t)stmt_int(st, 0), .created_at = stmt_time(st, 2)};
     Str hash = stmt_blob(st, 1);
     if (hash.len == SHA256_LEN)
         memcpy(ret->hash, hash.ptr, SHA256_LEN);
@@ -244,9 +238,35 @@ static int check_input(const MessageIn *in, Err *err)
     return 0;
 }
 
-/* The newest row of a live session. */
-static int read_head(Tx *tx, Str session_id, Head *ret, Err *err)
+/* ---- newest rows: a batch often has many messages of one session, and each read would be a round trip ----
+ */
+
+void message_heads_forget(Map *heads)
 {
+    MAP_FOREACH (heads, it)
+        free(it.value);
+    map_clear(heads);
+}
+
+static void remember_head(Tx *tx, const Message *m)
+{
+    MessageHead *h = map_get(tx->w->heads, m->session_id);
+    if (!h) {
+        h = xnew(MessageHead);
+        map_put(tx->w->heads, m->session_id, h);
+    }
+    *h = (MessageHead){.seq = m->seq, .created_at = m->created_at};
+    memcpy(h->hash, m->hash, SHA256_LEN);
+}
+
+/* The newest row of a live session. */
+static int read_head(Tx *tx, Str session_id, MessageHead *ret, Err *err)
+{
+    const MessageHead *known = map_get(tx->w->heads, session_id);
+    if (known) {
+        *ret = *known;
+        return 0;
+    }
     CLEANUP_STMT Stmt *st = NULL;
     int rc = stmt_use(tx->db,
                       STR("SELECT m.seq, m.hash, m.created_at FROM sessions s LEFT JOIN session_messages m"
@@ -283,7 +303,7 @@ static int find_request(Tx *tx, const MessageIn *in, Message **ret, Err *err)
     return rc < 0 ? rc : 1;
 }
 
-static int next_message(Tx *tx, const MessageIn *in, Head *head, Message **ret, Err *err)
+static int next_message(Tx *tx, const MessageIn *in, MessageHead *head, Message **ret, Err *err)
 {
     if (!head->seq)
         message_hash_seed(tx->w->sha, in->session_id, head->hash);
@@ -340,7 +360,7 @@ static void message_unrefp(Message **m)
 int tx_message_append(Tx *tx, const MessageIn *in, Message **ret, Err *err)
 {
     CLEANUP(message_unrefp) Message *m = NULL;
-    Head head = {0};
+    MessageHead head = {0};
     int rc = check_input(in, err);
     if (rc == 0)
         rc = tx_change(tx, err);
@@ -353,6 +373,7 @@ int tx_message_append(Tx *tx, const MessageIn *in, Message **ret, Err *err)
         if (rc == 0)
             rc = insert_message(tx, m, in->request_id, err);
         if (rc == 0) {
+            remember_head(tx, m);
             vec_push(&tx->w->messages, message_ref(m));
             tx->w->bytes += message_bytes(m);
         }

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include "backend-internal.h"
+#include "base/map.h"
 #include "base/vec.h"
 #include "crypto/crypto.h"
 #include "queue-internal.h"
@@ -77,6 +78,15 @@ int migrate_check(Db *db, Err *err);
 typedef VEC_OF(Message *)
 MessageVec;
 
+/* A session's newest row. */
+typedef struct MessageHead {
+    uint64_t seq; /* 0 = no row yet */
+    WallUsec created_at;
+    uint8_t hash[SHA256_LEN];
+} MessageHead;
+/* log.c: after a job was undone, or a session deleted, and at the end of a batch */
+void message_heads_forget(Map *heads);
+
 /* One writer's or reader's state: its connection and what its jobs share. */
 typedef struct Worker {
     Store *store;
@@ -84,6 +94,7 @@ typedef struct Worker {
     Sha256 *sha;
     MessageVec messages; /* appended by the jobs of the running batch; owned references */
     uint64_t last_event; /* of the running batch */
+    Map *heads;          /* session id -> MessageHead: newest rows that the running batch wrote */
     size_t bytes;        /* bound by the running batch, roughly */
     uint8_t random[32 * KSUID_RANDOM_LEN];
     size_t random_left;

@@ -404,6 +404,7 @@ int tx_delete(Tx *tx, const Kind *k, Str id, bool *ret_deleted, Err *err)
         return rc;
     bool deleted = rc > 0;
     if (deleted) {
+        message_heads_forget(tx->w->heads); /* it may be a session: nothing is appended to it any more */
         CLEANUP_FREE char *project = str_dup(stmt_text(st, 0));
         CLEANUP_FREE char *owner = str_dup(stmt_text(st, 1));
         rc = stmt_run(st, err);

@@ -26,6 +26,7 @@ int worker_open(Worker *w, Store *s, DbRole role, Err *err)
 {
     w->store = s;
     w->sha = sha256_new();
+    w->heads = map_new();
     const DbSource src = {s->location, s->password_file, s->self};
     return s->be->open(&src, role, &w->db, err);
 }
@@ -43,6 +44,9 @@ void worker_close(Worker *w)
     if (w->db)
         w->db = w->db->be->close(w->db);
     w->sha = sha256_free(w->sha);
+    if (w->heads)
+        message_heads_forget(w->heads);
+    w->heads = map_free(w->heads);
 }
 
 void store_set_sick(Store *s, const Err *why)
@@ -113,6 +117,7 @@ static void write_job(Worker *w, Job *j)
     if (savepoint)
         be->rollback_to(w->db);
     drop_messages(w, messages);
+    message_heads_forget(w->heads);
     w->last_event = last_event;
 }
 
@@ -202,6 +207,7 @@ static void batch_done(void *arg)
 
 static void batch_post(Worker *w, Batch *b)
 {
+    message_heads_forget(w->heads); /* the next batch may come after another server's */
     b->messages = w->messages;
     b->last_event = w->last_event;
     w->messages = (MessageVec){0};

@@ -103,10 +103,10 @@ static int db_commit(Db *db, Err *err)
 {
     PgDb *d = pg_of(db);
     int rc = queue_note(d, err);
-    if (rc == 0)
-        rc = pg_flush(d, err); /* what was queued must be well before it can be committed */
     if (rc < 0)
         return rc;
+    pg_finish_open(d);
+    /* Behind what is queued: where that fails, the server skips the commit. */
     if (!PQsendQueryParams(d->h, "COMMIT", 0, NULL, NULL, NULL, NULL, 1))
         return pg_error(d, NULL, err);
     rc = pg_sync(d, err);

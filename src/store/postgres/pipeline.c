@@ -6,7 +6,7 @@
 
 /* Beyond, somebody reads what the server answers, so that neither side fills the other's buffers and waits.
  */
-#define UNREAD_MAX 64
+#define UNREAD_MAX 256
 #define UNREAD_BYTES ((size_t)1 << 20)
 
 int pg_kill_tx(PgDb *d, const Err *why)
