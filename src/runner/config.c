@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "mcp-servers.h"
 
 #define CREDS_FILE "/var/run/secrets/ambient/bot-token"
 #define SERVICE_CA "/var/run/secrets/kubernetes.io/serviceaccount/service-ca.crt"
@@ -78,6 +79,9 @@ static const Flag table[] = {
     ENV("AGENT_PREAMBLE", FLAG_STRING, preamble, NULL, "first paragraph of the agent's instructions"),
     ENV("MCP_CONFIG", FLAG_STRING, mcp_config, NULL, "MCP servers of the agent, JSON {\"mcpServers\":{...}}"),
     ENV("MCP_CONFIG_FILE", FLAG_STRING, mcp_config_file, NULL, "the same in a file"),
+    ENV("AMBIENT_MCP_URL", FLAG_STRING, mcp_url, NULL, "the platform's MCP server beside us"),
+    ENV("CREDENTIAL_MCP_URLS", FLAG_STRING, credential_mcp_urls, NULL,
+        "MCP servers of credentials beside us: {\"github\": URL}"),
     ENV("EVENTS_TAP_TIMEOUT_SEC", FLAG_INT, events_wait, "2",
         "how long /events/{thread}/wait waits for a run"),
     ENV("SHUTDOWN_GRACE", FLAG_DURATION, grace, "8s", "time for a clean end after SIGTERM"),
@@ -185,7 +189,9 @@ static int derive(RunnerConfig *c, Err *err)
     if (c->port < 0 || c->port > 65535)
         return err_set(err, ERR_USAGE, "AGUI_PORT: %lld is no port", (long long)c->port);
     int r = load_times(c, err);
-    return r < 0 ? r : load_files(c, err);
+    if (r == 0)
+        r = load_files(c, err);
+    return r < 0 ? r : mcp_servers_settle(c, err);
 }
 
 int config_load(RunnerConfig *c, int argc, char **argv, Err *err)

@@ -33,6 +33,7 @@ typedef struct RunnerConfig {
     char *workflow_url, *workflow_branch, *workflow_path;
     char *git_protocols;
     char *model, *temperature, *preamble, *mcp_config, *mcp_config_file;
+    char *mcp_url, *credential_mcp_urls; /* of servers beside us; config_load() puts them into mcp_config */
     int64_t max_tokens;
     int64_t events_wait;
     Usec grace;

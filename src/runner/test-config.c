@@ -28,6 +28,36 @@ static void test_config__defaults(void **state)
     config_free(&c);
 }
 
+static void test_config__servers_beside_us_join_the_agents(void **state)
+{
+    RunnerConfig c;
+    Err err = {0};
+
+    setenv("MCP_CONFIG", "{\"mcpServers\":{\"mine\":{\"command\":\"m\"}},\"more\":1}", 1);
+    setenv("AMBIENT_MCP_URL", "http://localhost:8090", 1);
+    setenv("CREDENTIAL_MCP_URLS",
+           "{\"github\":\"http://localhost:8091/\",\"jira\":\"http://localhost:8092\"}", 1);
+    assert_int_equal(load(&c, NULL), 0);
+    assert_string_equal(
+        c.mcp_config,
+        "{\"mcpServers\":{\"mine\":{\"command\":\"m\"},"
+        "\"ambient\":{\"type\":\"sse\",\"url\":\"http://localhost:8090/sse\"},"
+        "\"github\":{\"type\":\"sse\",\"url\":\"http://localhost:8091/sse\"},"
+        "\"mcp-atlassian\":{\"type\":\"sse\",\"url\":\"http://localhost:8092/sse\"}},\"more\":1}");
+    config_free(&c);
+    setenv("MCP_CONFIG", "[]", 1);
+    assert_int_equal(load(&c, &err), -ERR_USAGE);
+    unsetenv("AMBIENT_MCP_URL");
+    unsetenv("CREDENTIAL_MCP_URLS");
+    assert_int_equal(load(&c, NULL), 0);
+    assert_string_equal(c.mcp_config, "[]"); /* the agent's own business */
+    config_free(&c);
+    unsetenv("MCP_CONFIG");
+    setenv("CREDENTIAL_MCP_URLS", "{", 1);
+    assert_int_equal(load(&c, &err), -ERR_USAGE);
+    unsetenv("CREDENTIAL_MCP_URLS");
+}
+
 static void test_config__secrets_leave_the_environment(void **state)
 {
     RunnerConfig c;
@@ -147,6 +177,7 @@ int run_config_tests(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_config__defaults),
+        cmocka_unit_test(test_config__servers_beside_us_join_the_agents),
         cmocka_unit_test(test_config__secrets_leave_the_environment),
         cmocka_unit_test(test_config__times_and_modes),
         cmocka_unit_test(test_config__bad_values_are_named),
