@@ -166,6 +166,8 @@ static int batch_commit(Worker *w, Batch *b, bool alive, Err *err)
 {
     if (!alive) {
         *err = *last_error(b);
+        if (!err->code) /* never taken for a commit */
+            return err_set(err, ERR_INTERNAL, "store: the database gave the transaction up");
         return -(int)err->code;
     }
     return w->store->be->commit(w->db, err);
