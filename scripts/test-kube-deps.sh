@@ -9,7 +9,7 @@
 # - kube-apiserver and kubectl are built, once, from the Go module k8s.io/kubernetes at the version pinned below, with
 #   the machine's Go toolchain and its usual settings (module proxy, checksum database). A module of our own requires it
 #   and pins its staging modules (k8s.io/api ...) at the release that belongs to it; sums are those the module ships.
-# - Cache: ${XDG_CACHE_HOME:-~/.cache}/ambient-test/kube-<version>. It takes about 180 MB. The build takes 4 to 10
+# - Cache: ${XDG_CACHE_HOME:-~/.cache}/ambient-test/kube-<version>. It takes about 180 MB. The build takes three to ten
 #   minutes on two cores, runs niced, and uses 1.5 GB of Go's own caches.
 #
 # Exit status 77, after saying why, when this machine cannot have them: the tests are skipped with that reason.
@@ -38,7 +38,10 @@ get_etcd()
     local work=$cache/deb
     rm -rf "$work"
     mkdir -p "$work"
-    (cd "$work" && apt-get -q download "$etcd_package") >&2 || skip "cannot download the package $etcd_package"
+    # A machine that has just been set up knows no packages yet.
+    (cd "$work" && apt-get -q download "$etcd_package") >&2 ||
+        { apt-get -q update >&2 && (cd "$work" && apt-get -q download "$etcd_package") >&2; } ||
+        skip "cannot download the package $etcd_package"
     dpkg-deb -x "$work"/*.deb "$work/root"
     install -m 755 "$work/root/usr/bin/etcd" "$bin/etcd"
     rm -rf "$work"
