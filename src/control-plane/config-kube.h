@@ -17,7 +17,7 @@ typedef struct KubeSettings {
     char *http_proxy, *https_proxy, *no_proxy;
     /* how long what may last */
     Usec schedule_timeout, image_timeout, config_timeout, node_timeout, missing_after, pod_ttl, force_after,
-        permanent_after, sweep_first, sweep, young, confirm, lease;
+        token_key_keep, permanent_after, sweep_first, sweep, young, confirm, lease;
     bool gc_namespaces, check_address;
 
     /* derived */

@@ -111,6 +111,7 @@ KubeEndpoint *kube_endpoint_new(Loop *l, const KubeEndpointOptions *o)
     const TokenKeysOptions ko = {.kube = o->kube,
                                  .ns = o->config->kube.runtime_ns,
                                  .newest = on_newest,
+                                 .keep = o->config->kube.token_key_keep,
                                  .leads = leads,
                                  .is_used = is_used,
                                  .arg = e};

@@ -12,8 +12,6 @@
 #define LOOK (60 * USEC_PER_SEC)
 /* A key that nobody knows makes us look, but not more often. */
 #define LOOK_AGAIN (5 * USEC_PER_SEC)
-/* A key is not taken away while a pod that was told of it may not have been seen yet. */
-#define YOUNG (600 * USEC_PER_SEC)
 
 struct TokenKeys {
     TokenKeysOptions o;
@@ -194,7 +192,7 @@ static const TokenRingKey *find_unused(TokenKeys *t)
             continue;
         if (k->since == 0)
             k->since = now;
-        else if (now - k->since >= YOUNG && !t->o.is_used(t->o.arg, k->id))
+        else if (now - k->since >= t->o.keep && !t->o.is_used(t->o.arg, k->id))
             return k;
     }
     return NULL;
@@ -271,8 +269,10 @@ static void look(void *arg)
 int token_keys_open(TokenKeys *t, Str sealed, Buf *plain)
 {
     int rc = token_ring_open(&t->ring, sealed, plain);
-    if (rc < 0 && clock_now(loop_clock(t->loop)) - t->looked_at >= LOOK_AGAIN)
-        look(t); /* another replica may have made a key */
+    if (rc < 0 && clock_now(loop_clock(t->loop)) - t->looked_at >= LOOK_AGAIN) {
+        log_debug("unknown key, the ring is looked at", F_STR("component", "tokenserver"));
+        look(t); /* another replica may have made it */
+    }
     return rc;
 }
 

@@ -13,6 +13,7 @@ typedef struct TokenKeys TokenKeys;
 typedef struct TokenKeysOptions {
     Kube *kube; /* borrowed, as all below */
     const char *ns;
+    Usec keep; /* a key that was replaced: a pod that was told of it may not have been seen yet */
     /* The first key, and each one that replaces it; for pods that are made from now on. Both texts are
        borrowed until the next call. */
     void (*newest)(void *arg, const char *public_pem, const char *key_id);

@@ -177,6 +177,30 @@ def test_another_key_leaves_those_who_know_the_old_one_alone(make_plane):
     assert "ambient-code.io/rotate-token-key" not in secret["metadata"].get("annotations", {})
 
 
+def test_a_key_that_no_pod_knows_goes(make_plane):
+    plane = make_plane(RUNNER_TOKEN_MODE="endpoint", CP_TOKEN_KEY_KEEP="1s")
+    sid, key = start_known(plane)
+    plane.cp.wait_token_port()
+    ask_until(plane.cp, sid, key)
+    mine = ring(plane)["private.pem"]
+    plane.cluster.kubectl("annotate", "secret", KEYS, "-n", SYSTEM, "ambient-code.io/rotate-token-key=now")
+    wait_for(lambda: nudge(plane, sid) and ring(plane)["private.pem"] != mine, "the next key")
+    assert mine in ring(plane).values()
+    for _ in range(2):  # looked at, and still there: a pod knows it
+        looks = plane.cp.log().count("unknown key")
+        wait_for(lambda n=looks: nudge(plane, sid) and plane.cp.log().count("unknown key") > n, "a look")
+    assert ask(plane.cp, sid, key)[0] == 200
+    plane.set_status(sid, terminated(0))
+    plane.wait_phase(sid, "Completed")
+    wait_for(lambda: nudge(plane, sid) and mine not in ring(plane).values(), "it to go")
+    assert set(ring(plane)) >= {"private.pem", "public.pem"}
+
+
+def nudge(plane, sid):
+    """What is sealed for a key that is not known makes it look at the ring."""
+    return ask(plane.cp, sid, other_key().public_key())[0] == 401
+
+
 def test_a_ring_that_was_deleted_comes_back(make_plane):
     plane = make_plane(RUNNER_TOKEN_MODE="endpoint")
     sid, key = start_known(plane)
