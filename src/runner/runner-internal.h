@@ -9,6 +9,7 @@
 #include "client/client.h"
 #include "credentials.h"
 #include "http-api.h"
+#include "mcp-wait.h"
 #include "outbox.h"
 #include "repos.h"
 #include "runner.h"
@@ -38,6 +39,7 @@ struct Runner {
 
     TokenSource *token;             /* borrowed when it is the configuration's */
     RunnerCredentials *credentials; /* NULL = the session has none */
+    McpWait *mcp_wait;              /* NULL = no servers beside us */
     Client *client;
     ClientWatch *watch;
     Outbox *outbox; /* NULL without gRPC */

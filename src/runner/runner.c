@@ -280,6 +280,11 @@ static void on_credentials(void *arg)
     timer_arm(r->kick, 0);
 }
 
+static void on_servers(void *arg)
+{
+    timer_arm(((Runner *)arg)->kick, 0);
+}
+
 static void on_credential_trouble(void *arg, const char *text)
 {
     Runner *r = arg;
@@ -538,6 +543,7 @@ static int start(Runner *r, Err *err)
         return 0;
     }
     get_credentials(r);
+    r->mcp_wait = mcp_wait_new(r->loop, r->config, on_servers, r);
     tell_temperature(r);
     if (runner_credentials_ready(r->credentials))
         start_repos(r);
@@ -567,6 +573,7 @@ Runner *runner_free(Runner *r)
         return NULL;
     r->tap = tap_free(r->tap); /* before its connections */
     http_api_free(r->http);
+    mcp_wait_free(r->mcp_wait);
     if (r->bridge)
         r->bridge_ops->destroy(r->bridge);
     repos_free(r->repos);

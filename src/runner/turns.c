@@ -253,7 +253,8 @@ void turns_kick(void *arg)
         enqueue_greeting(r);
     if (list_empty(&r->queue))
         on_nothing_to_do(r);
-    else if (runner_credentials_ready(r->credentials)) /* else they kick again */
+    else if (runner_credentials_ready(r->credentials) &&
+             mcp_wait_over(r->mcp_wait)) /* else they kick again */
         begin_turn(r, LIST_ENTRY(r->queue.next, Turn, link));
 }
 

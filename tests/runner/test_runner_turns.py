@@ -17,6 +17,22 @@ def test_one_shot_session_runs_its_prompt_and_ends(api, runners):
     assert api.payloads(sid, "assistant") in (["hello\n[stderr] oops"], ["[stderr] oops\nhello"])
 
 
+def test_the_first_turn_waits_for_the_servers_beside_it(api, runners):
+    """An agent asks its MCP servers once, at its start."""
+    sid = api.session("echo hello")
+    with socket.socket() as server, socket.socket() as other:
+        for s in (server, other):
+            s.bind(("127.0.0.1", 0))
+        other.listen()
+        urls = {name: f"http://127.0.0.1:{s.getsockname()[1]}" for name, s in (("a", other), ("github", server))}
+        r = runners(api, sid, CREDENTIAL_MCP_URLS=json.dumps(urls)).start()
+        wait_until("it to wait", lambda: "waiting for an MCP server beside us" in r.output())
+        assert "run_started" not in api.shape(sid)
+        server.listen()
+        assert r.wait() == 0
+    assert api.shape(sid) == ["user", "runner_started", "run_started", "assistant", "run_finished"]
+
+
 def test_command_that_fails_fails_the_session(api, runners):
     sid = api.session("exit 3")
     assert runners(api, sid).start().wait() == 10
