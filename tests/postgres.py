@@ -108,12 +108,18 @@ class Postgres:
 
     def kill(self):
         """kill -9 of the server and of its children, as when a machine dies."""
+        self.process.send_signal(signal.SIGSTOP)  # from here on it has no new ones
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
         pids = list(self._children())
-        self.process.kill()
-        for pid in pids:
+        for pid in [self.process.pid, *pids]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait(60)
+        end = time.monotonic() + 60
+        while any(os.path.exists(f"/proc/{pid}") for pid in pids):
+            if time.monotonic() > end:
+                raise RuntimeError("PostgreSQL's processes do not end")
+            time.sleep(0.005)
 
     def remove(self):
         self.stop()

@@ -53,6 +53,15 @@ class Cluster:
         self.database.kill()
         self.database.start()
 
+    def settle(self):
+        """Every server is over it that PostgreSQL was away: until it tries again, calls are told 503."""
+        for server in self.servers:
+            client = server.client()
+            api_support.wait_for(lambda c=client: all(c.get("/projects").status == 200 for _ in range(20)),
+                                 "a server that has its database")
+            api_support.wait_for(lambda c=client: c.post("/projects", {}).status == 400, "a server that writes")
+            client.close()
+
     def stop(self):
         for server in self.servers:
             server.stop()
@@ -125,6 +134,7 @@ def test_kill_9_of_any_server_and_of_the_database(cluster, protos):
         end = pb.PushSessionMessageRequest(session_id=session_id, event_type="end",
                                            payload=test_messages.payload_of("end", 0))
         api_support.wait_for(lambda: push_end(pushers[0], end), "the end")
+        cluster.settle()
         stored = cluster.servers[1].client().messages(session_id)
         assert [m["seq"] for m in stored] == list(range(1, len(stored) + 1))
         reports = test_messages.reports_of(watchers)
