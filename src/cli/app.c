@@ -178,6 +178,7 @@ int app_project(App *app, const char **ret, Err *err)
 typedef struct Waiting {
     Exchange *x;
     bool done, reached;
+    unsigned retry_after;
     Err err;
 } Waiting;
 
@@ -186,6 +187,7 @@ static void on_answer(void *arg, const ClientAnswer *a, const Err *err)
     Waiting *w = arg;
     w->done = true;
     w->reached = a->reached;
+    w->retry_after = a->retry_after;
     if (err) {
         w->err = *err;
         return;
@@ -254,7 +256,7 @@ int app_exchange(App *app, Exchange *x, Err *err)
         call_with_fresh_token(app, &w);
         if (!w.err.code || n >= TRIES || !worth_retrying(&w))
             break;
-        (void)poll(NULL, 0, 100 << n);
+        (void)poll(NULL, 0, w.retry_after ? (int)w.retry_after * 1000 : 100 << n);
     }
     return w.err.code ? explain_failure(app, &w, err) : 0;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 #include "base/mem.h"
 #include "follow.h"
+#include "wait.h"
 #include "options.h"
 #include "output.h"
 #include "resource.h"
@@ -242,6 +243,8 @@ int cmd_agent_start(App *app, const Args *a, Err *err)
     if (opt_given(a, "output"))
         return print_object(a, session, "session", kind_session.columns, err);
     say_started(session);
+    if (opt_bool(a, "wait"))
+        return wait_session(app, a, json_get_str(session, "id"), phase_name(PHASE_COMPLETED), err);
     return opt_bool(a, "follow") ? follow_started(app, session, err) : 0;
 }
 
@@ -257,7 +260,10 @@ static int cmd_agent_stop(App *app, const Args *a, Err *err)
     int rc = resource_get(app, agents(), name, &agent, err);
     if (rc == 0)
         rc = stop_agent(app, name, agent, err);
-    return rc < 0 ? err_wrap(err, "stop agent \"%s\"", name) : 0;
+    if (rc < 0)
+        return err_wrap(err, "stop agent \"%s\"", name);
+    const char *session = json_get_str(agent, "current_session_id");
+    return opt_bool(a, "wait") && session ? wait_session(app, a, session, phase_name(PHASE_STOPPED), err) : 0;
 }
 
 static int cmd_agent_preview(App *app, const Args *a, Err *err)
@@ -312,6 +318,7 @@ static const Opt opts_start[] = {
     OPT("prompt", STR, "task for this run"),
     OPT("follow", BOOL, "show what happens until the session is done; the exit status is the session's",
         .letter = 'f'),
+    OPTS_WAIT("until the session is Completed (stop: Stopped)"),
     OPT("all", BOOL, "all agents of the project", .letter = 'A'),
     {0},
 };

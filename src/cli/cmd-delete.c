@@ -110,6 +110,7 @@ static const Opt opts_delete[] = {
     OPTS_MANIFESTS,
     OPT("all", BOOL, "all sessions of the current project", .letter = 'A'),
     OPT("ignore-not-found", BOOL, "no error when there is none"),
+    OPT("wait", BOOL, "until it is gone; it is, when the command ends"),
     {0},
 };
 

@@ -7,6 +7,7 @@
 #include "options.h"
 #include "output.h"
 #include "resource.h"
+#include "wait.h"
 
 static int start_session(App *app, const Args *a, const char *name, Err *err)
 {
@@ -22,6 +23,8 @@ static int start_session(App *app, const Args *a, const char *name, Err *err)
     if (opt_given(a, "output"))
         return print_object(a, obj, "session", kind_session.columns, err);
     printf("session/%s started (phase: %s)\n", json_get_str(obj, "id"), json_get_str(obj, "phase"));
+    if (opt_bool(a, "wait"))
+        return wait_session(app, a, json_get_str(obj, "id"), phase_name(PHASE_COMPLETED), err);
     return opt_bool(a, "follow") ? follow_started(app, obj, err) : 0;
 }
 
@@ -47,7 +50,8 @@ static int cmd_stop(App *app, const Args *a, Err *err)
     if (rc < 0)
         return err_wrap(err, "stop session \"%s\"", arg_at(a, 0));
     printf("session/%s stopped (phase: %s)\n", json_get_str(obj, "id"), json_get_str(obj, "phase"));
-    return 0;
+    return opt_bool(a, "wait") ? wait_session(app, a, json_get_str(obj, "id"), phase_name(PHASE_STOPPED), err)
+                               : 0;
 }
 
 static const Opt opts_start[] = {
@@ -56,11 +60,12 @@ static const Opt opts_start[] = {
     OPT("prompt", STR, "task for this run"),
     OPT("follow", BOOL, "show what happens until the session is done; the exit status is the session's",
         .letter = 'f'),
+    OPTS_WAIT("until the session is Completed; one that ends another way is an error"),
     OPT("all", BOOL, "all agents of the project", .letter = 'A'),
     OPT("session", STR, "start this session again instead of an agent", .values = "SESSION"),
     {0},
 };
-static const Opt opts_stop[] = {OPTS_PROJECT, {0}};
+static const Opt opts_stop[] = {OPTS_PROJECT, OPTS_WAIT("until it is Stopped"), {0}};
 
 const Command commands_start[] = {
     {.words = "start",
@@ -71,7 +76,9 @@ const Command commands_start[] = {
      .opts = opts_start,
      .run = cmd_start,
      .examples = "start reviewer --prompt \"review change 12\"\n"
-                 "start --session nightly"},
+                 "start reviewer --wait --timeout 1h\n"
+                 "start --session nightly",
+     .exits = "8 with --wait: the time is over"},
     {.words = "stop",
      .usage = "SESSION",
      .min = 1,
@@ -79,6 +86,7 @@ const Command commands_start[] = {
      .help = "Stop a session",
      .opts = opts_stop,
      .run = cmd_stop,
-     .examples = "stop nightly"},
+     .examples = "stop nightly --wait",
+     .exits = "8 with --wait: the time is over"},
     {0},
 };

@@ -10,6 +10,7 @@
 #include "listing.h"
 #include "options.h"
 #include "output.h"
+#include "wait.h"
 
 #define POLL_MIN (100 * USEC_PER_MSEC)
 #define POLL_MAX (2 * USEC_PER_SEC)
@@ -189,6 +190,21 @@ static int wait_for(Waiter *w, const char *path, const char *name, Err *err)
             return 0;
         delay = delay * 2 > POLL_MAX ? POLL_MAX : delay * 2;
     }
+}
+
+int wait_session(App *app, const Args *a, const char *id, const char *phase, Err *err)
+{
+    CLEANUP(waiter_done) Waiter w = {.app = app, .r = resource_find("session"), .is_phase = true};
+    CLEANUP_FREE char *path = xasprintf("/sessions/%s", id);
+    w.value = xstrdup(phase);
+    w.deadline = usec_add(clock_now(&clock_system), opt_duration(a, "timeout"));
+    int rc = jsonpath_parse_field("phase", &w.path, err);
+    if (rc < 0)
+        return rc;
+    Interrupt *interrupt = interrupt_new(app, &w.stop);
+    rc = wait_for(&w, path, id, err);
+    interrupt_free(interrupt);
+    return rc;
 }
 
 static int wait_all(Waiter *w, const Args *a, json_t *objects, Err *err)

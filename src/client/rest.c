@@ -89,6 +89,19 @@ static void finish(ClientCall *call, const ClientAnswer *a, const Err *err)
     call->done(call->arg, a, err);
 }
 
+#define RETRY_AFTER_MAX 30
+
+/* Seconds; the form with a date is not used by our servers and counts as not said. RFC 9110 section 10.2.3.
+ */
+static unsigned retry_after(Str text)
+{
+    uint64_t n;
+
+    if (!text.len || str_to_u64(text, &n) < 0)
+        return 0;
+    return n < RETRY_AFTER_MAX ? (unsigned)n : RETRY_AFTER_MAX;
+}
+
 static void on_done(void *arg, const HttpResponse *r, const Err *err)
 {
     ClientCall *call = arg;
@@ -107,6 +120,7 @@ static void on_done(void *arg, const HttpResponse *r, const Err *err)
     a.reached = true;
     a.text = r->body;
     a.etag = r->header(r, "ETag");
+    a.retry_after = retry_after(r->header(r, "Retry-After"));
     if (r->body.len > 0 && json_parse(r->body, &body, NULL) == 0)
         a.body = body;
     bool fine = r->status >= 200 && r->status <= 299;

@@ -395,26 +395,30 @@ def test_runners_that_are_not_to_be_adopted(make_plane):
     assert before["pid"] not in plane.cp.processes()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start runners as another user")
-def test_runners_of_another_user(make_plane, tmp_path):
-    # The way to the root must be open for that user; pytest's own directories are not.
+@pytest.fixture(name="open_root")
+def make_open_root():
+    """The way to it is open for everybody; to pytest's own directories it is not."""
     root = pathlib.Path(tempfile.mkdtemp(prefix="cplane-uid-"))
     root.chmod(0o711)
-    try:
-        plane = make_plane(LOCAL_RUNNER_COMMAND="/bin/sh -c 'id -u > who; cat $BOT_TOKEN_FILE > token; "
-                           "cat ../.runner.json > state; exit 0'",
-                           LOCAL_WORKSPACE_ROOT=str(root / "sessions"), LOCAL_RUNNER_UID="65534",
-                           LOCAL_RUNNER_GID="65534")
-        sid = plane.session()
-        plane.wait_phase(sid, "Completed")
-        workspace = root / "sessions" / sid / "workspace"
-        assert (workspace / "who").read_text() == "65534\n"
-        claims = (workspace / "token").read_text().split(".")[1]
-        assert json.loads(base64.urlsafe_b64decode(claims + "=="))["sub"] == f"session:{sid}"
-        assert (workspace / "state").read_text() == ""  # that file is ours alone
-        assert (workspace.stat().st_uid, workspace.stat().st_mode & 0o777) == (65534, 0o700)
-    finally:
-        shutil.rmtree(root)
+    yield root
+    shutil.rmtree(root)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may start runners as another user")
+def test_runners_of_another_user(open_root, make_plane):
+    plane = make_plane(LOCAL_RUNNER_COMMAND="/bin/sh -c 'id -u > who; cat $BOT_TOKEN_FILE > token; "
+                       "cat ../.runner.json > state; exit 0'",
+                       LOCAL_WORKSPACE_ROOT=str(open_root / "sessions"), LOCAL_RUNNER_UID="65534",
+                       LOCAL_RUNNER_GID="65534")
+    sid = plane.session()
+    plane.wait_phase(sid, "Completed")
+    workspace = open_root / "sessions" / sid / "workspace"
+    assert (workspace / "who").read_text() == "65534\n"
+    claims = (workspace / "token").read_text().split(".")[1]
+    assert json.loads(base64.urlsafe_b64decode(claims + "=="))["sub"] == f"session:{sid}"
+    assert (workspace / "state").read_text() == ""  # that file is ours alone
+    assert (workspace.stat().st_uid, workspace.stat().st_mode & 0o777) == (65534, 0o700)
+
 
 def test_health_readiness_and_metrics(make_plane):
     plane = make_plane("--after 50")

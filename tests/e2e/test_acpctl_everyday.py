@@ -1,10 +1,12 @@
 """`acpctl` in everyday use: forms of output, selections, waiting, labels, editing, explaining."""
+import http.server
 import json
 import os
 import re
 import shutil
 import stat
 import subprocess
+import threading
 
 import pytest
 
@@ -151,6 +153,48 @@ def test_wait_for_several_by_label(cli, name):
         new_session(cli, f"{name}-{i}", "--prompt", "true", "--labels", json.dumps({"batch": name}))
     done = cli.out("wait", "sessions", "-l", f"batch={name}", "--for=phase=Completed", "--timeout", "50s")
     assert done == f"session/{name}-0 condition met\nsession/{name}-1 condition met\n"
+
+
+def test_start_and_stop_wait(cli, name):
+    cli.run("agent", "create", "--name", name, "--prompt", "echo done", *SHELL)
+    out = cli.out("start", name, "--wait", "--timeout", "50s")
+    sid = re.search(r"session/(\w+)", out)[1]
+    assert out.endswith(f"session/{sid} condition met\n") and cli.json("get", "session", sid)["phase"] == "Completed"
+    cli.run("agent", "update", name, "--prompt", "exit 3")
+    assert "will not become Completed" in cli.fails(1, "start", name, "--wait", "--timeout", "50s")
+    stays = new_session(cli, name + "-stays", "--interactive")
+    assert "timed out" in cli.fails(8, "start", "--session", sid, "--wait", "--timeout", "0s")
+    assert cli.out("stop", stays, "--wait", "--timeout", "50s").endswith(f"session/{stays} condition met\n")
+    assert cli.json("get", "session", stays)["phase"] == "Stopped"
+    cli.run("delete", "session", stays, "-y", "--wait")
+
+
+class Busy(http.server.BaseHTTPRequestHandler):
+    """Refuses once, and says when to come again."""
+
+    def do_GET(self):  # noqa: N802
+        first = not self.server.seen
+        self.server.seen.append(self.path)
+        body = b'{"code":"busy","reason":"busy"}' if first else b'{"items":[],"kind":"RoleList","page":1,"size":0,"total":0}'
+        self.send_response(429 if first else 200)
+        if first:
+            self.send_header("Retry-After", "1")
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_busy_server_is_asked_again(cli):
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Busy) as server:
+        server.seen = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        cli.run("get", "roles", "--api-url", f"http://127.0.0.1:{server.server_port}")
+        assert len(server.seen) == 2
+        server.shutdown()
 
 
 def test_wait_for_a_condition(cli, name):

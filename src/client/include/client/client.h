@@ -51,11 +51,12 @@ DEFINE_CLEANUP(Client, client_free)
 /* ---- REST ---- */
 typedef struct ClientCall ClientCall;
 typedef struct ClientAnswer {
-    int status;   /* HTTP status, 0 when no answer came */
-    json_t *body; /* parsed JSON, NULL when empty or not JSON; borrowed for the call */
-    Str text;     /* the raw body */
-    Str etag;     /* of the answer; empty = none */
-    bool reached; /* false: the server could not be connected to */
+    int status;           /* HTTP status, 0 when no answer came */
+    json_t *body;         /* parsed JSON, NULL when empty or not JSON; borrowed for the call */
+    Str text;             /* the raw body */
+    Str etag;             /* of the answer; empty = none */
+    unsigned retry_after; /* seconds, of a refusal; 0 = not said */
+    bool reached;         /* false: the server could not be connected to */
 } ClientAnswer;
 /* err is set for transport errors ("HTTP request failed: ...") and for every status that is not 2xx: code by
    err_from_http, message "ambient API error <status>: <code> -- <reason>" with an em dash as in cli.md 4.2
