@@ -73,7 +73,7 @@ static int url_from_files(Config *c, Err *err)
     if (rc < 0)
         return rc;
     free(c->db_url);
-    c->db_url = xasprintf("postgres:%s", buf_take(&out));
+    c->db_url = xasprintf("postgres:" STR_FMT, STR_ARG(buf_str(&out)));
     return 0;
 }
 

@@ -175,7 +175,8 @@ class Busy(http.server.BaseHTTPRequestHandler):
     def do_GET(self):  # noqa: N802
         first = not self.server.seen
         self.server.seen.append(self.path)
-        body = b'{"code":"busy","reason":"busy"}' if first else b'{"items":[],"kind":"RoleList","page":1,"size":0,"total":0}'
+        empty = b'{"items":[],"kind":"RoleList","page":1,"size":0,"total":0}'
+        body = b'{"code":"busy","reason":"busy"}' if first else empty
         self.send_response(429 if first else 200)
         if first:
             self.send_header("Retry-After", "1")
