@@ -254,6 +254,7 @@ static int listen_grpc(Server *s, Err *err)
         .tls = s->tls_grpc,
         .reflection = s->config->grpc_reflection,
         .watches_per_user = (unsigned)s->config->grpc_watches_per_user,
+        .watch_idle = c->grpc_watch_idle,
     };
     return rpc_new(s->loop, &o, &s->rpc, err);
 }

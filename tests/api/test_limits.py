@@ -148,6 +148,24 @@ def test_grpc_message_size(tmp_path):
         assert rpc.push(session, "still here").seq == 3
 
 
+def test_D66_a_watch_that_nobody_needs_gives_its_place_back(tmp_path):
+    with running(tmp_path, ["--grpc-watch-idle-timeout=400ms"]) as server, connected(server) as rpc:
+        session, quiet = rpc.session().metadata.id, rpc.session().metadata.id
+        idle = rpc.watch("WatchSessionMessages", session_id=quiet)
+        busy = rpc.watch("WatchSessionMessages", session_id=session)
+        ended = threading.Event()
+        threading.Thread(target=lambda: (idle.error(), ended.set()), daemon=True).start()
+        said = 0
+        while not ended.is_set():  # longer than the limit, and never silent for so long
+            rpc.push(session, str(said))
+            said += 1
+            assert busy.next().payload == str(said - 1)
+        assert idle.call.code() == grpc.StatusCode.UNAVAILABLE and "watch again" in idle.call.details()
+        rpc.push(session, "still here")
+        assert busy.next().payload == "still here"
+        assert busy.error()[0] == grpc.StatusCode.UNAVAILABLE  # when that has nothing to say any more
+
+
 async def ask_once(port, path, answers):
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 24)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())

@@ -199,6 +199,14 @@ bool call_watch_start(RpcCall *c)
         return false;
     }
     list_push_back(&r->watches, &c->link);
+    c->said = loop_now(r->loop);
     watch_count(c, 1);
     return true;
+}
+
+GrpcFrame *call_watch_says(RpcCall *c, GrpcFrame *f)
+{
+    if (f)
+        c->said = loop_now(c->rpc->loop);
+    return f;
 }

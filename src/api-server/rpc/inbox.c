@@ -146,9 +146,9 @@ static GrpcFrame *pull(void *user, GrpcCall *g)
     if (!c->inbox->replayed) {
         GrpcFrame *f = pull_stored(c);
         if (f || !c->inbox->replayed)
-            return f;
+            return call_watch_says(c, f);
     }
-    return pull_new(c);
+    return call_watch_says(c, pull_new(c));
 }
 
 static void on_ready(void *arg)

@@ -52,7 +52,7 @@ void rpc_push(void *rpc, GrpcCall *g, Str message)
 static GrpcFrame *pull(void *user, GrpcCall *g)
 {
     RpcCall *c = user;
-    return c->messages ? cursor_next(c->messages) : NULL;
+    return c->messages ? call_watch_says(c, cursor_next(c->messages)) : NULL;
 }
 
 static void on_ready(void *arg)

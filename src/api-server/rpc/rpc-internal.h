@@ -41,6 +41,8 @@ struct Rpc {
     bool draining;
     List watches; /* RpcCall.link */
     size_t n_watches;
+    Usec watch_idle;
+    Timer *idle;
     Map *watches_of;    /* actor -> count as a pointer */
     MethodStats *stats; /* one per method of the table */
     uint64_t events_sent;
@@ -67,6 +69,7 @@ typedef struct RpcCall {
     EventCursor *events;
     InboxWatch *inbox;
     uint64_t after; /* watches: where to begin */
+    Usec said;      /* watches: when the last frame was given away */
 } RpcCall;
 
 /* call.c */
@@ -84,6 +87,8 @@ void call_refuse(RpcCall *c, ErrCode code, const char *why);
 void call_reply_obj(RpcCall *c, const Obj *o);
 /* Counts the call among the watches; false when it was refused (draining, too many). */
 bool call_watch_start(RpcCall *c);
+/* A watch gives this frame away, if there is one. */
+GrpcFrame *call_watch_says(RpcCall *c, GrpcFrame *f);
 
 /* request.c: fields of requests, by name */
 Str request_str(const ProtobufCMessage *msg, const char *name); /* empty when absent */

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#define IDLE_LOOKS 8 /* in the time that a watch may be idle */
 #define WATCHES_PER_USER 1000
 
 Rpc *rpc_ref(Rpc *r)
@@ -32,6 +33,19 @@ static void call_ended(void *arg, GrpcCall *g, GrpcStatus status, Usec duration)
               F_UINT("us", duration));
 }
 
+/* Whoever still listens watches again from where it was; whoever has forgotten the stream gives its place
+ * back. */
+static void end_idle_watches(void *arg)
+{
+    Rpc *r = arg;
+    LIST_FOREACH_SAFE (&r->watches, it) {
+        RpcCall *c = LIST_ENTRY(it, RpcCall, link);
+        if (c->grpc && usec_sub(loop_now(r->loop), c->said) >= r->watch_idle)
+            call_refuse(c, ERR_UNAVAILABLE, "the watch was idle for too long; watch again");
+    }
+    timer_arm(r->idle, r->watch_idle / IDLE_LOOKS);
+}
+
 int rpc_new(Loop *l, const RpcOptions *o, Rpc **ret, Err *err)
 {
     static const GrpcServerOps ops = {.on_call = call_begin, .on_end = call_ended};
@@ -47,6 +61,11 @@ int rpc_new(Loop *l, const RpcOptions *o, Rpc **ret, Err *err)
         .stats = xcalloc(rpc_n_methods, sizeof(MethodStats)),
     };
     list_init(&r->watches);
+    if (o->watch_idle) {
+        r->watch_idle = o->watch_idle;
+        r->idle = timer_new(l, end_idle_watches, r);
+        timer_arm(r->idle, r->watch_idle / IDLE_LOOKS);
+    }
     int rc = grpc_server_new(l, o->address, o->tls, o->limits ? o->limits : &grpc_limits_default, rpc_methods,
                              &ops, r, &r->server, err);
     if (rc < 0) {
@@ -91,6 +110,7 @@ Rpc *rpc_free(Rpc *r)
     if (!r)
         return NULL;
     r->draining = true;
+    r->idle = timer_free(r->idle);
     r->server = grpc_server_free(r->server);
     rpc_unref(r);
     return NULL;

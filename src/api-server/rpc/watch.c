@@ -61,7 +61,7 @@ static GrpcFrame *pull(void *user, GrpcCall *g)
     if (!c->events || !event_cursor_next(c->events, &it))
         return NULL;
     c->rpc->events_sent++;
-    return event_frame(c, &it);
+    return call_watch_says(c, event_frame(c, &it));
 }
 
 static void on_ready(void *arg)

@@ -21,6 +21,7 @@ typedef struct RpcOptions {
     const GrpcLimits *limits;  /* NULL = grpc_limits_default */
     unsigned watches_per_user; /* open watch streams of one user; service and admin callers have no limit; 0 =
                                   1000 */
+    Usec watch_idle; /* a watch that has had nothing to say for so long ends with UNAVAILABLE; 0 = never */
     bool reflection;
 } RpcOptions;
 
