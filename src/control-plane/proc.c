@@ -136,18 +136,22 @@ static void kill_if(pid_t pid, ProcMatch match, const void *arg, unsigned *kille
     poll(&gone, 1, KILL_WAIT);
 }
 
-static unsigned kill_matching(ProcMatch match, const void *arg)
+/* Says how many matched: one that ended by itself meanwhile may have started another, behind what was read of
+   the directory. */
+static unsigned kill_matching(ProcMatch match, const void *arg, unsigned *killed)
 {
     CLEANUP(closedirp) DIR *d = opendir("/proc");
-    unsigned killed = 0;
+    unsigned seen = 0;
     for (struct dirent *e; d && (e = readdir(d));) {
         int64_t pid;
         if (!isdigit((unsigned char)e->d_name[0]) || str_to_i64(str_from(e->d_name), &pid) < 0)
             continue;
-        if ((pid_t)pid != getpid() && match((pid_t)pid, arg))
-            kill_if((pid_t)pid, match, arg, &killed);
+        if ((pid_t)pid == getpid() || !match((pid_t)pid, arg))
+            continue;
+        seen++;
+        kill_if((pid_t)pid, match, arg, killed);
     }
-    return killed;
+    return seen;
 }
 
 static bool is_child(pid_t pid, const void *arg)
@@ -159,6 +163,7 @@ static bool is_child(pid_t pid, const void *arg)
 bool proc_kill_children(Usec patience)
 {
     pid_t self = getpid();
+    unsigned killed = 0;
     Usec end = usec_add(clock_now(&clock_system), patience);
     for (;;) {
         pid_t got;
@@ -168,7 +173,7 @@ bool proc_kill_children(Usec patience)
             return true;
         if (clock_now(&clock_system) >= end)
             return false;
-        kill_matching(is_child, &self);
+        kill_matching(is_child, &self, &killed);
     }
 }
 
@@ -188,12 +193,8 @@ static bool is_marked(pid_t pid, const void *arg)
 
 unsigned proc_kill_marked(const char *mark, unsigned looks)
 {
-    unsigned all = 0;
-    for (unsigned i = 0; i < looks; i++) {
-        unsigned n = kill_matching(is_marked, mark);
-        all += n;
-        if (n == 0)
-            break;
-    }
-    return all;
+    unsigned killed = 0;
+    while (looks-- > 0 && kill_matching(is_marked, mark, &killed) > 0)
+        continue;
+    return killed;
 }
