@@ -14,8 +14,8 @@ static Db *open_rows(void)
         "interactive)"
         " VALUES ('1', 0, 0, 'alpha', NULL, 1, 0.5, 1), ('2', 5, 5, 'a%b_c\\d', 'Running', -3, NULL, 0),"
         " ('3', 7, 7, '', 'Stopped', NULL, 1e300, NULL)";
-    if (sqlite_backend.open(":memory:", DB_CREATE, &db, NULL) < 0 || migrate_run(db, NULL, NULL, NULL) < 0 ||
-        sqlite_backend.exec(db, rows, NULL) < 0)
+    if (sqlite_backend.open(&(DbSource){.location = ":memory:"}, DB_CREATE, &db, NULL) < 0 ||
+        migrate_run(db, NULL, NULL, NULL) < 0 || sqlite_backend.exec(db, rows, NULL) < 0)
         abort();
     return db;
 }
