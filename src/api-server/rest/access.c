@@ -4,12 +4,8 @@
 void answer_text(void *arg, SvcAnswer *a)
 {
     Request *q = arg;
-    if (!request_release(q))
+    if (!request_answered(q, a))
         return;
-    if (a->err) {
-        rest_reply_error(q, a->err);
-        return;
-    }
     (void)buf_adds(&q->out, a->text);
     rest_reply_json(q, 200, &q->out);
 }

@@ -25,12 +25,8 @@ static void write_token(Buf *out, const Obj *o, const Secret *token)
 static void answer_token(void *arg, SvcAnswer *a)
 {
     Request *q = arg;
-    if (!request_release(q))
+    if (!request_answered(q, a))
         return;
-    if (a->err) {
-        rest_reply_error(q, a->err);
-        return;
-    }
     q->gzip = false;
     write_token(&q->out, a->obj, a->secret);
     rest_reply_json(q, 200, &q->out);
@@ -51,12 +47,8 @@ static void answer_session_token(void *arg, SvcAnswer *a)
 {
     Request *q = arg;
     char expires[RFC3339_MAX];
-    if (!request_release(q))
+    if (!request_answered(q, a))
         return;
-    if (a->err) {
-        rest_reply_error(q, a->err);
-        return;
-    }
     q->gzip = false;
     (void)buf_addz(&q->out, "{\"expires_at\":");
     json_write_str(&q->out, rfc3339_format(a->expires, expires));

@@ -29,12 +29,8 @@ static void render_object(void *arg, SvcAnswer *a)
 void answer_object(void *arg, SvcAnswer *a)
 {
     Request *q = arg;
-    if (!request_release(q))
+    if (!request_answered(q, a))
         return;
-    if (a->err) {
-        rest_reply_error(q, a->err);
-        return;
-    }
     if (!q->out.len)
         obj_to_json(a->obj, &q->out, NULL);
     cache_keep(q);
@@ -91,12 +87,8 @@ static void render_list(void *arg, SvcAnswer *a)
 static void answer_list(void *arg, SvcAnswer *a)
 {
     Request *q = arg;
-    if (!request_release(q))
+    if (!request_answered(q, a))
         return;
-    if (a->err) {
-        rest_reply_error(q, a->err);
-        return;
-    }
     cache_keep(q);
     rest_reply_json(q, 200, &q->out);
 }
@@ -227,12 +219,8 @@ void handle_session_stop(Request *q)
 static void answer_start(void *arg, SvcAnswer *a)
 {
     Request *q = arg;
-    if (!request_release(q))
+    if (!request_answered(q, a))
         return;
-    if (a->err) {
-        rest_reply_error(q, a->err);
-        return;
-    }
     (void)buf_addz(&q->out, "{\"session\":");
     obj_to_json(a->obj, &q->out, NULL);
     (void)buf_addz(&q->out, ",\"starting_prompt\":");
@@ -279,12 +267,8 @@ void handle_agent_start(Request *q)
 static void answer_preview(void *arg, SvcAnswer *a)
 {
     Request *q = arg;
-    if (!request_release(q))
+    if (!request_answered(q, a))
         return;
-    if (a->err) {
-        rest_reply_error(q, a->err);
-        return;
-    }
     if (accept_prefers(http_req_header(q->http, "Accept"), "text/plain", "application/json")) {
         (void)buf_adds(&q->out, a->text);
         rest_reply_body(q, 200, &q->out, "text/plain; charset=utf-8");

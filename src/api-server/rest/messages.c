@@ -283,12 +283,8 @@ void handle_message_search(Request *q)
 static void answer_push(void *arg, SvcAnswer *a)
 {
     Request *q = arg;
-    if (!request_release(q))
+    if (!request_answered(q, a))
         return;
-    if (a->err) {
-        rest_reply_error(q, a->err);
-        return;
-    }
     message_to_json(a->message, &q->out);
     (void)buf_addc(&q->out, '\n');
     rest_reply_json(q, 201, &q->out);

@@ -393,12 +393,8 @@ static void runner_reached(void *arg, SvcAnswer *a)
     CLEANUP_BUF Buf url = BUF_INIT(URL_MAX);
     CLEANUP_BUF Buf made = BUF_INIT(BODY_MAX);
     Err err = {0};
-    if (!request_release(q))
+    if (!request_answered(q, a))
         return;
-    if (a->err) {
-        rest_reply_error(q, a->err);
-        return;
-    }
     if (q->rest->ending || !runner_url(q->rest, a->obj, way_of(q)->path, q->vars.sub, &url)) {
         no_runner(q);
         return;

@@ -50,6 +50,15 @@ bool request_release(Request *q)
     return false;
 }
 
+bool request_answered(Request *q, const SvcAnswer *a)
+{
+    if (!request_release(q))
+        return false;
+    if (a->err)
+        rest_reply_error(q, a->err);
+    return !a->err;
+}
+
 HttpReq *request_detach(Request *q)
 {
     HttpReq *http = TAKE(q->http);

@@ -149,6 +149,8 @@ SvcCtx request_ctx(Request *q);
 void request_hold(Request *q); /* a callback will come */
 /* It came: false when nobody waits for the answer any more (the request is gone then). */
 bool request_release(Request *q);
+/* The same for an answer of the service: true when there is a good one to pass on; an error was passed on. */
+bool request_answered(Request *q, const SvcAnswer *a);
 /* For streams: the HttpReq is the caller's, the Request is gone. Headers first. */
 HttpReq *request_detach(Request *q);
 /* Counts the answer, for streams as well: call just before it is given away. */

@@ -26,12 +26,8 @@ void handle_schedule_resume(Request *q)
 static void answer_trigger(void *arg, SvcAnswer *a)
 {
     Request *q = arg;
-    if (!request_release(q))
+    if (!request_answered(q, a))
         return;
-    if (a->err) {
-        rest_reply_error(q, a->err);
-        return;
-    }
     if (a->obj) {
         (void)buf_addz(&q->out, "{\"status\":\"triggered\",\"session_id\":");
         json_write_str(&q->out, obj_str(a->obj, FIELD_ID));

@@ -39,12 +39,8 @@ static void tell_member(Request *q, const char *key, Str value)
 static void answer_edit(void *arg, SvcAnswer *a)
 {
     Request *q = arg;
-    if (!request_release(q))
+    if (!request_answered(q, a))
         return;
-    if (a->err) {
-        rest_reply_error(q, a->err);
-        return;
-    }
     obj_to_json(a->obj, &q->out, NULL);
     if (!q->tell_path || obj_phase(a->obj) != PHASE_RUNNING) {
         rest_reply_json(q, 200, &q->out);
@@ -129,12 +125,8 @@ void handle_session_model(Request *q)
 static void answer_name(void *arg, SvcAnswer *a)
 {
     Request *q = arg;
-    if (!request_release(q))
+    if (!request_answered(q, a))
         return;
-    if (a->err) {
-        rest_reply_error(q, a->err);
-        return;
-    }
     const Kind *k = a->obj->kind;
     (void)buf_addf(&q->out, "{\"href\":\"" STR_FMT "%s\",\"id\":\"%s\",\"kind\":\"%s\"}", STR_ARG(k->href),
                    obj_cstr(a->obj, FIELD_ID), obj_cstr(a->obj, FIELD_ID), k->name);
@@ -178,12 +170,8 @@ static void answer_workflow(void *arg, SvcAnswer *a)
 {
     Request *q = arg;
     CLEANUP_JSON json_t *workflow = NULL;
-    if (!request_release(q))
+    if (!request_answered(q, a))
         return;
-    if (a->err) {
-        rest_reply_error(q, a->err);
-        return;
-    }
     Str text = obj_str(a->obj, SESSION_WORKFLOW_ID);
     (void)buf_addc(&q->out, '{');
     if (text.len && json_parse(text, &workflow, NULL) < 0) {
@@ -228,12 +216,8 @@ static void answer_pod_events(void *arg, SvcAnswer *a)
     const json_t *c;
     size_t i;
     bool first = true;
-    if (!request_release(q))
+    if (!request_answered(q, a))
         return;
-    if (a->err) {
-        rest_reply_error(q, a->err);
-        return;
-    }
     (void)json_parse(obj_str(a->obj, SESSION_CONDITIONS), &conditions, NULL);
     (void)buf_addc(&q->out, '[');
     json_array_foreach(conditions, i, c)
