@@ -30,18 +30,8 @@ static const char noun[] = "application";
 
 static int fill(App *app, const Args *a, json_t *body, Err *err)
 {
-    CLEANUP_JSON json_t *credential = NULL;
-    const char *name = opt_str(a, "credential-id");
     noun_members(a, members, body);
-    if (!name || !*name) {
-        if (name)
-            json_object_set_new(body, "credential_id", json_string(""));
-        return 0;
-    }
-    int rc = resource_get(app, resource_find("credential"), name, &credential, err);
-    if (rc == 0)
-        json_object_set(body, "credential_id", json_object_get(credential, "id"));
-    return rc;
+    return noun_reference(app, a, "credential-id", "credential", "credential_id", body, err);
 }
 
 int application_create(App *app, const Args *a, bool by_id, Err *err)

@@ -28,20 +28,10 @@ static const char noun[] = "scheduled-session";
 
 static int fill(App *app, const Args *a, json_t *body, Err *err)
 {
-    CLEANUP_JSON json_t *agent = NULL;
     noun_members(a, members, body);
     if (opt_bool(a, "suspended"))
         json_object_set_new(body, "enabled", json_false());
-    const char *name = opt_str(a, "agent-id");
-    if (!name || !*name) {
-        if (name)
-            json_object_set_new(body, "agent_id", json_string(""));
-        return 0;
-    }
-    int rc = resource_get(app, resource_find("agent"), name, &agent, err);
-    if (rc == 0)
-        json_object_set(body, "agent_id", json_object_get(agent, "id"));
-    return rc;
+    return noun_reference(app, a, "agent-id", "agent", "agent_id", body, err);
 }
 
 static int cmd_list(App *app, const Args *a, Err *err)

@@ -19,6 +19,23 @@ void noun_members(const Args *a, const Member *m, json_t *body)
     }
 }
 
+int noun_reference(App *app, const Args *a, const char *opt, const char *of, const char *member, json_t *body,
+                   Err *err)
+{
+    CLEANUP_JSON json_t *obj = NULL;
+    const char *name = opt_str(a, opt);
+    if (!name)
+        return 0;
+    if (!*name) {
+        json_object_set_new(body, member, json_string(""));
+        return 0;
+    }
+    int rc = resource_get(app, resource_find(of), name, &obj, err);
+    if (rc == 0)
+        json_object_set(body, member, json_object_get(obj, "id"));
+    return rc;
+}
+
 int noun_need(const Args *a, const char *opt, Err *err)
 {
     const char *v = opt_str(a, opt);

@@ -12,6 +12,10 @@ typedef struct Member {
 } Member;
 /* Adds what was given; "" and false count. Ends with opt NULL. */
 void noun_members(const Args *a, const Member *m, json_t *body);
+/* The object that the option names, by name or id, as its id in the body; "" clears it. Nothing when not
+ * given. */
+int noun_reference(App *app, const Args *a, const char *opt, const char *of, const char *member, json_t *body,
+                   Err *err);
 int noun_need(const Args *a, const char *opt, Err *err); /* "--name is required" */
 
 int noun_list(App *app, const Args *a, const char *noun, const char *query, Err *err);
