@@ -193,7 +193,7 @@ def test_reconnecting_loses_and_repeats_nothing(server, session):
             assert reader.result() == list(range(1, total + 1))
 
 
-def test_many_streams_and_many_requests_at_once(server, session):
+def test_D65_many_streams_and_many_requests_at_once(server, session):
     """The reference deadlocked here: streams held what requests needed."""
     streams = [server.stream(session) for _ in range(200)]
 

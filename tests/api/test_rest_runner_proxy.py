@@ -89,7 +89,7 @@ def running_session(proxied):
 
 
 @pytest.mark.parametrize("path", ["/events", "/agui/events"])
-def test_events_come_through_as_they_happen(proxied, running_session, path):
+def test_D15_events_come_through_as_they_happen(proxied, running_session, path):
     stream = EventStream(proxied.ports["http"], f"/sessions/{running_session}{path}?x=1&y=a%20b",
                          {"Authorization": "Bearer callers", "Cookie": "c=1", "Last-Event-ID": "7",
                           "X-Forwarded-Access-Token": "callers"})
