@@ -19,6 +19,8 @@
 #define STAT_MAX 4096
 /* Time for a killed process to go before we look at the next one, in ms. */
 #define KILL_WAIT 100
+/* Looks in a row that find no marked process, until none is believed to be there. */
+#define QUIET_LOOKS 2
 
 typedef struct ProcStat {
     char state;
@@ -194,7 +196,9 @@ static bool is_marked(pid_t pid, const void *arg)
 unsigned proc_kill_marked(const char *mark, unsigned looks)
 {
     unsigned killed = 0;
-    while (looks-- > 0 && kill_matching(is_marked, mark, &killed) > 0)
-        continue;
+    /* readdir hands out what it read of /proc a while ago: one that has since started another and ended is
+       listed without its environment, and its child not at all. The child is in the next look. */
+    for (unsigned quiet = 0; looks-- > 0 && quiet < QUIET_LOOKS;)
+        quiet = kill_matching(is_marked, mark, &killed) > 0 ? 0 : quiet + 1;
     return killed;
 }

@@ -22,6 +22,6 @@ void proc_boot_id(char out[static BOOT_ID_MAX]);
 /* Kills every child of this process, and what those leave to us as a subreaper, until none is left or
    `patience` is over. False: something could not be killed in time. */
 bool proc_kill_children(Usec patience);
-/* Kills every process whose environment has the entry `mark` ("NAME=value"), again and again until a whole
-   look finds none, `looks` at most. Returns how many it killed. */
+/* Kills every process whose environment has the entry `mark` ("NAME=value"), again and again until two
+   looks in a row find none, `looks` at most. Returns how many it killed. */
 unsigned proc_kill_marked(const char *mark, unsigned looks);
