@@ -16,6 +16,7 @@ struct ClientCall {
     ClientDone done;
     void (*on_event)(void *arg, Str id, Str data);
     void (*on_open)(void *arg);
+    bool (*may_send)(void *arg);
     void *arg;
     bool ended; /* no callback any more; memory goes at the end of the turn */
 };
@@ -183,11 +184,19 @@ static ClientCall *call_new(Client *c, const ClientRequest *r, ClientDone done, 
     call->done = done;
     call->on_event = r->on_event;
     call->on_open = r->on_open;
+    call->may_send = r->may_send;
     call->arg = arg;
     if (r->on_event)
         call->sse = sse_decoder_new(EVENT_MAX, on_sse, call);
     list_push_back(&c->calls, &call->link);
     return call;
+}
+
+static bool may_send(void *arg)
+{
+    const ClientCall *call = arg;
+
+    return call->ended || call->may_send(call->arg);
 }
 
 ClientCall *client_request(Client *c, const ClientRequest *r, ClientDone done, void *arg)
@@ -208,6 +217,7 @@ ClientCall *client_request(Client *c, const ClientRequest *r, ClientDone done, v
                                  : c->timeout,
         .on_piece = r->on_event ? on_piece : NULL,
         .on_headers = r->on_event ? on_headers : NULL,
+        .may_send = r->may_send ? may_send : NULL,
     };
     call->http = http_send(c->http, &req, on_done, call);
     return call;

@@ -164,6 +164,15 @@ static void set_identity(HttpCall *call, const HttpIdentity *id)
     set_blob(e, CURLOPT_SSLKEY_BLOB, secret_reveal(id->key));
 }
 
+static int before_request(void *arg, char *peer, char *local, int peer_port, int local_port)
+{
+    HttpCall *call = arg;
+    if (call->cancelled || call->may_send(call->arg))
+        return CURL_PREREQFUNC_OK;
+    err_set(&call->err, ERR_PRECONDITION, "%s: the request must not be sent any more", call->where);
+    return CURL_PREREQFUNC_ABORT;
+}
+
 static void set_rules(HttpCall *call, const HttpRequest *req)
 {
     CURL *e = call->easy;
@@ -181,6 +190,10 @@ static void set_rules(HttpCall *call, const HttpRequest *req)
     curl_easy_setopt(e, CURLOPT_TCP_KEEPINTVL, KEEPALIVE_SECONDS);
     curl_easy_setopt(e, CURLOPT_SOCKOPTFUNCTION, set_socket);
     curl_easy_setopt(e, CURLOPT_CONNECT_TO, c->connect_to);
+    if (req->may_send) {
+        curl_easy_setopt(e, CURLOPT_PREREQFUNCTION, before_request);
+        curl_easy_setopt(e, CURLOPT_PREREQDATA, call);
+    }
     curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, to_ms(req->timeout));
     curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS,
                      to_ms(req->connect_timeout ? req->connect_timeout : CONNECT_TIMEOUT));
@@ -213,6 +226,7 @@ HttpCall *call_new(HttpClient *c, const HttpRequest *req, HttpDone done, void *a
     call->on_piece = req->on_piece;
     call->every_status = req->every_status;
     call->on_headers = req->on_headers;
+    call->may_send = req->may_send;
     buf_init(&call->in, req->body_max ? req->body_max : BODY_MAX);
     buf_init(&call->fields, FIELDS_MAX);
     call->response = (HttpResponse){.header = response_header, .impl = call};

@@ -29,6 +29,7 @@ struct HttpCall {
     HttpPiece on_piece;
     bool every_status;
     void (*on_headers)(void *arg, const HttpResponse *r);
+    bool (*may_send)(void *arg);
     void *arg;
     struct curl_slist *headers;
     char *body, *where; /* `where`: scheme and host, for messages */

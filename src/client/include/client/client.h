@@ -77,6 +77,8 @@ typedef struct ClientRequest {
     void (*on_event)(void *arg, Str id, Str data);
     void (*on_open)(void *arg);
     const char *accept; /* NULL = application/json */
+    /* Asked immediately before the request goes out; false ends it with ERR_PRECONDITION. NULL = always. */
+    bool (*may_send)(void *arg);
 } ClientRequest;
 ClientCall *client_request(Client *c, const ClientRequest *r, ClientDone done, void *arg);
 void client_cancel(ClientCall *call); /* NULL-safe; no done after */

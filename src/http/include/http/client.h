@@ -66,6 +66,9 @@ typedef struct HttpRequest {
     bool every_status;            /* bodies of other statuses than 2xx are streamed, too */
     /* Streamed: status and headers are there. May be NULL. */
     void (*on_headers)(void *arg, const HttpResponse *r);
+    /* Asked when the connection stands, immediately before the request is written; false ends the call with
+       ERR_PRECONDITION. May be NULL. Must not send or cancel anything. */
+    bool (*may_send)(void *arg);
 } HttpRequest;
 
 int http_client_new(Loop *l, const HttpClientOptions *o, HttpClient **ret, Err *err);
