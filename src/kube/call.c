@@ -57,10 +57,11 @@ KubeCall *kube_call_new(Kube *k, const KubeRequest *r, KubeDone done, void *arg)
     c->kind = r->kind;
     c->unfenced = r->unfenced;
     c->urgent = r->urgent;
+    c->background = r->background;
     c->done = done;
     c->arg = arg;
     c->retry = timer_new(k->loop, on_retry, c);
-    c->deadline = usec_add(now_of(c), default_timeout(r));
+    c->timeout = default_timeout(r);
     list_init(&c->link);
     if (!full.manager)
         full.manager = k->manager;
@@ -85,7 +86,7 @@ static void release(void *arg)
 
 void kube_call_free(KubeCall *c)
 {
-    list_remove(&c->link);
+    kube_unqueue(c);
     timer_cancel(c->retry);
     loop_defer(c->kube->loop, release, c);
 }
@@ -128,6 +129,8 @@ static bool ask_again(KubeCall *c, const KubeError *e)
         kube_queue(c);
         return true;
     }
+    if (e->status == 429)
+        kube_hold(c->kube, wait);
     if (!may_ask_again(c, e) || ++c->tries >= TRIES_MAX || usec_add(now_of(c), wait) >= c->deadline)
         return false;
     timer_arm(c->retry, wait);
@@ -169,10 +172,22 @@ static void on_accepted(KubeCall *c, const HttpResponse *r)
     finish(c, body, NULL);
 }
 
+static void fail_fenced(KubeCall *c)
+{
+    KubeError e = {0};
+    err_set(&e.err, ERR_PRECONDITION, "kube: not the leader, nothing is written");
+    snprintf(e.reason, sizeof e.reason, "NotLeader");
+    kube_call_fail(c, &e);
+}
+
 static void on_done(void *arg, const HttpResponse *r, const Err *err)
 {
     KubeCall *c = arg;
     c->http = NULL;
+    if (!r && err->code == ERR_PRECONDITION) { /* may_send() said so */
+        fail_fenced(c);
+        return;
+    }
     kube_count(c->kube, c->verb, c->kind, r ? r->status : 0);
     kube_answered(c->kube, r || err->code == ERR_TOO_LARGE);
     if (!r) {
@@ -210,15 +225,20 @@ static bool is_fenced(const KubeCall *c)
     return kube_verb_writes(c->verb) && !c->unfenced && o->may_write && !o->may_write(o->arg);
 }
 
+/* A connection may take its time to stand, and a process may be stopped at any moment. */
+static bool may_send(void *arg)
+{
+    return !is_fenced(arg);
+}
+
 static bool refuse_early(KubeCall *c)
 {
     if (c->error.err.code == ERR_OK && is_fenced(c)) {
-        c->error.err = (Err){0};
-        err_set(&c->error.err, ERR_PRECONDITION, "kube: not the leader, nothing is written");
-        snprintf(c->error.reason, sizeof c->error.reason, "NotLeader");
-    } else if (c->error.err.code == ERR_OK && now_of(c) >= c->deadline) {
-        err_set(&c->error.err, ERR_DEADLINE, "kube: no time left to ask");
+        fail_fenced(c);
+        return true;
     }
+    if (c->error.err.code == ERR_OK && now_of(c) >= c->deadline)
+        err_set(&c->error.err, ERR_DEADLINE, "kube: no time left to ask");
     if (c->error.err.code == ERR_OK)
         return false;
     KubeError e = c->error;
@@ -250,6 +270,7 @@ static void send_http(KubeCall *c)
         .body_max = ANSWER_MAX,
         .on_piece = c->on_piece ? on_piece : NULL,
         .on_headers = c->on_piece ? on_headers : NULL,
+        .may_send = may_send,
     };
     c->http = http_send(k->http, &r, on_done, c);
 }
@@ -257,6 +278,8 @@ static void send_http(KubeCall *c)
 void kube_call_send(KubeCall *c)
 {
     assert(!c->http);
+    if (c->deadline == 0) /* waiting for its turn does not use its time up */
+        c->deadline = usec_add(now_of(c), c->timeout);
     if (!refuse_early(c))
         send_http(c);
 }

@@ -16,7 +16,8 @@ struct Election {
     ElectionOptions o;
     Loop *loop;
     char *ns, *name, *identity;
-    Timer *timer; /* when to look at the Lease next; while leading, at most until the deadline */
+    Timer *timer;  /* when to look at the Lease next */
+    Timer *expiry; /* leading ends, whatever is under way */
     KubeCall *call;
     json_t *lease; /* as last seen or written; NULL = none */
     char *seen;    /* its resourceVersion, when it last changed ... */
@@ -48,9 +49,11 @@ bool election_leading(const Election *e)
     return e->leading;
 }
 
+/* By the time it is, not the one at which this turn of the loop began: the process may have been stopped in
+ * between. */
 bool election_valid(const Election *e)
 {
-    return e->leading && now_of(e) < e->valid_until;
+    return e->leading && clock_now(&clock_system) < e->valid_until;
 }
 
 /* ---- the two states ---- */
@@ -70,6 +73,7 @@ static void lose(Election *e, const char *why)
     if (!e->leading)
         return;
     e->leading = false;
+    timer_cancel(e->expiry);
     log_warn("not leading any more", F_STR("identity", e->identity), F_STR("reason", why));
     if (e->o.on_lose && !e->releasing)
         e->o.on_lose(e->o.arg);
@@ -138,17 +142,14 @@ static void next_round(Election *e, Usec after)
     uint32_t r;
     random_bytes(&r, sizeof r);
     double part = (double)r / ((double)UINT32_MAX + 1);
-    if (e->leading) /* not past the deadline */
-        after = after < usec_sub(e->valid_until, now_of(e)) ? after : usec_sub(e->valid_until, now_of(e));
-    else
+    if (!e->leading)
         after = (Usec)((double)after * (1 + JITTER * part));
     timer_arm(e->timer, after);
 }
 
-static void check_deadline(Election *e)
+static void on_expiry(void *arg)
 {
-    if (e->leading && now_of(e) >= e->valid_until)
-        lose(e, "the Lease could not be renewed in time");
+    lose(arg, "the Lease could not be renewed in time");
 }
 
 static void on_written(void *arg, json_t *body, const KubeError *err)
@@ -160,14 +161,18 @@ static void on_written(void *arg, json_t *body, const KubeError *err)
         /* Somebody else wrote it, or deleted it: read it before the next try. */
         json_decref(e->lease);
         e->lease = NULL;
-        check_deadline(e);
         next_round(e, err->status == 409 || err->status == 404 ? 0 : e->o.retry);
         return;
     }
     see(e, body);
     e->valid_until = usec_add(e->asked_at, e->o.deadline);
-    lead(e);
     next_round(e, e->o.retry);
+    if (e->valid_until <= now_of(e)) { /* the answer took too long: it says nothing about now */
+        lose(e, "the Lease was renewed too late");
+        return;
+    }
+    timer_arm(e->expiry, e->valid_until - now_of(e));
+    lead(e);
 }
 
 static void write_lease(Election *e, bool exists)
@@ -180,19 +185,28 @@ static void write_lease(Election *e, bool exists)
                         on_written, e);
 }
 
+/* Whoever held it when it was deleted may not have noticed: his time runs on as if it were there. */
+static void on_no_lease(Election *e)
+{
+    if (e->lease && !is_ours(e) && !is_free(e)) {
+        next_round(e, e->o.retry);
+        return;
+    }
+    json_decref(e->lease);
+    e->lease = NULL;
+    write_lease(e, false);
+}
+
 static void on_read(void *arg, json_t *body, const KubeError *err)
 {
     Election *e = arg;
     e->call = NULL;
     if (err && err->status == 404) {
-        json_decref(e->lease);
-        e->lease = NULL;
-        write_lease(e, false);
+        on_no_lease(e);
         return;
     }
     if (err) {
         log_debug("lease not read", F_STR("identity", e->identity), F_ERR(&err->err));
-        check_deadline(e);
         next_round(e, e->o.retry);
         return;
     }
@@ -210,7 +224,6 @@ static void on_timer(void *arg)
     Election *e = arg;
     if (e->call || e->releasing)
         return;
-    check_deadline(e);
     e->asked_at = now_of(e);
     if (is_ours(e) && e->leading) {
         write_lease(e, true);
@@ -236,6 +249,7 @@ Election *election_new(const ElectionOptions *o)
     e->o.deadline = o->deadline ? o->deadline : DEADLINE;
     e->o.retry = o->retry ? o->retry : RETRY;
     e->timer = timer_new(e->loop, on_timer, e);
+    e->expiry = timer_new(e->loop, on_expiry, e);
     timer_arm(e->timer, 0);
     return e;
 }
@@ -294,6 +308,7 @@ Election *election_free(Election *e)
     kube_cancel(e->call);
     e->call = NULL;
     timer_free(e->timer);
+    timer_free(e->expiry);
     loop_defer(e->loop, release_memory, e);
     return NULL;
 }

@@ -6,6 +6,8 @@
 #include "kube-internal.h"
 
 #define MESSAGE_MAX 1000 /* the server refuses more than 1024 bytes */
+/* With so many requests waiting nobody will read of it in time. */
+#define CROWD 1000
 
 static void on_sent(void *arg, json_t *body, const KubeError *e)
 {
@@ -34,6 +36,8 @@ void kube_event(Kube *k, KubeKind kind, const json_t *object, KubeEventType type
 {
     char now[RFC3339_MAX];
     const char *ns = kube_namespace(object);
+    if (kube_waiting(k) >= CROWD)
+        return;
     CLEANUP_FREE char *name = event_name(kube_name(object));
     WallUsec t = {clock_wall(loop_clock(k->loop)).us / (int64_t)USEC_PER_SEC * (int64_t)USEC_PER_SEC};
     Str said = str_slice(str_from(message), 0, MESSAGE_MAX);
@@ -45,6 +49,7 @@ void kube_event(Kube *k, KubeKind kind, const json_t *object, KubeEventType type
                   type == KUBE_EVENT_WARNING ? "Warning" : "Normal", "reason", reason, "message", text,
                   "firstTimestamp", now, "lastTimestamp", now, "count", 1, "source", "component", k->manager,
                   "reportingComponent", k->manager);
-    kube_send(k, KUBE_REQUEST(.verb = KUBE_CREATE, .kind = KUBE_EVENTS, .ns = ns, .body = body), on_sent,
-              NULL);
+    kube_send(
+        k, KUBE_REQUEST(.verb = KUBE_CREATE, .kind = KUBE_EVENTS, .ns = ns, .body = body, .background = true),
+        on_sent, NULL);
 }

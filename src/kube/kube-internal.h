@@ -55,13 +55,18 @@ struct Kube {
     char *manager, *base_url;
     HttpClient *http;
     Creds *creds;
-    List waiting; /* calls that wait for the bucket */
-    List ready;   /* have their place, and wait for credentials at most */
-    List active;  /* sent, or waiting to be sent again */
+    List waiting;          /* calls that wait for the bucket */
+    List background;       /* ... and those that let them pass */
+    size_t n_waiting;      /* of both */
+    unsigned n_background; /* of them have their place now */
+    unsigned grants;
+    Usec held_until; /* the server said that it has too much to do */
+    List ready;      /* have their place, and wait for credentials at most */
+    List active;     /* sent, or waiting to be sent again */
     bool freed;
     double tokens; /* of the bucket */
     Usec filled_at, last_answer;
-    bool unreachable; /* the last request got no answer */
+    Usec lost_at; /* since then no request got an answer; 0 = the last one did */
     Timer *timer;
     KubeCount *counts;
     size_t n_counts, cap_counts;
@@ -73,9 +78,10 @@ struct KubeCall {
     KubeVerb verb;
     KubeKind kind;
     char *url, *body;
-    bool unfenced, urgent, retried_auth;
+    bool unfenced, urgent, background, retried_auth;
+    bool queued, placed; /* counted in n_waiting, in n_background */
     unsigned tries;
-    Usec deadline;
+    Usec timeout, deadline; /* deadline 0: not sent yet */
     Timer *retry;
     HttpCall *http;
     KubeDone done;
@@ -98,6 +104,8 @@ void kube_call_free(KubeCall *c);
 void kube_count(Kube *k, KubeVerb verb, KubeKind kind, int code);
 void kube_answered(Kube *k, bool answered);
 void kube_queue(KubeCall *c);
+void kube_unqueue(KubeCall *c); /* before it is moved to another list, or freed */
+void kube_hold(Kube *k, Usec wait);
 
 /* ---- lines.c: a watch's body ---- */
 

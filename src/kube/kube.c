@@ -9,6 +9,14 @@
 
 #define QPS 50
 #define BURST 100
+/* One of so many grants goes to the background while others wait, too. */
+#define BACKGROUND_SHARE 4
+/* So many of it are under way at a time: a server that does not answer must not collect thousands. */
+#define BACKGROUND_MAX 16
+/* A single connection that was cut is no outage. */
+#define LOST_AFTER (2 * USEC_PER_SEC)
+/* A 429 of one request may have a reason of its own: the others wait no longer than this. */
+#define HOLD_MAX (5 * USEC_PER_SEC)
 
 /* ---- counting ---- */
 
@@ -34,12 +42,14 @@ void kube_counts(const Kube *k, void (*each)(void *arg, const KubeCount *c), voi
 
 void kube_answered(Kube *k, bool answered)
 {
-    bool was_unreachable = k->unreachable;
-    k->unreachable = !answered;
-    if (!answered)
+    Usec now = clock_now(loop_clock(k->loop)), lost_at = k->lost_at;
+    if (!answered) {
+        k->lost_at = lost_at ? lost_at : now;
         return;
-    k->last_answer = clock_now(loop_clock(k->loop));
-    if (was_unreachable && k->o.on_reachable)
+    }
+    k->lost_at = 0;
+    k->last_answer = now;
+    if (lost_at && now - lost_at >= LOST_AFTER && k->o.on_reachable)
         k->o.on_reachable(k->o.arg);
 }
 
@@ -60,17 +70,67 @@ static void fill(Kube *k)
     k->filled_at = now;
 }
 
+/* Whose turn it is; NULL = nobody may go. */
+static List *next_waiting(Kube *k)
+{
+    bool background = !list_empty(&k->background) && k->n_background < BACKGROUND_MAX;
+    bool its_turn = k->grants % BACKGROUND_SHARE == BACKGROUND_SHARE - 1;
+    if (background && (its_turn || list_empty(&k->waiting)))
+        return &k->background;
+    return list_empty(&k->waiting) ? NULL : &k->waiting;
+}
+
+void kube_unqueue(KubeCall *c)
+{
+    Kube *k = c->kube;
+    list_remove(&c->link);
+    k->n_waiting -= c->queued;
+    k->n_background -= c->placed;
+    if (c->placed && !k->freed)
+        timer_arm(k->timer, 0); /* its place is free */
+    c->queued = c->placed = false;
+}
+
+static void place(KubeCall *c)
+{
+    Kube *k = c->kube;
+    kube_unqueue(c);
+    k->tokens -= 1;
+    k->grants++;
+    k->n_background += c->background;
+    c->placed = c->background;
+    list_push_back(&k->ready, &c->link);
+}
+
 static void grant(Kube *k)
 {
+    List *from;
     fill(k);
-    for (; k->tokens >= 1 && !list_empty(&k->waiting); k->tokens -= 1)
-        list_push_back(&k->ready, list_pop_front(&k->waiting));
+    if (clock_now(loop_clock(k->loop)) < k->held_until)
+        return;
+    while (k->tokens >= 1 && (from = next_waiting(k)))
+        place(LIST_ENTRY(from->next, KubeCall, link));
+}
+
+void kube_hold(Kube *k, Usec wait)
+{
+    Usec until = usec_add(clock_now(loop_clock(k->loop)), wait < HOLD_MAX ? wait : HOLD_MAX);
+    k->held_until = until > k->held_until ? until : k->held_until;
+}
+
+/* When the next one may go. */
+static void arm(Kube *k)
+{
+    Usec refill = k->tokens >= 1 ? 0 : (Usec)((1 - k->tokens) / k->o.qps * (double)USEC_PER_SEC) + 1;
+    Usec held = usec_sub(k->held_until, clock_now(loop_clock(k->loop)));
+    if (next_waiting(k))
+        timer_arm(k->timer, refill > held ? refill : held);
 }
 
 static void pump(void *arg)
 {
     Kube *k = arg;
-    if ((list_empty(&k->waiting) && list_empty(&k->ready)) || !kube_creds_ready(k->creds))
+    if ((!next_waiting(k) && list_empty(&k->ready)) || !kube_creds_ready(k->creds))
         return; /* on_creds() goes on */
     grant(k);
     while (!k->freed && !list_empty(&k->ready)) {
@@ -78,16 +138,23 @@ static void pump(void *arg)
         list_push_back(&k->active, &c->link);
         kube_call_send(c); /* may end it, and its end may start or cancel others */
     }
-    if (!k->freed && !list_empty(&k->waiting))
-        timer_arm(k->timer, (Usec)((1 - k->tokens) / k->o.qps * (double)USEC_PER_SEC) + 1);
+    if (!k->freed)
+        arm(k);
 }
 
 void kube_queue(KubeCall *c)
 {
     Kube *k = c->kube;
-    list_remove(&c->link);
-    list_push_back(c->urgent ? &k->ready : &k->waiting, &c->link);
+    kube_unqueue(c);
+    c->queued = !c->urgent;
+    k->n_waiting += c->queued;
+    list_push_back(c->urgent ? &k->ready : c->background ? &k->background : &k->waiting, &c->link);
     timer_arm(k->timer, 0);
+}
+
+size_t kube_waiting(const Kube *k)
+{
+    return k->n_waiting;
 }
 
 static void fail_all(List *calls, const KubeError *e)
@@ -107,6 +174,7 @@ static void on_creds(void *arg, const Err *err)
         kube_error_from_err(&e, err);
         fail_all(&k->ready, &e);
         fail_all(&k->waiting, &e);
+        fail_all(&k->background, &e);
     }
     if (!k->freed)
         timer_arm(k->timer, 0);
@@ -157,6 +225,7 @@ int kube_new(Loop *l, const KubeOptions *o, Kube **ret, Err *err)
     k->filled_at = clock_now(loop_clock(l));
     k->manager = xstrdup(o->manager ? o->manager : "ambient");
     list_init(&k->waiting);
+    list_init(&k->background);
     list_init(&k->ready);
     list_init(&k->active);
     int rc = make_http(k, err);
@@ -186,7 +255,7 @@ Kube *kube_free(Kube *k)
     if (!k || k->freed)
         return NULL;
     k->freed = true;
-    List *const lists[] = {&k->waiting, &k->ready, &k->active};
+    List *const lists[] = {&k->waiting, &k->background, &k->ready, &k->active};
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         while (!list_empty(lists[i]))
             kube_cancel(LIST_ENTRY(lists[i]->next, KubeCall, link));

@@ -13,7 +13,7 @@ struct KubeList {
     KubeKind kind;
     char *ns, *labels, *fields, *page;
     unsigned limit, restarts;
-    bool urgent;
+    bool urgent, background;
     KubeEach each;
     KubeListDone done;
     void *arg;
@@ -87,11 +87,11 @@ static void on_page(void *arg, json_t *body, const KubeError *e)
 
 static void ask(KubeList *l)
 {
-    l->call =
-        kube_send(l->kube,
-                  KUBE_REQUEST(.verb = KUBE_LIST, .kind = l->kind, .ns = l->ns, .labels = l->labels,
-                               .fields = l->fields, .page = l->page, .limit = l->limit, .urgent = l->urgent),
-                  on_page, l);
+    l->call = kube_send(l->kube,
+                        KUBE_REQUEST(.verb = KUBE_LIST, .kind = l->kind, .ns = l->ns, .labels = l->labels,
+                                     .fields = l->fields, .page = l->page, .limit = l->limit,
+                                     .urgent = l->urgent, .background = l->background),
+                        on_page, l);
 }
 
 static char *dup_or_null(const char *s)
@@ -110,6 +110,7 @@ KubeList *kube_list(Kube *k, const KubeRequest *r, KubeEach each, KubeListDone d
         .fields = dup_or_null(r->fields),
         .limit = r->limit ? r->limit : PAGE,
         .urgent = r->urgent,
+        .background = r->background,
         .each = each,
         .done = done,
         .arg = arg,

@@ -57,5 +57,6 @@ void test_result_done(TestResult *r);
 int run_config_tests(void);
 int run_parts_tests(void);
 int run_client_tests(void);
+int run_limits_tests(void);
 int run_watch_tests(void);
 int run_election_tests(void);

@@ -2,8 +2,9 @@
  * Client of the Kubernetes API: typed paths from a table, JSON in and out, one connection pool (HTTP/2 where
  * the server offers it). Knows nothing of sessions.
  *
- * Requests wait for a token bucket (50 per second, bursts of 100). An answer 429, or any that carries
- * Retry-After, is asked again within the request's deadline; a 401 is asked again once with fresh
+ * Requests wait for a token bucket (50 per second, bursts of 100); what can wait (`background`) has a quarter
+ * of it while there is other work. An answer 429, or any that carries Retry-After, is asked again within the
+ * request's deadline, and a 429 makes all others wait as well; a 401 is asked again once with fresh
  * credentials. Everything else is the caller's to retry. Loop thread only; nothing completes before the
  * starting call returns, and nothing after kube_cancel().
  */
@@ -67,9 +68,10 @@ typedef struct KubeRequest {
     const char *manager;         /* APPLY; NULL = the client's */
     const char *resource_version, *page; /* LIST: resourceVersion (NULL = consistent), continue */
     unsigned limit;                      /* LIST: 0 = all at once */
-    bool unfenced; /* sent even when `may_write` says no: the election itself, reviews */
-    bool urgent;   /* passes the token bucket */
-    Usec timeout;  /* with all retries; 0 = 15 s, lists 60 s */
+    bool unfenced;   /* sent even when `may_write` says no: the election itself, reviews */
+    bool urgent;     /* passes the token bucket */
+    bool background; /* of a crowd that is in no hurry: lets others pass */
+    Usec timeout;    /* with all retries, from when it is sent; 0 = 15 s, lists 60 s */
 } KubeRequest;
 #define KUBE_GRACE_DEFAULT (-1)
 /* Designated initialisers on top of what is not zero. */
@@ -86,9 +88,11 @@ typedef struct KubeOptions {
     const char *user_agent;
     const char *manager; /* field manager: "ambient-control-plane" */
     unsigned qps, burst; /* 0 = 50, 100 */
-    /* Asked immediately before each write; false ends it with ERR_PRECONDITION. NULL = always. */
+    /* Asked immediately before each write goes out, again when its connection stands; false ends it with
+       ERR_PRECONDITION. NULL = always. */
     bool (*may_write)(void *arg);
-    /* The server answered again after requests had failed without any answer; may be NULL. */
+    /* The server answered again after all requests had failed without any answer for some seconds; may be
+       NULL. */
     void (*on_reachable)(void *arg);
     void *arg;
 } KubeOptions;
@@ -116,6 +120,7 @@ typedef struct KubeCount {
     uint64_t n;
 } KubeCount;
 void kube_counts(const Kube *k, void (*each)(void *arg, const KubeCount *c), void *arg);
+size_t kube_waiting(const Kube *k); /* requests that wait for the bucket */
 
 /* ---- reviews ---- */
 /* May we do this? `allowed` is valid when err is NULL. name may be NULL. */
@@ -129,7 +134,7 @@ KubeCall *kube_token_review(Kube *k, const Secret *token, KubeWho done, void *ar
 /* ---- events ---- */
 typedef enum KubeEventType { KUBE_EVENT_NORMAL, KUBE_EVENT_WARNING } KubeEventType;
 /* A v1 Event about `object` (its kind, metadata.name, namespace and uid are read). Sent once and forgotten:
-   failure is logged at debug level. */
+   failure is logged at debug level, and where a crowd of requests waits it is left out. */
 void kube_event(Kube *k, KubeKind kind, const json_t *object, KubeEventType type, const char *reason,
                 const char *message);
 
