@@ -1,6 +1,7 @@
 #include "api-client.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include "base/log.h"
 #include "base/mem.h"
 #include "http/url.h"
@@ -8,10 +9,13 @@
 typedef struct ApiClient {
     Api base;
     Client *client;
+    bool (*may_write)(void *arg); /* NULL = always */
+    void *may_write_arg;
 } ApiClient;
 
 /* One of the three is set while the call is under way. */
 struct ApiCall {
+    const ApiClient *api;
     ClientCall *request;
     ClientList *list;
     ClientWatch *watch;
@@ -25,14 +29,26 @@ struct ApiCall {
 
 #define PATH_MAX_LEN 4096
 
-static Client *client_of(Api *a)
+static const ApiClient *self(Api *a)
 {
-    return CONTAINER_OF(a, ApiClient, base)->client;
+    return CONTAINER_OF(a, ApiClient, base);
 }
 
-static ApiCall *call_new(const Kind *k, ApiDone done, void *arg)
+static Client *client_of(Api *a)
+{
+    return self(a)->client;
+}
+
+static bool may_send(void *arg)
+{
+    const ApiClient *a = ((const ApiCall *)arg)->api;
+    return !a->may_write || a->may_write(a->may_write_arg);
+}
+
+static ApiCall *call_new(Api *a, const Kind *k, ApiDone done, void *arg)
 {
     ApiCall *c = xnew(ApiCall);
+    c->api = self(a);
     c->kind = k;
     c->done = done;
     c->arg = arg;
@@ -64,9 +80,13 @@ static void on_answer(void *arg, const ClientAnswer *a, const Err *err)
 static ApiCall *send(Api *a, const Kind *k, const char *method, const Buf *path, Str body, ApiDone done,
                      void *arg)
 {
-    ApiCall *c = call_new(k, done, arg);
+    ApiCall *c = call_new(a, k, done, arg);
     /* No project header: these routes name all they need, and the platform may see every project. */
-    const ClientRequest r = {.method = method, .path = path->data, .project = "", .body = body};
+    const ClientRequest r = {.method = method,
+                             .path = path->data,
+                             .project = "",
+                             .body = body,
+                             .may_send = body.ptr ? may_send : NULL};
     c->request = client_request(client_of(a), &r, on_answer, c);
     return c;
 }
@@ -116,7 +136,7 @@ static void on_list_done(void *arg, const Err *err)
 
 static ApiCall *find(Api *a, const Kind *k, Str search, ClientEach each, ClientListDone done, void *arg)
 {
-    ApiCall *c = call_new(k, NULL, arg);
+    ApiCall *c = call_new(a, k, NULL, arg);
     c->each = each;
     c->list_done = done;
     CLEANUP_BUF Buf path = BUF_INIT(PATH_MAX_LEN);
@@ -146,10 +166,20 @@ static void on_json(void *arg, const ClientAnswer *a, const Err *err)
     done(done_arg, a->body, err);
 }
 
+/* Who asks for a session's token changes nothing: standbys answer runners, too. */
+static bool is_write(const char *method, const char *path)
+{
+    return strcmp(method, "GET") != 0 && !str_ends(str_from(path), STR("/token"));
+}
+
 static ApiCall *send_json(Api *a, const char *method, const char *path, Str body, ApiJsonDone done, void *arg)
 {
-    ApiCall *c = call_new(NULL, NULL, arg);
-    const ClientRequest r = {.method = method, .path = path, .project = "", .body = body};
+    ApiCall *c = call_new(a, NULL, NULL, arg);
+    const ClientRequest r = {.method = method,
+                             .path = path,
+                             .project = "",
+                             .body = body,
+                             .may_send = is_write(method, path) ? may_send : NULL};
     c->json_done = done;
     c->request = client_request(client_of(a), &r, on_json, c);
     return c;
@@ -159,7 +189,7 @@ static ApiCall *send_json(Api *a, const char *method, const char *path, Str body
 
 static ApiCall *watch(Api *a, const Kind *k, const WatchOps *ops, void *arg)
 {
-    ApiCall *c = call_new(k, NULL, NULL);
+    ApiCall *c = call_new(a, k, NULL, NULL);
     c->watch = client_watch_kind(client_of(a), k, STR_NULL, ops, arg);
     return c;
 }
@@ -187,6 +217,13 @@ Api *api_client_new(Client *client)
     a->base.ops = &ops;
     a->client = client;
     return &a->base;
+}
+
+void api_client_fence(Api *a, bool (*may_write)(void *arg), void *arg)
+{
+    ApiClient *c = CONTAINER_OF(a, ApiClient, base);
+    c->may_write = may_write;
+    c->may_write_arg = arg;
 }
 
 Api *api_client_free(Api *a)

@@ -156,10 +156,14 @@ static void on_pod(void *arg, const char *session_id)
     k->o.on_key(k->o.arg, session_id);
 }
 
+bool kube_app_may_write(const KubeApp *k)
+{
+    return k->o.config->kube.elect ? k->election && election_valid(k->election) : k->leading;
+}
+
 static bool may_write(void *arg)
 {
-    const KubeApp *k = arg;
-    return k->o.config->kube.elect ? k->election && election_valid(k->election) : k->leading;
+    return kube_app_may_write(arg);
 }
 
 /* What had failed for want of an answer is tried again now, not after its backoff. */
@@ -211,6 +215,8 @@ static int make_clients(KubeApp *k, Err *err)
         .config = &k->config,
         .user_agent = "ambient-control-plane/" AMBIENT_VERSION,
         .manager = "ambient-control-plane",
+        .qps = (unsigned)s->qps,
+        .burst = (unsigned)s->burst,
         .may_write = may_write,
         .on_reachable = on_reachable,
         .arg = k,

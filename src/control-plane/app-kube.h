@@ -30,6 +30,8 @@ void kube_app_start(KubeApp *k);
 Runtime *kube_app_runtime(KubeApp *k);
 KubeRuntime *kube_app_pods(KubeApp *k);
 Kube *kube_app_client(KubeApp *k);
+/* We lead, by the time it is now: asked before anything is changed, here or on the API server. */
+bool kube_app_may_write(const KubeApp *k);
 void kube_app_know(KubeApp *k, const Obj *session);
 /* All kinds were listed once, and Kubernetes has answered within the last minute. */
 bool kube_app_ready(const KubeApp *k);

@@ -607,6 +607,11 @@ static void on_reachable(void *arg)
         cache_each(a->cache, on_key, a);
 }
 
+static bool may_write(void *arg)
+{
+    return kube_app_may_write(arg);
+}
+
 static int make_kube(App *a, Err *err)
 {
     const KubeAppOptions o = {
@@ -620,7 +625,10 @@ static int make_kube(App *a, Err *err)
         .reachable = on_reachable,
         .arg = a,
     };
-    return kube_app_new(a->loop, &o, &a->kube, err);
+    int rc = kube_app_new(a->loop, &o, &a->kube, err);
+    if (rc == 0)
+        api_client_fence(a->api, may_write, a->kube);
+    return rc;
 }
 
 static int make_place(App *a, Err *err)

@@ -51,6 +51,15 @@ static int check_quantities(const KubeSettings *s, Err *err)
     return 0;
 }
 
+#define RATE_MAX 100000
+
+static int check_rates(const KubeSettings *s, Err *err)
+{
+    if (s->qps < 1 || s->qps > RATE_MAX || s->burst < 1 || s->burst > RATE_MAX)
+        return err_set(err, ERR_USAGE, "KUBE_API_QPS, KUBE_API_BURST: must be 1 to %d", RATE_MAX);
+    return 0;
+}
+
 int kube_settings_derive(KubeSettings *s, Err *err)
 {
     char host[256] = "control-plane";
@@ -63,6 +72,8 @@ int kube_settings_derive(KubeSettings *s, Err *err)
         rc = derive_tokens(s, err);
     if (rc == 0)
         rc = check_quantities(s, err);
+    if (rc == 0)
+        rc = check_rates(s, err);
     if (!s->runtime_ns)
         s->runtime_ns = xstrdup(s->fallback_ns);
     gethostname(host, sizeof host - 1);

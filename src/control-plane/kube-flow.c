@@ -93,6 +93,13 @@ static void answer_or_next(Flow *f, json_t *object)
         flow_next(f);
 }
 
+static void ask(Flow *f, const KubeRequest *r, KubeDone done)
+{
+    KubeRequest full = *r;
+    full.background = f->background;
+    f->call = kube_send(f->kube, &full, done, f);
+}
+
 /* ---- get ---- */
 
 static void on_got(void *arg, json_t *body, const KubeError *e)
@@ -108,8 +115,7 @@ static void on_got(void *arg, json_t *body, const KubeError *e)
 void flow_get(Flow *f, KubeKind kind, const char *ns, const char *name, FlowAnswer answer)
 {
     f->answer = answer;
-    f->call =
-        kube_send(f->kube, KUBE_REQUEST(.verb = KUBE_GET, .kind = kind, .ns = ns, .name = name), on_got, f);
+    ask(f, KUBE_REQUEST(.verb = KUBE_GET, .kind = kind, .ns = ns, .name = name), on_got);
 }
 
 /* ---- apply ---- */
@@ -122,10 +128,10 @@ static const char *want_ns(const Flow *f)
 
 static void send_want(Flow *f, KubeVerb verb, KubeDone done)
 {
-    f->call = kube_send(f->kube,
-                        KUBE_REQUEST(.verb = verb, .kind = f->kind, .ns = want_ns(f),
-                                     .name = kube_name(f->want), .body = f->want),
-                        done, f);
+    ask(f,
+        KUBE_REQUEST(.verb = verb, .kind = f->kind, .ns = want_ns(f), .name = kube_name(f->want),
+                     .body = f->want),
+        done);
 }
 
 static void on_applied(void *arg, json_t *body, const KubeError *e)
@@ -192,10 +198,10 @@ static bool must_replace(const Flow *f, const json_t *have)
 
 static void replace(Flow *f, const json_t *have)
 {
-    f->call = kube_send(f->kube,
-                        KUBE_REQUEST(.verb = KUBE_DELETE, .kind = f->kind, .ns = want_ns(f),
-                                     .name = kube_name(have), .uid = kube_uid(have)),
-                        on_replaced, f);
+    ask(f,
+        KUBE_REQUEST(.verb = KUBE_DELETE, .kind = f->kind, .ns = want_ns(f), .name = kube_name(have),
+                     .uid = kube_uid(have)),
+        on_replaced);
 }
 
 static void on_seen(void *arg, json_t *have, const KubeError *e)
@@ -227,9 +233,7 @@ void flow_apply(Flow *f, KubeKind kind, json_t *want, FlowAnswer answer)
     f->want = want;
     f->answer = answer;
     add_hash(want);
-    f->call = kube_send(
-        f->kube, KUBE_REQUEST(.verb = KUBE_GET, .kind = kind, .ns = want_ns(f), .name = kube_name(want)),
-        on_seen, f);
+    ask(f, KUBE_REQUEST(.verb = KUBE_GET, .kind = kind, .ns = want_ns(f), .name = kube_name(want)), on_seen);
 }
 
 /* ---- create ---- */
@@ -280,14 +284,12 @@ void flow_delete(Flow *f, KubeKind kind, const char *ns, const char *name, const
                            .uid = uid,
                            .grace = grace,
                            .propagation = "Background"};
-    f->call = kube_send(f->kube, &r, on_changed, f);
+    ask(f, &r, on_changed);
 }
 
 void flow_merge(Flow *f, KubeKind kind, const char *ns, const char *name, json_t *patch)
 {
-    f->call = kube_send(f->kube,
-                        KUBE_REQUEST(.verb = KUBE_MERGE, .kind = kind, .ns = ns, .name = name, .body = patch),
-                        on_changed, f);
+    ask(f, KUBE_REQUEST(.verb = KUBE_MERGE, .kind = kind, .ns = ns, .name = name, .body = patch), on_changed);
     json_decref(patch);
 }
 
@@ -317,9 +319,7 @@ static void delete_next(Flow *f)
     }
     CLEANUP_FREE char *name = xstrdup(json_string_value(json_array_get(f->names, n - 1)));
     json_array_remove(f->names, n - 1);
-    f->call =
-        kube_send(f->kube, KUBE_REQUEST(.verb = KUBE_DELETE, .kind = f->kind, .ns = f->ns, .name = name),
-                  on_one_deleted, f);
+    ask(f, KUBE_REQUEST(.verb = KUBE_DELETE, .kind = f->kind, .ns = f->ns, .name = name), on_one_deleted);
 }
 
 static void on_all_listed(void *arg, json_t *body, const KubeError *e)
@@ -342,9 +342,8 @@ static void on_all_deleted(void *arg, json_t *body, const KubeError *e)
     Flow *f = arg;
     f->call = NULL;
     if (e && (e->status == 403 || e->status == 405)) {
-        f->call = kube_send(
-            f->kube, KUBE_REQUEST(.verb = KUBE_LIST, .kind = f->kind, .ns = f->ns, .labels = f->labels),
-            on_all_listed, f);
+        ask(f, KUBE_REQUEST(.verb = KUBE_LIST, .kind = f->kind, .ns = f->ns, .labels = f->labels),
+            on_all_listed);
     } else if (e && e->status != 404) {
         end(f, e);
     } else {
@@ -359,8 +358,8 @@ void flow_delete_all(Flow *f, KubeKind kind, const char *ns, const char *labels)
     free(f->labels);
     f->ns = xstrdup(ns);
     f->labels = xstrdup(labels);
-    f->call = kube_send(f->kube,
-                        KUBE_REQUEST(.verb = KUBE_DELETE_COLLECTION, .kind = kind, .ns = f->ns,
-                                     .labels = f->labels, .propagation = "Background"),
-                        on_all_deleted, f);
+    ask(f,
+        KUBE_REQUEST(.verb = KUBE_DELETE_COLLECTION, .kind = kind, .ns = f->ns, .labels = f->labels,
+                     .propagation = "Background"),
+        on_all_deleted);
 }

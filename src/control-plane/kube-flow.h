@@ -25,8 +25,9 @@ struct Flow {
     json_t *want; /* of flow_apply() */
     KubeKind kind;
     FlowAnswer answer;
-    bool adopt;    /* flow_apply(): also what does not carry our label; reset by it */
-    json_t *names; /* flow_delete_all(), one by one */
+    bool background; /* its calls let others pass */
+    bool adopt;      /* flow_apply(): also what does not carry our label; reset by it */
+    json_t *names;   /* flow_delete_all(), one by one */
     char *ns, *labels;
 };
 

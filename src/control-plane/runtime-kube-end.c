@@ -211,7 +211,8 @@ static void delete_pod(Entry *e, int64_t grace)
                            .ns = e->ns,
                            .name = e->pod_name,
                            .uid = e->pod_uid,
-                           .grace = grace};
+                           .grace = grace,
+                           .background = true};
     e->chore = kube_send(e->k->o.kube, &r, on_chore, e);
 }
 

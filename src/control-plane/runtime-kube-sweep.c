@@ -45,7 +45,7 @@ static void next_namespace(KubeRuntime *k)
     json_array_remove(k->namespaces, n - 1);
     k->list = kube_list(k->o.kube,
                         KUBE_REQUEST(.kind = KUBE_CONFIG_MAPS, .ns = k->list_ns,
-                                     .labels = SELECTOR_MANAGED "," LABEL_SESSION),
+                                     .labels = SELECTOR_MANAGED "," LABEL_SESSION, .background = true),
                         on_anchor, on_anchors, k);
 }
 

@@ -21,6 +21,7 @@ struct TokenWrite {
     Secret *want; /* NULL: nothing to write */
     Secret *writing;
     Usec backoff;
+    bool known; /* the Secret held what we wrote: the next token is another one */
     char name[NAME_MAX_LEN];
 };
 
@@ -87,14 +88,29 @@ static void step_secret(Flow *f)
     flow_get(f, KUBE_SECRETS, w->e->ns, w->name, on_secret);
 }
 
-static const FlowStep steps[] = {step_secret, NULL};
+static void step_write(Flow *f)
+{
+    const TokenWrite *w = self(f);
+    flow_merge(f, KUBE_SECRETS, w->e->ns, w->name, json_pack("{s:o}", "stringData", content(w)));
+}
+
+static void step_written(Flow *f)
+{
+    if (f->writes == 0)
+        make_again(f);
+    else
+        flow_next(f);
+}
+
+static const FlowStep look_steps[] = {step_secret, NULL};
+static const FlowStep write_steps[] = {step_write, step_written, NULL};
 
 static void begin(TokenWrite *w)
 {
     if (flow_running(&w->flow) || !w->want)
         return;
     w->writing = TAKE(w->want);
-    flow_start(&w->flow, steps);
+    flow_start(&w->flow, w->known ? write_steps : look_steps);
 }
 
 static void on_timer(void *arg)
@@ -105,6 +121,7 @@ static void on_timer(void *arg)
 static void on_written(Flow *f, const KubeError *e)
 {
     TokenWrite *w = self(f);
+    w->known = !e;
     if (e) {
         w->e->k->tokens_failed++;
         log_warn("cannot refresh a runner's token", F_STR("session_id", w->e->id), F_ERR(&e->err));
@@ -151,6 +168,7 @@ void kube_give_token(Runtime *rt, Str id, const Secret *token)
         e->token->e = e;
         memcpy(e->token->name, name, sizeof name);
         flow_init(&e->token->flow, k->o.kube, on_written);
+        e->token->flow.background = true;
         e->token->timer = timer_new(k->loop, on_timer, e->token);
     }
     secret_free(e->token->want);
