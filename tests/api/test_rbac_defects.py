@@ -472,3 +472,23 @@ def test_followers_who_lose_their_rights_are_ended(tenants):
         assert projects.next().resource_id == mark
         for stream in events:
             stream.close()
+
+
+def test_G10_a_deleted_user_follows_nothing(tenants):
+    """Not even the sessions that he made, in a project or outside of any; on both protocols."""
+    who = f"leaver-{tenants.name}"
+    leaver = tenants.as_user(who)
+    sessions = [leaver.session(prompt="first", **where)["id"]
+                for where in ({}, {"project_id": leaver.project(f"of-{who}")["id"]})]
+    token = tenants.keys.token(who, iss=ISSUER, aud=AUDIENCE)
+    with tenants.rpc(who) as rpc:
+        streams = [rpc.watch("WatchSessionMessages", session_id=s) for s in sessions]
+        events = [tenants.server.stream(s, token) for s in sessions]
+        assert [s.next().payload for s in streams] == [s.message()["payload"] for s in events] == ["first", "first"]
+        row = tenants.admin.items("/users", search=f"username = '{who}'")[0]
+        tenants.admin.ok("DELETE", f"/users/{row['id']}")
+        for stream in streams:
+            assert stream.error() == (DENIED, "not authorized to watch this session")
+        for stream in events:
+            assert stream.rest_of_comments() is not None
+            stream.close()

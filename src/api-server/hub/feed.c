@@ -173,6 +173,8 @@ static void distribute(Hub *h, FeedPage *p)
         svc_note_event(h->service, it->kind, it->type);
         if (svc_is_access_kind(it->kind))
             guard_changed(h);
+        if (it->kind == &kind_user && it->type != EVENT_CREATED)
+            guard_users_changed(h);
         if (it->kind == &kind_session && it->type == EVENT_DELETED)
             logs_session_deleted(h, str_from(it->id));
         else if (it->kind == &kind_session)

@@ -1,8 +1,9 @@
 /*
  * Who follows a session's messages was allowed to when the stream was opened. When roles or bindings change,
  * the rights of those who follow are read again, once for each caller, and whoever has lost them is ended.
- * The runner of a session goes by the session, which is read again when it changes. Changes are taken
- * together: bindings come and go in numbers when projects and sessions do.
+ * The runner of a session goes by the session, which is read again when it changes; so does who made it, when
+ * a user was renamed or deleted. Changes are taken together: bindings come and go in numbers when projects
+ * and sessions do.
  */
 #include "hub-internal.h"
 
@@ -13,7 +14,8 @@
 /* Longer than a read may take: so old can the answer be by which a stream was opened. */
 #define READ_MAX (15 * USEC_PER_SEC)
 
-/* What authorization asks of a session, without its texts. None of it ever changes but the creator's name. */
+/* What authorization asks of a session, without its texts. None of it ever changes but the creator's name:
+   see guard_users_changed(). */
 static Obj *place_of(const Obj *session)
 {
     static const int fields[] = {FIELD_ID, SESSION_PROJECT_ID, SESSION_AGENT_ID, SESSION_CREATED_BY_USER_ID};
@@ -35,7 +37,7 @@ static void rights_changed(Hub *h)
     guard_arm(h);
 }
 
-static void runner_changed(SessionLog *l)
+static void session_changed(SessionLog *l)
 {
     l->changed = true;
     guard_arm(l->hub);
@@ -54,9 +56,10 @@ void cursor_guard(Cursor *c, Caller *caller, const Obj *session)
     l->place = place_of(session);
     l->runners += of_session;
     /* What was asked when it was opened may be of the past by now. */
-    if (of_session)
-        runner_changed(l);
-    else if (h->access_changed && loop_now(h->loop) < usec_add(h->access_changed, READ_MAX))
+    bool lately = h->access_changed && loop_now(h->loop) < usec_add(h->access_changed, READ_MAX);
+    if (of_session || lately)
+        session_changed(l);
+    if (!of_session && lately)
         rights_changed(h);
 }
 
@@ -90,7 +93,7 @@ static Look *look_new(Hub *h)
         Cursor *c = LIST_ENTRY(it, Cursor, guard);
         if (l->of_users)
             svc_rights_want(l->rights, c->caller);
-        if (c->log->runners && c->log->changed)
+        if (c->log->changed)
             vec_push(&l->changed, str_dup(c->log->id));
         c->log->changed = false;
     }
@@ -151,9 +154,21 @@ static void look_again(const Look *l)
     guard_arm(h);
 }
 
+static void take_places(const Look *l)
+{
+    MAP_FOREACH (l->sessions, it) {
+        SessionLog *log = map_get(l->hub->logs, it.key);
+        if (log && log->place) {
+            obj_free(log->place);
+            log->place = place_of(it.value);
+        }
+    }
+}
+
 static void end_others(const Look *l)
 {
     Hub *h = l->hub;
+    take_places(l);
     LIST_FOREACH (&h->guarded, it) {
         Cursor *c = LIST_ENTRY(it, Cursor, guard);
         if (c->denied || may_follow(l, c))
@@ -202,9 +217,17 @@ void guard_changed(Hub *h)
         rights_changed(h);
 }
 
+/* The sessions that they made name them by their username, or do not any more. */
+void guard_users_changed(Hub *h)
+{
+    LIST_FOREACH (&h->guarded, it)
+        LIST_ENTRY(it, Cursor, guard)->log->changed = true;
+    guard_changed(h);
+}
+
 void guard_session_changed(Hub *h, Str session_id)
 {
     SessionLog *l = map_get(h->logs, session_id);
     if (!h->down && l && l->runners)
-        runner_changed(l);
+        session_changed(l);
 }

@@ -151,7 +151,8 @@ void logs_shutdown(Hub *h);
 
 void cursor_unguard(Cursor *c);
 void guard_look(void *hub);
-void guard_changed(Hub *h); /* a role or a binding did */
+void guard_changed(Hub *h);       /* a role or a binding did */
+void guard_users_changed(Hub *h); /* a user was renamed or deleted */
 void guard_session_changed(Hub *h, Str session_id);
 
 /* ---- feed.c: reading events, once for all cursors ---- */
