@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from api_support import EventStream, expect_error, free_port, running
+from api_support import EventStream, expect_error, free_port, running, wait_for
 
 
 class QuietServer(http.server.ThreadingHTTPServer):
@@ -63,14 +63,16 @@ class Runner(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def proxied(tmp_path_factory):
+def proxied(tmp_path_factory, keys):
     runner = QuietServer(("127.0.0.1", 0), Runner)
     threading.Thread(target=runner.serve_forever, daemon=True).start()
     template = f"http://127.0.0.1:{runner.server_port}/sessions/{{id}}/runner"
-    with running(tmp_path_factory.mktemp("proxy"), env={"RUNNER_URL_TEMPLATE": template,
-                                                        "AMBIENT_RUNNER_TOKEN": "runner-secret",
-                                                        "AMBIENT_API_TOKEN": "platform-secret",
-                                                        "AMBIENT_ADMIN_TOKEN": "callers"}) as server:
+    directory = tmp_path_factory.mktemp("proxy")
+    (directory / "jwks.json").write_text(keys.jwks())
+    args = ["--enable-jwt", "--enable-authz", f"--jwk-cert-file={directory}/jwks.json", "--max-streams-per-user=2"]
+    with running(directory, args, {"RUNNER_URL_TEMPLATE": template, "AMBIENT_RUNNER_TOKEN": "runner-secret",
+                                   "AMBIENT_API_TOKEN": "platform-secret",
+                                   "AMBIENT_ADMIN_TOKEN": "callers"}) as server:
         yield server
     Runner.release.set()
     runner.shutdown()
@@ -182,3 +184,35 @@ def test_a_shutdown_ends_proxied_streams(tmp_path, proxied):
         reader.join(60)
         assert any("shutting down" in c for c in stream.comments)
     Runner.release.set()
+
+
+def begun(stream):
+    assert json.loads(stream.next()[1])["type"] == "RUN_STARTED"
+    return stream
+
+
+def test_G10_a_runners_events_end_with_the_right_to_see_them(proxied, running_session, keys):
+    """Whoever keeps his follows on; when the session goes, all end."""
+    admin = proxied.client("callers")
+    rows = [admin.ok("POST", "/role_bindings", {"role_id": "project:viewer", "scope": "session", "user_id": who,
+                                                "session_id": running_session})["id"] for who in ("leaves", "stays")]
+    leaves, stays = (begun(EventStream(proxied.ports["http"], f"/sessions/{running_session}{path}",
+                                       {"Authorization": f"Bearer {keys.token(who)}"}))
+                     for who, path in (("leaves", "/events"), ("stays", "/agui/events")))
+    admin.ok("DELETE", f"/role_bindings/{rows[0]}")
+    assert leaves.rest_of_comments() == ["not authorized to watch this session"]
+    admin.push(running_session, "no event of the runner's")
+    admin.ok("DELETE", f"/sessions/{running_session}")
+    assert stays.rest_of_comments() == ["session not found"]
+
+
+def test_D66_a_runners_events_count_among_a_users_streams(proxied, running_session, keys):
+    who = {"Authorization": f"Bearer {keys.token('many')}"}
+    proxied.client("callers").ok("POST", "/role_bindings", {"role_id": "project:viewer", "scope": "session",
+                                                            "user_id": "many", "session_id": running_session})
+    streams = [begun(EventStream(proxied.ports["http"], f"/sessions/{running_session}/events", who)) for _ in range(2)]
+    for path in ("events", "messages"):
+        assert EventStream(proxied.ports["http"], f"/sessions/{running_session}/{path}", who).status == 429
+    streams[0].close()
+    wait_for(lambda: EventStream(proxied.ports["http"], f"/sessions/{running_session}/messages", who).status == 200,
+             "the place of a stream that was closed")

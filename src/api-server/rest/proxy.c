@@ -2,7 +2,7 @@
  * A request of ours that its session's runner answers. What the route's RunnerWay says becomes a request
  * there; the answer comes back as it is, piece by piece, or in the shape that clients of this API know.
  * Without a runner some reads have an answer of their own (a stub, marked by a header), everything else is an
- * error. rest-core.md 11.4.
+ * error. An event stream ends when its reader may not follow the session any more. rest-core.md 11.4.
  */
 #include "rest-internal.h"
 
@@ -22,6 +22,9 @@ typedef struct Proxy {
     HttpStream *stream; /* from then on; NULL: the client left */
     HttpCall *call;
     Timer *deadline; /* for the runner's headers */
+    Caller *caller;
+    Obj *session;  /* until the answer starts */
+    Cursor *guard; /* of an event stream: it never has a message, and ends with the right to read */
     bool event_stream;
     bool telling; /* proxy_tell(): request->out is the answer already */
 } Proxy;
@@ -29,6 +32,11 @@ typedef struct Proxy {
 static void proxy_free(Proxy *p)
 {
     http_cancel(p->call);
+    cursor_close(p->guard);
+    if (p->event_stream)
+        stream_count(p->rest, p->caller, -1);
+    obj_free(p->session);
+    caller_unref(p->caller);
     timer_free(p->deadline);
     list_remove(&p->link);
     free(p);
@@ -140,9 +148,52 @@ static void client_gone(void *arg)
 
 static const HttpStreamOps stream_ops = {.on_drain = client_drained, .on_gone = client_gone};
 
+/* ---- who follows ---- */
+
+static void end_events(Proxy *p, const char *why)
+{
+    CLEANUP_BUF Buf comment = BUF_INIT(1024);
+    HttpStream *stream = TAKE(p->stream);
+    (void)buf_addf(&comment, ": %s\n\n", why);
+    proxy_free(p);
+    http_stream_write(stream, buf_str(&comment));
+    http_stream_end(stream);
+}
+
+static void guard_ready(void *arg)
+{
+    Proxy *p = arg;
+    (void)cursor_next(p->guard); /* there is none: it waits again */
+}
+
+static void guard_ended(void *arg, const Err *err)
+{
+    end_events(arg, svc_public_reason(err));
+}
+
+static const CursorOps guard_ops = {.on_ready = guard_ready, .on_end = guard_ended};
+
+/* A cursor behind all messages hears what every other follower of the session hears: that it was deleted,
+   and that the caller's rights are gone. */
+static int guard_events(Proxy *p, Err *err)
+{
+    Rest *r = p->rest;
+    if (!stream_allowed(r, p->caller))
+        return err_set(err, ERR_RATE_LIMITED, "too many open streams");
+    int rc = cursor_open(r->o.hub, obj_str(p->session, FIELD_ID), UINT64_MAX, HUB_SSE, &guard_ops, p,
+                         &p->guard, err);
+    if (rc < 0)
+        return rc;
+    cursor_guard(p->guard, p->caller, p->session);
+    p->event_stream = true;
+    stream_count(r, p->caller, 1);
+    return 0;
+}
+
 static void runner_headers(void *arg, const HttpResponse *r)
 {
     Proxy *p = arg;
+    Err err = {0};
     timer_cancel(p->deadline);
     if (r->status / 100 != 2) /* the body comes with runner_done() */
         return;
@@ -152,7 +203,12 @@ static void runner_headers(void *arg, const HttpResponse *r)
         return;
     }
     Str type = r->content_type.len ? r->content_type : STR("application/octet-stream");
-    p->event_stream = str_istarts(type, STR("text/event-stream"));
+    if (str_istarts(type, STR("text/event-stream")) && guard_events(p, &err) < 0) {
+        proxy_free(p);
+        rest_reply_error(q, &err);
+        return;
+    }
+    p->session = obj_free(p->session);
     stream_headers(q, type);
     /* What an agent wrote is never to be run by a browser that shows it. */
     http_reply_header(q->http, "X-Content-Type-Options", STR("nosniff"));
@@ -322,7 +378,7 @@ static void end_with_client(Proxy *p, Request *q)
     q->left_arg = p;
 }
 
-static void proxy_send(Proxy *p, Request *q, const char *url, Str body, const Obj *session)
+static void proxy_send(Proxy *p, Request *q, const char *url, Str body)
 {
     static const char *const passed[] = {"Accept", "Content-Type", "Last-Event-ID"};
     const RunnerWay *w = way_of(q);
@@ -346,7 +402,7 @@ static void proxy_send(Proxy *p, Request *q, const char *url, Str body, const Ob
             headers[req.n_headers++] = (HttpHeader){passed[i], value};
     }
     CLEANUP(secret_freep) Secret *token = NULL;
-    req.n_headers += runner_credential(q->rest, session, &headers[req.n_headers], &token);
+    req.n_headers += runner_credential(q->rest, p->session, &headers[req.n_headers], &token);
     end_with_client(p, q);
     p->call = http_send(q->rest->o.client, &req, runner_done, p);
 }
@@ -356,6 +412,7 @@ static Proxy *proxy_new(Request *q, Usec patience)
     Proxy *p = xnew(Proxy);
     p->rest = q->rest;
     p->request = q;
+    p->caller = caller_ref(q->caller);
     p->deadline = timer_new(q->rest->loop, runner_silent, p);
     timer_arm(p->deadline, patience);
     list_push_back(&q->rest->proxies, &p->link);
@@ -399,11 +456,13 @@ static void runner_reached(void *arg, SvcAnswer *a)
         no_runner(q);
         return;
     }
-    if (make_request(q, &url, &made, &err) < 0 || buf_check(&url, &err) < 0)
+    if (make_request(q, &url, &made, &err) < 0 || buf_check(&url, &err) < 0) {
         rest_reply_error(q, &err);
-    else
-        proxy_send(proxy_new(q, way_of(q)->flags & W_QUICK ? QUICK_TIMEOUT : SLOW_TIMEOUT), q, url.data,
-                   way_of(q)->request ? buf_str(&made) : http_req_body(q->http), a->obj);
+        return;
+    }
+    Proxy *p = proxy_new(q, way_of(q)->flags & W_QUICK ? QUICK_TIMEOUT : SLOW_TIMEOUT);
+    p->session = TAKE(a->obj);
+    proxy_send(p, q, url.data, way_of(q)->request ? buf_str(&made) : http_req_body(q->http));
 }
 
 void handle_runner(Request *q)

@@ -272,6 +272,9 @@ void handle_messages_get(Request *q);
 void handle_messages_post(Request *q);
 void sse_open(Request *q, Str session_id);
 void sse_end_all(Rest *r);
+/* How many event streams one user may have at a time, whoever writes them. */
+bool stream_allowed(const Rest *r, const Caller *c);
+void stream_count(Rest *r, const Caller *c, int change);
 void sse_ping(void *rest);
 
 /* backend.c */

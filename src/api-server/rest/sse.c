@@ -35,7 +35,7 @@ static uintptr_t streams_of(const Rest *r, const Caller *c)
     return (uintptr_t)map_get(r->streams_of_user, str_from(c->actor));
 }
 
-static void count_stream(Rest *r, const Caller *c, int change)
+void stream_count(Rest *r, const Caller *c, int change)
 {
     uintptr_t n = streams_of(r, c) + (uintptr_t)change;
     r->n_streams += (size_t)change;
@@ -45,7 +45,7 @@ static void count_stream(Rest *r, const Caller *c, int change)
         map_remove(r->streams_of_user, str_from(c->actor));
 }
 
-static bool may_open(const Rest *r, const Caller *c)
+bool stream_allowed(const Rest *r, const Caller *c)
 {
     return (c->type != CALLER_USER && c->type != CALLER_SESSION) ||
            streams_of(r, c) < (r->o.streams_per_user ? r->o.streams_per_user : STREAMS_PER_USER);
@@ -57,7 +57,7 @@ static void sse_free(Sse *s)
 {
     cursor_close(s->cursor);
     list_remove(&s->link);
-    count_stream(s->rest, s->caller, -1);
+    stream_count(s->rest, s->caller, -1);
     caller_unref(s->caller);
     free(s);
 }
@@ -162,7 +162,7 @@ static void sse_start(Request *q, const Obj *session)
     }
     s->caller = caller_ref(q->caller);
     cursor_guard(s->cursor, s->caller, session);
-    count_stream(r, s->caller, 1);
+    stream_count(r, s->caller, 1);
     stream_headers(q);
     request_count(q, 200);
     s->http = http_stream_start(request_detach(q), 200, &stream_ops, s);
@@ -179,7 +179,7 @@ static void sse_checked(void *arg, SvcAnswer *a)
         rest_reply_error(q, a->err);
     else if (q->rest->ending)
         rest_reply_error(q, &(Err){ERR_UNAVAILABLE, "server is shutting down"});
-    else if (!may_open(q->rest, q->caller))
+    else if (!stream_allowed(q->rest, q->caller))
         rest_reply_error(q, &(Err){ERR_RATE_LIMITED, "too many open streams"});
     else
         sse_start(q, a->obj);
