@@ -63,8 +63,8 @@ Cache *cache_free(Cache *c)
 static char *key_of(const Request *q)
 {
     Str project = http_req_header(q->http, "X-Ambient-Project");
-    return xasprintf("%d %s\n%s\n%s\n" STR_FMT "\n%d " STR_FMT, (int)q->caller->type, q->caller->actor,
-                     q->caller->issuer, q->caller->subject, STR_ARG(project), q->gzip,
+    return xasprintf("%d %s %s\n%s\n%s\n" STR_FMT "\n%d " STR_FMT, (int)q->caller->type, q->caller->actor,
+                     q->caller->run_id, q->caller->issuer, q->caller->subject, STR_ARG(project), q->gzip,
                      STR_ARG(http_req_raw_target(q->http)));
 }
 
