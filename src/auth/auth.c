@@ -167,6 +167,12 @@ static Caller *service_account(const Authenticator *a)
                                      .authz_off = !a->authz});
 }
 
+/* An issuer's person of that name would meet what the administrator owns, or keep its token out. */
+static bool is_own_name(const Authenticator *a, Str username)
+{
+    return !secret_is_empty(a->admin_token) && str_eqz(username, a->dev_username);
+}
+
 /* Who needs no token of an issuer: development's user, and whoever has the administrator's token. */
 static Caller *own_user(const Authenticator *a, bool admin)
 {
@@ -187,6 +193,8 @@ static int caller_from_claims(const Authenticator *a, const json_t *claims, Call
         return err_set(err, ERR_UNAUTHENTICATED, "token missing username claim");
     if (str_eqz(claims_plain(claims, "iss"), AUTH_ISSUER_OWN))
         return err_set(err, ERR_UNAUTHENTICATED, "invalid token: token has another issuer");
+    if (is_own_name(a, username))
+        return err_set(err, ERR_UNAUTHENTICATED, "invalid token: its username is reserved");
     CLEANUP_BUF Buf name = BUF_INIT(1024);
     claims_name(claims, &name);
     CallerInfo i = {

@@ -322,6 +322,20 @@ def test_D18_with_authorization_off_tokens_stay_their_owners(tmp_path, keys):
         assert user("other").patch(f"/credentials/{credential}", {"description": "x"}).status == 200
 
 
+def test_D20_the_administrators_name_is_nobody_elses(tmp_path, keys):
+    """A person of that name would own what the administrator makes, and keep the static token out."""
+    (tmp_path / "jwks.json").write_text(keys.jwks())
+    args = [f"--jwk-cert-file={tmp_path}/jwks.json", "--jwt-issuer", ISSUER, "--jwt-audience", AUDIENCE]
+    person = keys.token("dev-user", sub="p", iss=ISSUER, aud=AUDIENCE)
+    with running(tmp_path, args, {"AMBIENT_ENV": "production"}) as server:
+        server.client(person).project("before")  # there is no such administrator yet
+    with running(tmp_path, args, {"AMBIENT_ENV": "production", "AMBIENT_ADMIN_TOKEN": "admin-secret"}) as server:
+        expect_error(server.client(person).get("/projects"), 401, 15, "invalid token: its username is reserved")
+        with rpc_support.connected(server, person) as rpc:
+            assert rpc.error("ListProjects")[0] == UNAUTHENTICATED
+        assert server.client("admin-secret").project("after")["id"] == "after"
+
+
 def test_D35_bearer_and_jwt_together(tmp_path, keys):
     (tmp_path / "jwks.json").write_text(keys.jwks())
     args = ["--enable-jwt", "--enable-authz", "--enable-bearer", f"--jwk-cert-file={tmp_path}/jwks.json"]

@@ -49,7 +49,8 @@ static bool is_identity(const Obj *row, const Caller *c)
 /*
  * Usernames change hands; an issuer's subject does not. The row of the identity wins, then a row of that name
  * that no identity has taken yet: whoever first comes with the name of an account that was made by hand, or
- * before identities were written down, is that account. A name that belongs to another identity is refused.
+ * before identities were written down, is that account. A name that belongs to another identity is refused;
+ * only our own accounts take theirs back, which no issuer's person can have any more.
  */
 static int find_row(Tx *tx, const Caller *c, Obj **ret, Err *err)
 {
@@ -63,7 +64,8 @@ static int find_row(Tx *tx, const Caller *c, Obj **ret, Err *err)
                   &by_identity, err);
     if (rc < 0)
         return rc;
-    bool taken = by_name && obj_str(by_name, USER_SUBJECT).len && !is_identity(by_name, c);
+    bool own = strcmp(c->issuer, AUTH_ISSUER_OWN) == 0;
+    bool taken = by_name && obj_str(by_name, USER_SUBJECT).len && !is_identity(by_name, c) && !own;
     bool two = by_name && by_identity && !str_eq(obj_str(by_name, FIELD_ID), obj_str(by_identity, FIELD_ID));
     if (taken || two)
         return err_set(err, ERR_FORBIDDEN, "the username \"%s\" belongs to another account", c->username);
