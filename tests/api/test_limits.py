@@ -149,21 +149,25 @@ def test_grpc_message_size(tmp_path):
 
 
 def test_D66_a_watch_that_nobody_needs_gives_its_place_back(tmp_path):
-    with running(tmp_path, ["--grpc-watch-idle-timeout=400ms"]) as server, connected(server) as rpc:
-        session, quiet = rpc.session().metadata.id, rpc.session().metadata.id
-        idle = rpc.watch("WatchSessionMessages", session_id=quiet)
-        busy = rpc.watch("WatchSessionMessages", session_id=session)
+    """One of a session's messages is kept, however quiet it is, and so is what the platform watches."""
+    env = {"AMBIENT_API_TOKEN": "platform", "AMBIENT_ADMIN_TOKEN": "admin"}
+    with running(tmp_path, ["--grpc-watch-idle-timeout=400ms"], env) as server, connected(server, "admin") as rpc, \
+            connected(server, "platform") as platform:
+        session = rpc.session().metadata.id
+        kept = rpc.watch("WatchSessionMessages", session_id=session)
+        watched = platform.watch("WatchProjects")
+        idle, busy = rpc.watch("WatchProjects"), rpc.watch("WatchSessions")
         ended = threading.Event()
         threading.Thread(target=lambda: (idle.error(), ended.set()), daemon=True).start()
-        said = 0
         while not ended.is_set():  # longer than the limit, and never silent for so long
-            rpc.push(session, str(said))
-            said += 1
-            assert busy.next().payload == str(said - 1)
+            made = rpc.session().metadata.id
+            assert busy.next().resource_id == made
         assert idle.call.code() == grpc.StatusCode.UNAVAILABLE and "watch again" in idle.call.details()
-        rpc.push(session, "still here")
-        assert busy.next().payload == "still here"
         assert busy.error()[0] == grpc.StatusCode.UNAVAILABLE  # when that has nothing to say any more
+        rpc.push(session, "still here")
+        assert kept.next().payload == "still here"
+        rpc.call("CreateProject", name="still-here")
+        assert watched.next().resource_id == "still-here"
 
 
 async def ask_once(port, path, answers):

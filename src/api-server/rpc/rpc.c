@@ -33,14 +33,22 @@ static void call_ended(void *arg, GrpcCall *g, GrpcStatus status, Usec duration)
               F_UINT("us", duration));
 }
 
-/* Whoever still listens watches again from where it was; whoever has forgotten the stream gives its place
- * back. */
+/*
+ * Whoever still listens watches again from where it was; whoever has forgotten the stream gives its place
+ * back. Not the platform, nor who follows a session: a runner that has to watch again is deaf for half a
+ * minute (grpc.md 8.2).
+ */
+static bool may_be_ended(const RpcCall *c)
+{
+    return c->grpc && !c->messages && c->caller->type != CALLER_SERVICE;
+}
+
 static void end_idle_watches(void *arg)
 {
     Rpc *r = arg;
     LIST_FOREACH_SAFE (&r->watches, it) {
         RpcCall *c = LIST_ENTRY(it, RpcCall, link);
-        if (c->grpc && usec_sub(loop_now(r->loop), c->said) >= r->watch_idle)
+        if (may_be_ended(c) && usec_sub(loop_now(r->loop), c->said) >= r->watch_idle)
             call_refuse(c, ERR_UNAVAILABLE, "the watch was idle for too long; watch again");
     }
     timer_arm(r->idle, r->watch_idle / IDLE_LOOKS);
