@@ -293,6 +293,7 @@ def test_patch_is_for_administrators_and_ones_own(place, name):
         expect_error(place.owner.patch(f"/role_bindings/{mine}", change), 403, 4)
     expect_error(place.owner.patch(f"/role_bindings/{mine}", {"role_id": place.roles["agent:runner"]}), 403, 4,
                  "cannot assign internal role")
+    assert place.owner.ok("PATCH", f"/role_bindings/{mine}", {"role_id": "project:owner"})["id"] == mine
     changed = place.admin.ok("PATCH", f"/role_bindings/{row}", {"role_id": "project:editor"})
     assert changed["role_id"] == place.roles["project:editor"]
     expect_error(place.admin.patch(f"/role_bindings/{row}", {"role_id": "credential:token-reader"}), 403, 4,

@@ -443,6 +443,8 @@ static int may_change(const Op *op, const Obj *now, const Obj *changes, const Ob
         return 0;
     if (!is_own(op, now) || changes_place(now, changes))
         return forbidden(err);
+    if (!changes_field(now, changes, ROLE_BINDING_ROLE_ID))
+        return 0;
     int level = rights_level(op->rights, GRANT_PROJECT, obj_str(now, ROLE_BINDING_HOME));
     if (!is_grantable(op, role, level, GRANT_PROJECT, obj_str(now, ROLE_BINDING_HOME)))
         return denied(err, "insufficient privileges to change role");
