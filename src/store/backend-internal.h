@@ -79,6 +79,8 @@ struct Backend {
     bool is_shared;
     /* All jobs run on one connection: a database that no second connection could see. */
     bool (*is_private)(const char *location);
+    bool (*has_password)(const char *location);
+    char *(*shown)(const char *location); /* for people, without what is secret; caller frees */
     int (*open)(const DbSource *src, DbRole role, Db **ret, Err *err);
     Db *(*close)(Db *db);                           /* NULL-safe */
     void (*limit_reads)(Db *db, Usec limit);        /* a transaction that takes longer gives ERR_DEADLINE */

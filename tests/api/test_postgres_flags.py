@@ -1,6 +1,8 @@
 """How the database is named: the reference's flags, whose values are files, and passwords that nobody gets to see."""
 import subprocess
 
+import pytest
+
 import api_support
 
 
@@ -45,6 +47,16 @@ def test_a_password_in_the_environment_is_not_shown(database, tmp_path):
     url = f"postgres://ambient:hunter2@/{database.database()}?host={database.root}"
     made = run("migrate", directory=tmp_path, env={"AMBIENT_DB_URL": url})
     assert made.returncode == 0, made.stderr
-    assert "ambient:***@" in made.stdout and "hunter2" not in made.stdout + made.stderr
+    assert "user=ambient password=***" in made.stdout and "hunter2" not in made.stdout + made.stderr
     wrong = run("migrate", directory=tmp_path, env={"AMBIENT_DB_URL": url.replace(str(database.root), "/nowhere")})
     assert wrong.returncode == 7 and "hunter2" not in wrong.stderr
+
+
+@pytest.mark.parametrize("url", ["postgres://u:pass@h/d", "postgres://h/d?passw%6Frd=pass",
+                                 "postgres:host=h password = pass", "postgres:host=h password='pass word'",
+                                 "postgres://h/d?sslpassword=pass"])
+def test_a_password_among_the_arguments_is_refused(tmp_path, url):
+    """However libpq lets it be written."""
+    refused = run("migrate", f"--db-url={url}", directory=tmp_path)
+    assert refused.returncode == 2 and "--db-url holds a password" in refused.stderr
+    assert "pass word" not in refused.stderr

@@ -97,6 +97,35 @@ int pg_error(PgDb *d, const PGresult *r, Err *err)
                    state);
 }
 
+/* ---- what the URL says; libpq reads it, so that it means here what it means there ---- */
+
+static bool is_secret(const char *keyword)
+{
+    return str_ends(str_from(keyword), STR("password"));
+}
+
+bool pg_has_password(const char *location)
+{
+    bool found = false;
+    PQconninfoOption *o = PQconninfoParse(location, NULL);
+    for (PQconninfoOption *it = o; it && it->keyword; it++)
+        found = found || (it->val && *it->val && is_secret(it->keyword));
+    PQconninfoFree(o);
+    return found;
+}
+
+char *pg_shown(const char *location)
+{
+    CLEANUP_BUF Buf out = BUF_INIT(4096);
+    PQconninfoOption *o = PQconninfoParse(location, NULL);
+    for (PQconninfoOption *it = o; it && it->keyword; it++)
+        if (it->val)
+            (void)buf_addf(&out, "%s%s=%s", out.len ? " " : "", it->keyword,
+                           is_secret(it->keyword) ? "***" : it->val);
+    PQconninfoFree(o);
+    return str_dup(buf_str(&out));
+}
+
 /* ---- connecting ---- */
 
 static bool has_word(const PQconninfoOption *o, const char *word)

@@ -75,6 +75,8 @@ static inline PgDb *pg_of(const Db *db)
 /* ---- conn.c ---- */
 
 /* ERR_UNAVAILABLE, with libpq's own words. */
+bool pg_has_password(const char *location);
+char *pg_shown(const char *location);
 int pg_connect(PgDb *d, Err *err);
 void pg_disconnect(PgDb *d);
 /* The same, when there is no connection; not more often than its pauses say, and with words for clients. */

@@ -267,6 +267,11 @@ static bool is_private(const char *location)
     return strcmp(location, ":memory:") == 0;
 }
 
+static bool has_password(const char *location)
+{
+    return false;
+}
+
 /* The file holds prompts and messages: for the owner only. */
 static int create_file(const char *path, Err *err)
 {
@@ -396,6 +401,8 @@ const Backend sqlite_backend = {
     .scheme = "sqlite",
     .dialect = &dialect,
     .is_private = is_private,
+    .has_password = has_password,
+    .shown = xstrdup,
     .open = db_open,
     .close = db_close,
     .exec = db_exec,
