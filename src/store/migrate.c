@@ -193,7 +193,7 @@ static const Migration steps[] = {
      "CREATE UNIQUE INDEX IF NOT EXISTS sessions_start_guard ON sessions (start_guard) WHERE deleted_at IS "
      "NULL"
      " AND start_guard IS NOT NULL AND phase IN ('Pending', 'Creating', 'Running');"},
-    /* Rows of the reference: one name for all scopes' ids, people by their username. */
+    /* Rows of the reference: one name for all scopes' ids, people by their username, each binding once. */
     {"202611240001", up_sql, NULL,
      "UPDATE role_bindings SET user_id = (SELECT username FROM users WHERE users.id = role_bindings.user_id)"
      " WHERE user_id IN (SELECT id FROM users WHERE deleted_at IS NULL);"
@@ -204,6 +204,13 @@ static const Migration steps[] = {
      "UPDATE role_bindings SET scope_id = CASE scope WHEN 'project' THEN project_id WHEN 'agent' THEN "
      "agent_id"
      " WHEN 'session' THEN session_id WHEN 'credential' THEN credential_id END WHERE scope_id IS NULL;"
+     "DELETE FROM role_bindings WHERE deleted_at IS NULL AND EXISTS (SELECT 1 FROM role_bindings AS b"
+     " WHERE b.deleted_at IS NULL AND b.id < role_bindings.id AND b.role_id = role_bindings.role_id"
+     " AND b.scope = role_bindings.scope AND COALESCE(b.user_id, '') = COALESCE(role_bindings.user_id, '')"
+     " AND COALESCE(b.project_id, '') = COALESCE(role_bindings.project_id, '')"
+     " AND COALESCE(b.agent_id, '') = COALESCE(role_bindings.agent_id, '')"
+     " AND COALESCE(b.session_id, '') = COALESCE(role_bindings.session_id, '')"
+     " AND COALESCE(b.credential_id, '') = COALESCE(role_bindings.credential_id, ''));"
      "CREATE UNIQUE INDEX IF NOT EXISTS role_bindings_once ON role_bindings (role_id, scope,"
      " COALESCE(user_id, ''), COALESCE(project_id, ''), COALESCE(agent_id, ''), COALESCE(session_id, ''),"
      " COALESCE(credential_id, '')) WHERE deleted_at IS NULL;"

@@ -43,7 +43,7 @@ CREATE INDEX idx_session_messages_session_seq ON session_messages (session_id, s
 CREATE TABLE roles ({MODEL}, name text NOT NULL, display_name text, description text, permissions text,
     built_in boolean DEFAULT false);
 CREATE UNIQUE INDEX idx_roles_name ON roles (name);
-CREATE TABLE role_bindings ({MODEL}, user_id text, role_id text NOT NULL, scope text NOT NULL, project_id text,
+CREATE TABLE role_bindings ({MODEL}, user_id text NOT NULL, role_id text NOT NULL, scope text NOT NULL, project_id text,
     agent_id text, session_id text, credential_id text);
 CREATE TABLE credentials ({MODEL}, name text, description text, provider text, token text, url text, email text,
     labels text, annotations text);
@@ -80,6 +80,12 @@ INSERT INTO session_messages (id, session_id, event_type, payload)
     SELECT 'm' || n, CASE WHEN n % 2 = 0 THEN 's1' ELSE 's2' END, 'user', 'message ' || n
     FROM generate_series(1, 1200) AS n;
 DELETE FROM session_messages WHERE seq = 7;
+INSERT INTO roles (id, created_at, updated_at, name, permissions, built_in)
+    VALUES ('r1', now(), now(), 'project:viewer', '["project:read"]', true);
+INSERT INTO users (id, created_at, updated_at, username, name) VALUES ('u2', now(), now(), 'twice', 'Twice');
+INSERT INTO role_bindings (id, created_at, updated_at, user_id, role_id, scope, project_id)
+    VALUES ('b1', now(), now(), 'u2', 'r1', 'project', 'demo'), ('b2', now(), now(), 'twice', 'r1', 'project', 'demo');
+INSERT INTO credentials (id, created_at, updated_at, name, provider) VALUES ('c1', now(), now(), 'gh', 'github');
 INSERT INTO events (id, created_at, updated_at, source, source_id, event_type)
     VALUES ('e2', now(), now(), 'Sessions', 's1', 'Update'),
            ('e1', now() - interval '1 hour', now(), 'Sessions', 's1', 'Create');
@@ -144,6 +150,15 @@ def test_rules_of_the_reference_do_not_stand_in_the_way(client):
     assert client.ok("GET", f"/agents/{agent['id']}")["name"] == "reader"
     session = client.session(project_id="demo", parent_session_id="s1")
     client.ok("DELETE", f"/sessions/{session['id']}")
+
+
+def test_bindings_of_spring_2026(client):
+    """Users were named by the id of their row or by their username, and had to be named: rows that have come to say
+    the same are one, and new ones may be of nobody."""
+    assert [b["id"] for b in client.items("/role_bindings", search="user_id = 'twice'")] == ["b1"]
+    made = client.ok("POST", "/role_bindings", {"role_id": "credential:viewer", "scope": "credential",
+                                                "credential_id": "c1", "project_id": "demo"})
+    assert made["user_id"] is None
 
 
 def test_migrating_again_changes_nothing(adopted):
