@@ -22,10 +22,11 @@ test:
 	@scripts/deps.sh test
 	scripts/test.sh
 
-# Against a real etcd and kube-apiserver. The first time builds them, which takes some minutes.
+# Against a real etcd and kube-apiserver, then with a real kubelet and containerd beside, which needs root. The first
+# time builds them, which takes some minutes.
 test-kube:
 	@scripts/deps.sh test
-	scripts/test.sh kube
+	scripts/test.sh kube pods
 
 bench:
 	@scripts/deps.sh bench

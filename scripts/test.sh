@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs all tests, or the suites named: test.sh [lint] [plain] [asan] [clang] [tsan] [fuzz] [pytest]
+# Runs all tests, or the suites named: test.sh [lint] [plain] [asan] [clang] [tsan] [pytest] [kube] [pods] [fuzz]
 # The last line is the sum: "N passed, N failed", with ", N skipped" when some were. Exit status 1 if any failed.
 set -eu
 cd "$(dirname "$0")/.."

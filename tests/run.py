@@ -68,13 +68,18 @@ def complain(what, log=None, lines=60):
             print("".join("    " + line for line in f.readlines()[-lines:]))
 
 
+def skip(name, log):
+    """Its last line says why."""
+    with open(log, encoding="utf-8", errors="replace") as f:
+        print(f"skipped {name}: {(f.read().strip().splitlines() or ['?'])[-1]}")
+    return Result(skipped=1)
+
+
 def one(name, command, timeout=120, **environment):
     """A step that is one test: 77 means skipped, as in meson."""
     status, log = run(name, command, timeout, **environment)
     if status == 77:
-        with open(log, encoding="utf-8") as f:
-            print(f"skipped {name}: {f.read().strip()}")
-        return Result(skipped=1)
+        return skip(name, log)
     if status:
         complain(name, log)
         return Result(failed=1)
@@ -235,15 +240,17 @@ def count_pytest(report):
     return total
 
 
-def run_group(group, reports):
-    """One folder of tests: a process of its own, as every folder has its conftest.py."""
+def run_group(group, reports, within=()):
+    """One folder of tests: a process of its own, as every folder has its conftest.py. `within` starts it."""
     report = os.path.join(RESULTS, f"pytest-{group}.xml")
-    command = [PYTHON, "-m", "pytest", f"tests/{group}", "-q", "-ra", "--timeout=180", "-p", "no:cacheprovider",
-               f"--junitxml={report}"]
+    command = [*within, PYTHON, "-m", "pytest", f"tests/{group}", "-q", "-ra", "--timeout=180", "-p",
+               "no:cacheprovider", f"--junitxml={report}"]
     status, log = run(f"pytest-{group}", command, 900,
                       MESON_BUILD_ROOT=os.path.join(ROOT, "build-asan"), PYTHONDONTWRITEBYTECODE="1",
                       ASAN_OPTIONS=ENVIRONMENT["ASAN_OPTIONS"] + f":log_path={reports}",
                       UBSAN_OPTIONS=ENVIRONMENT["UBSAN_OPTIONS"] + f":log_path={reports}")
+    if status == 77 and within:
+        return skip(group, log)
     if status not in (0, 1) or not os.path.exists(report):
         complain(f"pytest {group}: exit status {status}", log)
         return Result(failed=1)
@@ -260,7 +267,8 @@ def suite_pytest():
     if not build("build-asan", SANITIZE) or not link("build-asan"):
         return Result(failed=1)
     total, reports = Result(), os.path.join(RESULTS, "sanitizer")
-    groups = sorted({os.path.basename(os.path.dirname(p)) for p in glob.glob(f"{ROOT}/tests/*/test_*.py")} - {"kube"})
+    groups = sorted({os.path.basename(os.path.dirname(p)) for p in glob.glob(f"{ROOT}/tests/*/test_*.py")} -
+                    {"kube", "pods"})
     with concurrent.futures.ThreadPoolExecutor(2) as pool:  # they share nothing: own ports, own directories
         for result in pool.map(lambda group: run_group(group, reports), groups):
             total.add(result)
@@ -270,26 +278,36 @@ def suite_pytest():
     return total
 
 
-def suite_kube():
-    """The same against a real etcd and kube-apiserver, which are built once and kept (scripts/test-kube-deps.sh)."""
-    status, log = run("kube-deps", ["scripts/test-kube-deps.sh"], 1200)
-    if status in (77, 124):  # it says why, or this machine is too slow to build them now
-        with open(log, encoding="utf-8") as f:
-            print(f"skipped kube: {f.read().strip().splitlines()[-1]}")
-        return Result(skipped=1)
+def run_with_kubernetes(group, options, within=()):
+    """Where what they need cannot be had, or not in a bearable time, the tests are skipped."""
+    status, log = run(f"{group}-deps", ["scripts/test-kube-deps.sh", *options], 1200)
+    if status in (77, 124):
+        return skip(group, log)
     if status or not build("build-asan", SANITIZE) or not link("build-asan"):
-        complain("kube", log)
+        complain(group, log)
         return Result(failed=1)
-    reports = os.path.join(RESULTS, "sanitizer-kube")
-    total = run_group("kube", reports)
+    reports = os.path.join(RESULTS, f"sanitizer-{group}")
+    total = run_group(group, reports, within)
     for path in glob.glob(reports + ".*"):
         complain("a program under test", path)
         total.failed += 1
     return total
 
 
+def suite_kube():
+    """The same against a real etcd and kube-apiserver, which are built once and kept (scripts/test-kube-deps.sh)."""
+    return run_with_kubernetes("kube", [])
+
+
+def suite_pods():
+    """With a kubelet and containerd beside, in namespaces of their own, and images of the programs that ship."""
+    if not build("build", []) or not link("build"):
+        return Result(failed=1)
+    return run_with_kubernetes("pods", ["--node"], ["tests/pods/in-node.sh"])
+
+
 SUITES = {"lint": suite_lint, "plain": suite_plain, "asan": suite_asan, "clang": suite_clang, "tsan": suite_tsan,
-          "pytest": suite_pytest, "kube": suite_kube, "fuzz": suite_fuzz}
+          "pytest": suite_pytest, "kube": suite_kube, "pods": suite_pods, "fuzz": suite_fuzz}
 
 
 def main():

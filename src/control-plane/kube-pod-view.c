@@ -263,6 +263,13 @@ static void doom(RtObserved *o, const char *reason, const char *message, WallUse
     o->ended_at = now;
 }
 
+/* A runner that is told to end does so with 0, but nobody has stopped its session: somebody deleted the pod,
+   or drained its node. Times are in seconds; one who had finished in the same second was that quick. */
+static bool was_taken_away(const PodView *v)
+{
+    return v->deletion.us != 0 && v->stop == RT_STOP_NONE && v->finished.us >= v->deletion.us;
+}
+
 static void judge_end(const PodView *v, RtObserved *o)
 {
     o->state = RT_ENDED;
@@ -270,6 +277,11 @@ static void judge_end(const PodView *v, RtObserved *o)
     o->code = v->exit_code;
     o->end = RT_END_EXIT;
     bool clean = v->terminated ? v->exit_code == 0 : strcmp(v->phase, "Succeeded") == 0;
+    if (clean && was_taken_away(v)) {
+        o->end = RT_END_LOST;
+        o->reason = "PodMissing";
+        o->message = "the pod was deleted while its runner was at work";
+    }
     if (clean)
         return;
     if (strcmp(v->reason, "OOMKilled") == 0) {

@@ -120,6 +120,7 @@ static void test_names__of_bindings_do_not_collide(void **state)
     "\"conditions\":[{\"type\":\"PodScheduled\",\"status\":\"False\",\"message\":\"0/3 nodes\","             \
     "\"lastTransitionTime\":\"2023-11-14T22:13:20Z\"}]"
 #define WAITS(reason) RUNNER("\"waiting\":{\"reason\":\"" reason "\",\"message\":\"m\"}", "false")
+#define DELETED ",\"deletionTimestamp\":\"2023-11-14T22:14:20Z\",\"deletionGracePeriodSeconds\":60"
 #define ENDED(code, more) RUNNER("\"terminated\":{\"exitCode\":" code more "}", "false")
 
 typedef struct PodCase {
@@ -171,11 +172,17 @@ static const PodCase pod_cases[] = {
     {POD("", "\"phase\":\"Failed\""), 9, RT_ENDED, RT_END_LOST, 0, NULL, false, 0},
     {POD("", "\"phase\":\"Unknown\""), 299, RT_STARTING, 0, 0, NULL, false, 1},
     {POD("", "\"phase\":\"Unknown\""), 300, RT_ENDED, RT_END_LOST, 0, "NodeLost", true, 0},
-    {POD(",\"deletionTimestamp\":\"2023-11-14T22:14:20Z\",\"deletionGracePeriodSeconds\":60",
-         "\"phase\":\"Running\"," RUNNER("\"running\":{}", "true")),
-     9, RT_STOPPING, 0, 0, NULL, false, 0},
+    {POD(DELETED, "\"phase\":\"Running\"," RUNNER("\"running\":{}", "true")), 9, RT_STOPPING, 0, 0, NULL,
+     false, 0},
     {POD(",\"deletionTimestamp\":\"2023-11-14T22:14:20Z\"", "\"phase\":\"Running\"," ENDED("0", "")), 9,
      RT_ENDED, RT_END_EXIT, 0, NULL, false, 0},
+    {POD(DELETED, "\"phase\":\"Running\"," ENDED("0", ",\"finishedAt\":\"2023-11-14T22:13:19Z\"")), 9,
+     RT_ENDED, RT_END_EXIT, 0, NULL, false, 0}, /* it had finished */
+    {POD(DELETED, "\"phase\":\"Running\"," ENDED("0", ",\"finishedAt\":\"2023-11-14T22:13:20Z\"")), 9,
+     RT_ENDED, RT_END_LOST, 0, "PodMissing", false, 0},
+    {POD(DELETED ",\"annotations\":{\"ambient-code.io/stop-reason\":\"user\"}",
+         "\"phase\":\"Running\"," ENDED("0", ",\"finishedAt\":\"2023-11-14T22:13:21Z\"")),
+     9, RT_ENDED, RT_END_EXIT, 0, NULL, false, 0}, /* we deleted it */
     {"{}", 9, RT_STARTING, 0, 0, NULL, false, 0},
     {"{\"status\":{\"containerStatuses\":[7,{\"name\":\"ambient-code-runner\"}],\"conditions\":{}}}", 9,
      RT_STARTING, 0, 0, NULL, false, 0},

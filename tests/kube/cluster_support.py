@@ -39,14 +39,17 @@ def make_certificate(directory, name, subject, extensions):
 
 
 class Cluster:
+    listen, port, names = "127.0.0.1", None, ""  # None: a free port; names: more of what the certificate is for
+    authorization = "RBAC"
+
     def __init__(self, directory, binaries):
         self.directory, self.binaries = pathlib.Path(directory), binaries
         self.etcd = self.apiserver = None
-        self.ports = [free_port() for _ in range(3)]
+        self.ports = [free_port(), free_port(), self.port or free_port()]
         self.url = f"https://127.0.0.1:{self.ports[2]}"
         make_authority(self.directory)
         make_certificate(self.directory, "server", "/CN=kube-apiserver",
-                         "subjectAltName=DNS:localhost,DNS:kubernetes.test,IP:127.0.0.1\n")
+                         f"subjectAltName=DNS:localhost,DNS:kubernetes.test,IP:127.0.0.1{self.names}\n")
         make_certificate(self.directory, "admin", "/O=system:masters/CN=admin", "extendedKeyUsage=clientAuth\n")
         self.admin = self.write_kubeconfig("admin", {"client-certificate": "admin.crt", "client-key": "admin.key"})
 
@@ -77,9 +80,10 @@ class Cluster:
     def start_apiserver(self):
         client, _, port = self.ports
         self.apiserver = self.spawn(
-            "kube-apiserver", f"--etcd-servers=http://127.0.0.1:{client}", "--bind-address=127.0.0.1",
+            "kube-apiserver", f"--etcd-servers=http://127.0.0.1:{client}", f"--bind-address={self.listen}",
             f"--secure-port={port}", "--tls-cert-file=server.crt", "--tls-private-key-file=server.key",
-            "--client-ca-file=ca.crt", "--authorization-mode=RBAC", "--service-cluster-ip-range=10.0.0.0/24",
+            "--client-ca-file=ca.crt", f"--authorization-mode={self.authorization}",
+            "--service-cluster-ip-range=10.0.0.0/24",
             "--service-account-issuer=https://kubernetes.default.svc", "--service-account-key-file=sa.pub",
             "--service-account-signing-key-file=sa.key", "--endpoint-reconciler-type=none", "--event-ttl=1h",
             "--enable-priority-and-fairness=true", "--cert-dir=certs")
