@@ -307,7 +307,7 @@ def test_D52_a_missing_session_and_a_foreign_one_are_one_answer(tenants):
     assert len(answers) == 1 and answers.pop()[0] == 404
     assert tenants.ann.get(f"/sessions/{loose}/messages").status == 200
     with tenants.rpc(tenants.eve_name) as eve:
-        assert eve.error("WatchSessionMessages", session_id=loose)[0] is DENIED
+        assert eve.error("WatchSessionMessages", session_id=loose)[0] is NOT_FOUND
 
 
 def test_D61_ownership_comes_before_everything_else(tenants):

@@ -172,8 +172,8 @@ typedef struct SvcMessages {
 void svc_message_list(Service *s, const SvcCtx *x, const SvcMessages *q, SvcDone done, void *arg);
 /* Messages by search, which must name one session; page and total are in the answer's list. */
 void svc_message_search(Service *s, const SvcCtx *x, const SvcList *q, SvcDone done, void *arg);
-/* May the caller follow this session's messages? Answers with the session object. "not authorized to watch
-   this session" / NOT_FOUND as in grpc.md 3.4. REST reads use it too. */
+/* May the caller follow this session's messages? Answers with the session object, or NOT_FOUND. REST reads
+   use it too. */
 void svc_watch_check(Service *s, const SvcCtx *x, Str session_id, SvcDone done, void *arg);
 /* May the caller follow an agent's inbox? */
 void svc_inbox_watch_check(Service *s, const SvcCtx *x, Str agent_id, SvcDone done, void *arg);
