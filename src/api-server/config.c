@@ -295,7 +295,7 @@ void config_free(Config *c)
     flags_free(config_flags, c);
 }
 
-static bool is_loopback(const char *address)
+bool config_is_loopback(const char *address)
 {
     return strncmp(address, "localhost:", 10) == 0 || strncmp(address, "127.", 4) == 0 ||
            strncmp(address, "[::1]:", 6) == 0;
@@ -306,7 +306,8 @@ int config_check_exposure(const Config *c, Err *err)
     if (c->db_host_file && *c->db_host_file && !str_starts(str_from(c->db_url), STR("postgres:host=")))
         log_warn("--db-url was given: --db-host-file and its like are ignored");
     bool open = !c->enable_jwt && secret_is_empty(c->admin_token) && secret_is_empty(c->service_token);
-    bool exposed = !is_loopback(c->http_address) || (c->enable_grpc && !is_loopback(c->grpc_address));
+    bool exposed =
+        !config_is_loopback(c->http_address) || (c->enable_grpc && !config_is_loopback(c->grpc_address));
     if (is_production(c) && strcmp(c->environment, "production") != 0)
         log_warn("AMBIENT_ENV has an unknown name: taken for production",
                  F_STR("environment", c->environment));
@@ -314,7 +315,7 @@ int config_check_exposure(const Config *c, Err *err)
         return err_set(err, ERR_USAGE,
                        "authentication is off and other machines can reach %s: bind to localhost, configure"
                        " tokens, or say --insecure-no-auth",
-                       is_loopback(c->http_address) ? c->grpc_address : c->http_address);
+                       config_is_loopback(c->http_address) ? c->grpc_address : c->http_address);
     if (open && exposed)
         log_warn("authentication is off and other machines can reach the server: everybody may do all",
                  F_STR("environment", c->environment));

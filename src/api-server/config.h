@@ -62,6 +62,7 @@ void config_free(Config *c);
 /* Refuses settings under which the server must not be reached by others; says what a person should know. */
 int config_check_exposure(const Config *c, Err *err);
 bool config_is_development(const Config *c);
+bool config_is_loopback(const char *address); /* reached from this machine only */
 /* Makes db_url of the flags that say where the database is. */
 int config_resolve_db(Config *c, bool url_in_argv, Err *err);
 struct StoreOptions config_store(const Config *c); /* borrowed from c */

@@ -146,6 +146,7 @@ static Rest *make_rest(Server *s)
         .proxy_token = c->service_token,
         .backend_url = c->backend_url,
         .backend_forward_token = c->backend_forward_token,
+        .local_only = config_is_loopback(c->http_address),
         .limits = http_limits_default,
         .ping_interval = c->stream_ping,
         .shared_store = store_is_shared(s->store),

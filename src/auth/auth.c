@@ -130,6 +130,11 @@ Authenticator *auth_free(Authenticator *a)
     return NULL;
 }
 
+bool auth_is_open(const Authenticator *a)
+{
+    return !a->jwt && !has_static_token(a);
+}
+
 /* ---- who it is ---- */
 
 static Caller *person(const Authenticator *a, CallerInfo *i)
@@ -372,7 +377,7 @@ int auth_check(Authenticator *a, Str authorization, AuthDone done, void *arg, Ca
         int found = check_session(a, token, ret_now, &why);
         return found < 0 ? err_set(err, why.code, "%s", why.msg) : found;
     }
-    if (!a->jwt && !has_static_token(a)) {
+    if (auth_is_open(a)) {
         *ret_now = own_user(a, false);
         return 1;
     }

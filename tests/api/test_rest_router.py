@@ -152,6 +152,26 @@ def test_plain_requests_of_an_allowed_origin(api):
     assert "Access-Control-Allow-Origin" not in api.get("/projects", headers={"Origin": "http://x"}).headers
 
 
+@pytest.mark.parametrize("headers", [
+    {"Origin": "https://evil.example", "Content-Type": "text/plain"}, {"Origin": "null"},
+    {"Host": "evil.example:8000"}, {"Host": "evil.example:8000", "Origin": "http://evil.example:8000"}])
+def test_D17_without_authentication_pages_of_others_do_nothing(server, api, name, headers):
+    """A page that a browser on this machine shows may send such requests, and what they do is all it wants."""
+    expect_error(api.post("/projects", {"name": f"by-{name}"}, headers=headers), 403, 4)
+    expect_error(api.get("/projects", headers=headers), 403, 4)
+    assert api.get(f"/projects/by-{name}").status == 404
+
+
+def test_D17_without_authentication_ones_own_pages_work(server, api, name):
+    port = server.ports["http"]
+    hosts = (f"localhost:{port}", f"127.0.0.1:{port}", f"[::1]:{port}", f"console.localhost:{port}", "x")
+    for n, host in enumerate(hosts):
+        for origin in (f"http://{host}", ORIGIN):
+            own = {"Host": host, "Origin": origin}
+            assert api.get("/projects", headers=own).status == 200, own
+        api.ok("POST", "/projects", {"name": f"own-{name}-{n}"}, headers=own)
+
+
 # ---- the OpenAPI document ----
 
 def refs(value):

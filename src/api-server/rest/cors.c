@@ -60,7 +60,7 @@ bool cors_varies(const Cors *c)
     return !c->all && c->origins.len > 1;
 }
 
-static bool origin_allowed(Cors *c, Str origin)
+bool cors_allows(const Cors *c, Str origin)
 {
     if (!origin.len)
         return false;
@@ -80,7 +80,7 @@ static void allow_origin(Request *q, Str origin)
 void cors_headers(Request *q)
 {
     Str origin = http_req_header(q->http, "Origin");
-    if (!origin_allowed(q->rest->cors, origin))
+    if (!cors_allows(q->rest->cors, origin))
         return;
     allow_origin(q, origin);
     http_reply_header(q->http, "Access-Control-Expose-Headers", STR("ETag, X-Operation-ID"));
@@ -117,7 +117,7 @@ void cors_preflight(Request *q)
     Str origin = http_req_header(q->http, "Origin");
     Str method = http_req_header(q->http, "Access-Control-Request-Method");
     Str headers = http_req_header(q->http, "Access-Control-Request-Headers");
-    if (!origin_allowed(q->rest->cors, origin)) {
+    if (!cors_allows(q->rest->cors, origin)) {
         http_reply(q->http, 200, STR_NULL);
         return;
     }

@@ -204,8 +204,10 @@ static void authenticate(Request *q)
     CLEANUP_BUF Buf scratch = BUF_INIT(1 << 20);
     Caller *caller = NULL;
     Err err = {0};
-    int rc =
-        auth_check(q->rest->o.auth, credential(q, &scratch), authenticated, q, &caller, &q->auth_wait, &err);
+    int rc = origin_check(q, &err);
+    if (rc == 0)
+        rc = auth_check(q->rest->o.auth, credential(q, &scratch), authenticated, q, &caller, &q->auth_wait,
+                        &err);
     if (rc == 1)
         authenticated(q, caller, NULL);
     else if (rc < 0)

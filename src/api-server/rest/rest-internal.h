@@ -188,6 +188,7 @@ typedef struct Trusted Trusted;
 int trusted_new(const char *list, Trusted **ret, Err *err); /* comma list of addresses and networks */
 Trusted *trusted_free(Trusted *t);                          /* NULL-safe */
 bool trusted_has(const Trusted *t, const char *peer);       /* t NULL: nobody is */
+bool is_address(Str text);                                  /* of IPv4 or IPv6, this in brackets or not */
 
 /* cache.c */
 typedef struct Cache Cache;
@@ -210,6 +211,11 @@ Cors *cors_free(Cors *c);
 void cors_preflight(Request *q);
 void cors_headers(Request *q);
 bool cors_varies(const Cors *c);
+bool cors_allows(const Cors *c, Str origin);
+
+/* origin.c: ERR_FORBIDDEN for what a browser asks for a page that is not ours, while nobody is asked who he
+ * is. */
+int origin_check(const Request *q, Err *err);
 
 /* errors.c */
 void handle_errors(Request *q);

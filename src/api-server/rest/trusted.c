@@ -91,6 +91,13 @@ static bool is_in(const Network *n, const struct in6_addr *a)
     return !bits || (n->address.s6_addr[bytes] ^ a->s6_addr[bytes]) >> (8 - bits) == 0;
 }
 
+bool is_address(Str text)
+{
+    struct in6_addr a;
+    bool v4;
+    return parse_address(text, &a, &v4);
+}
+
 bool trusted_has(const Trusted *t, const char *peer)
 {
     struct in6_addr a;

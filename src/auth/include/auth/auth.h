@@ -65,6 +65,7 @@ void auth_set_session_key(Authenticator *a, const Secret *key);
    for them. */
 int auth_new(Loop *l, const AuthOptions *o, Authenticator **ret, Err *err);
 Authenticator *auth_free(Authenticator *a);
+bool auth_is_open(const Authenticator *a); /* no token is asked for: every caller is dev_username */
 
 /* authorization: the header's value ("Bearer x", scheme case-insensitive, or the bare token) or STR_NULL.
    1: *ret_now is the caller (the reference is yours), done is not called.

@@ -31,6 +31,7 @@ typedef struct RestOptions {
         *proxy_token; /* sent to the process runtime's proxy, which has the runners' own; NULL = none */
     const char *backend_url;    /* where paths go that are not ours; NULL or empty = nowhere */
     bool backend_forward_token; /* with the caller's own credentials */
+    bool local_only;            /* listens on this machine's own addresses only */
     HttpLimits limits;
     size_t message_max;        /* bytes of a posted message's body; 0 = 1 MiB */
     Usec ping_interval;        /* of event streams; 0 = 30 s */
