@@ -1,5 +1,6 @@
 #include "app-kube.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 #include "base/log.h"
@@ -365,6 +366,25 @@ static void write_count(void *arg, const KubeCount *c)
              kube_verb_name(c->verb), kube_resource(c->kind)->plural, c->code, (unsigned long long)c->n);
 }
 
+void kube_app_sources(const KubeApp *k, MetricsSources *m)
+{
+    KubeWatchStats pods;
+    kube_runtime_watch_stats(k->runtime, &pods);
+    metrics_add_queue(m, k->projects ? kube_projects_queue(k->projects) : NULL);
+    metrics_add_informer(m, "projects", k->project_informer);
+    metrics_add_informer(m, "project_settings", k->settings_informer);
+    assert(m->n_watches < METRICS_WATCHES);
+    m->watches[m->n_watches++] = (MetricsWatch){
+        .kind = "pods",
+        .connected = pods.connected,
+        .age = pods.event_at ? usec_sub(clock_now(loop_clock(k->loop)), pods.event_at) : USEC_NEVER,
+        .reconnects = pods.reconnects,
+        .events = pods.events,
+        .lists = pods.lists,
+        .failed_lists = pods.failed_lists,
+    };
+}
+
 void kube_app_metrics(const KubeApp *k, Buf *b)
 {
     KubeRuntimeStats st;
@@ -373,6 +393,9 @@ void kube_app_metrics(const KubeApp *k, Buf *b)
     buf_addf(b, "ambient_cp_leader %d\n", k->leading);
     buf_addz(b, "# HELP ambient_cp_pods Pods of sessions.\n# TYPE ambient_cp_pods gauge\n");
     buf_addf(b, "ambient_cp_pods %zu\n", st.pods);
+    buf_addz(b, "# HELP ambient_cp_kube_waiting Requests to Kubernetes that wait for their turn.\n"
+                "# TYPE ambient_cp_kube_waiting gauge\n");
+    buf_addf(b, "ambient_cp_kube_waiting %zu\n", kube_waiting(k->inside));
     buf_addz(b, "# HELP ambient_cp_orphans_deleted_total Sessions whose objects were removed.\n"
                 "# TYPE ambient_cp_orphans_deleted_total counter\n");
     buf_addf(b, "ambient_cp_orphans_deleted_total{resource=\"sessions\"} %llu\n",

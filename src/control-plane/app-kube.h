@@ -8,6 +8,7 @@
 #include "cache.h"
 #include "config.h"
 #include "loop/loop.h"
+#include "metrics.h"
 #include "runtime-kube.h"
 
 typedef struct KubeApp KubeApp;
@@ -37,4 +38,5 @@ void kube_app_know(KubeApp *k, const Obj *session);
 bool kube_app_ready(const KubeApp *k);
 /* Lets the next replica lead at once. */
 void kube_app_release(KubeApp *k, LoopFn done, void *arg);
+void kube_app_sources(const KubeApp *k, MetricsSources *m); /* adds ours */
 void kube_app_metrics(const KubeApp *k, Buf *out);

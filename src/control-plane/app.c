@@ -341,9 +341,7 @@ static bool is_ready(const App *a)
 
 static void reply_metrics(const App *a, HttpReq *r)
 {
-    const MetricsSources m = {
-        .queue = a->sessions ? sessions_queue(a->sessions) : NULL,
-        .informer = a->informer,
+    MetricsSources m = {
         .sessions = a->cache,
         .runtime = a->process,
         .strays = a->sessions ? sessions_strays(a->sessions) : NULL,
@@ -351,6 +349,10 @@ static void reply_metrics(const App *a, HttpReq *r)
         .token_server = token_server(a),
     };
     CLEANUP_BUF Buf b = BUF_INIT(1024 * 1024);
+    metrics_add_queue(&m, a->sessions ? sessions_queue(a->sessions) : NULL);
+    metrics_add_informer(&m, "sessions", a->informer);
+    if (a->kube)
+        kube_app_sources(a->kube, &m);
     metrics_write(&m, &b);
     if (a->kube)
         kube_app_metrics(a->kube, &b);

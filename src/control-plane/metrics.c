@@ -1,5 +1,6 @@
 #include "metrics.h"
 
+#include <assert.h>
 #include <stdio.h>
 
 static double seconds(Usec t)
@@ -12,36 +13,49 @@ static void head(Buf *b, const char *name, const char *type, const char *help)
     buf_addf(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void write_depths(Buf *b, const char *kind, const WqStats *st)
+/* Each metric once, with a line for every queue. */
+typedef struct Queues {
+    const char *kinds[METRICS_QUEUES];
+    WqStats of[METRICS_QUEUES];
+    size_t n;
+} Queues;
+
+static void write_depths(Buf *b, const Queues *q)
 {
     head(b, "ambient_cp_queue_depth", "gauge", "Keys that wait for a worker.");
-    buf_addf(b, "ambient_cp_queue_depth{kind=\"%s\"} %zu\n", kind, st->waiting);
+    for (size_t i = 0; i < q->n; i++)
+        buf_addf(b, "ambient_cp_queue_depth{kind=\"%s\"} %zu\n", q->kinds[i], q->of[i].waiting);
     head(b, "ambient_cp_queue_delayed", "gauge", "Keys that come back later.");
-    buf_addf(b, "ambient_cp_queue_delayed{kind=\"%s\"} %zu\n", kind, st->delayed);
+    for (size_t i = 0; i < q->n; i++)
+        buf_addf(b, "ambient_cp_queue_delayed{kind=\"%s\"} %zu\n", q->kinds[i], q->of[i].delayed);
     head(b, "ambient_cp_queue_running", "gauge", "Keys that are being worked on.");
-    buf_addf(b, "ambient_cp_queue_running{kind=\"%s\"} %zu\n", kind, st->running);
+    for (size_t i = 0; i < q->n; i++)
+        buf_addf(b, "ambient_cp_queue_running{kind=\"%s\"} %zu\n", q->kinds[i], q->of[i].running);
     head(b, "ambient_cp_queue_oldest_seconds", "gauge", "How long the first waiting key has waited.");
-    buf_addf(b, "ambient_cp_queue_oldest_seconds{kind=\"%s\"} %.6f\n", kind, seconds(st->oldest));
+    for (size_t i = 0; i < q->n; i++)
+        buf_addf(b, "ambient_cp_queue_oldest_seconds{kind=\"%s\"} %.6f\n", q->kinds[i],
+                 seconds(q->of[i].oldest));
 }
 
-static void write_results(Buf *b, const char *kind, const WqStats *st)
+static void write_results_of(Buf *b, const char *kind, const WqStats *st)
 {
     static const char *const names[] = {
         [WQ_OK] = "ok", [WQ_AFTER] = "after", [WQ_WAIT] = "wait", [WQ_RETRY] = "retry"};
-    head(b, "ambient_cp_reconcile_total", "counter", "Ended reconciles by result.");
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         buf_addf(b, "ambient_cp_reconcile_total{kind=\"%s\",result=\"%s\"} %llu\n", kind, names[i],
                  (unsigned long long)st->results[i]);
-    head(b, "ambient_cp_retries_total", "counter", "Failed reconciles by reason.");
+}
+
+static void write_retries_of(Buf *b, const char *kind, const WqStats *st)
+{
     for (size_t i = 0; i < st->n_reasons; i++)
         buf_addf(b, "ambient_cp_retries_total{kind=\"%s\",reason=\"%s\"} %llu\n", kind, st->reasons[i].reason,
                  (unsigned long long)st->reasons[i].count);
 }
 
-static void write_durations(Buf *b, const char *kind, const WqStats *st)
+static void write_durations_of(Buf *b, const char *kind, const WqStats *st)
 {
     uint64_t sum = 0;
-    head(b, "ambient_cp_reconcile_seconds", "histogram", "Duration of reconciles.");
     for (size_t i = 0; i <= WQ_BUCKETS; i++) {
         char bound[32] = "+Inf";
         sum += st->buckets[i];
@@ -54,34 +68,61 @@ static void write_durations(Buf *b, const char *kind, const WqStats *st)
     buf_addf(b, "ambient_cp_reconcile_seconds_count{kind=\"%s\"} %llu\n", kind, (unsigned long long)sum);
 }
 
-static void write_queue(Buf *b, const WorkQueue *q)
+static void write_queues(Buf *b, const MetricsSources *m)
 {
-    WqStats st;
-    wq_stats(q, &st);
-    write_depths(b, wq_name(q), &st);
-    write_results(b, wq_name(q), &st);
-    write_durations(b, wq_name(q), &st);
+    static const struct {
+        const char *name, *type, *help;
+        void (*write)(Buf *b, const char *kind, const WqStats *st);
+    } parts[] = {
+        {"ambient_cp_reconcile_total", "counter", "Ended reconciles by result.", write_results_of},
+        {"ambient_cp_retries_total", "counter", "Failed reconciles by reason.", write_retries_of},
+        {"ambient_cp_reconcile_seconds", "histogram", "Duration of reconciles.", write_durations_of},
+    };
+    Queues q = {.n = m->n_queues};
+    for (size_t i = 0; i < q.n; i++) {
+        q.kinds[i] = wq_name(m->queues[i]);
+        wq_stats(m->queues[i], &q.of[i]);
+    }
+    write_depths(b, &q);
+    for (size_t p = 0; p < ARRAY_LEN(parts); p++) {
+        head(b, parts[p].name, parts[p].type, parts[p].help);
+        for (size_t i = 0; i < q.n; i++)
+            parts[p].write(b, q.kinds[i], &q.of[i]);
+    }
 }
 
-static void write_informer(Buf *b, const Informer *i)
+static void write_count_of(Buf *b, const char *name, const char *help, const MetricsSources *m, size_t offset)
 {
-    InformerStats st;
-    informer_stats(i, &st);
+    head(b, name, "counter", help);
+    for (size_t i = 0; i < m->n_watches; i++)
+        buf_addf(
+            b, "%s{kind=\"%s\"} %llu\n", name, m->watches[i].kind,
+            (unsigned long long)*(const uint64_t *)(const void *)((const char *)&m->watches[i] + offset));
+}
+
+static void write_watches(Buf *b, const MetricsSources *m)
+{
     head(b, "ambient_cp_watch_connected", "gauge", "Whether the stream of events is open.");
-    buf_addf(b, "ambient_cp_watch_connected{kind=\"sessions\"} %d\n", st.connected);
+    for (size_t i = 0; i < m->n_watches; i++)
+        buf_addf(b, "ambient_cp_watch_connected{kind=\"%s\"} %d\n", m->watches[i].kind,
+                 m->watches[i].connected);
     head(b, "ambient_cp_watch_age_seconds", "gauge", "Since the last event or list.");
-    if (st.event_age != USEC_NEVER)
-        buf_addf(b, "ambient_cp_watch_age_seconds{kind=\"sessions\"} %.3f\n", seconds(st.event_age));
-    head(b, "ambient_cp_watch_reconnects_total", "counter", "Streams that were opened again.");
-    buf_addf(b, "ambient_cp_watch_reconnects_total{kind=\"sessions\"} %llu\n",
-             (unsigned long long)st.reconnects);
-    head(b, "ambient_cp_watch_events_total", "counter", "Events of the stream.");
-    buf_addf(b, "ambient_cp_watch_events_total{kind=\"sessions\"} %llu\n", (unsigned long long)st.events);
+    for (size_t i = 0; i < m->n_watches; i++)
+        if (m->watches[i].age != USEC_NEVER)
+            buf_addf(b, "ambient_cp_watch_age_seconds{kind=\"%s\"} %.3f\n", m->watches[i].kind,
+                     seconds(m->watches[i].age));
+    write_count_of(b, "ambient_cp_watch_reconnects_total", "Streams that were opened again.", m,
+                   offsetof(MetricsWatch, reconnects));
+    write_count_of(b, "ambient_cp_watch_events_total", "Events of the stream.", m,
+                   offsetof(MetricsWatch, events));
     head(b, "ambient_cp_relist_total", "counter", "Lists by result.");
-    buf_addf(b, "ambient_cp_relist_total{kind=\"sessions\",result=\"complete\"} %llu\n",
-             (unsigned long long)st.lists);
-    buf_addf(b, "ambient_cp_relist_total{kind=\"sessions\",result=\"failed\"} %llu\n",
-             (unsigned long long)st.failed_lists);
+    for (size_t i = 0; i < m->n_watches; i++) {
+        const MetricsWatch *w = &m->watches[i];
+        buf_addf(b, "ambient_cp_relist_total{kind=\"%s\",result=\"complete\"} %llu\n", w->kind,
+                 (unsigned long long)w->lists);
+        buf_addf(b, "ambient_cp_relist_total{kind=\"%s\",result=\"failed\"} %llu\n", w->kind,
+                 (unsigned long long)w->failed_lists);
+    }
 }
 
 typedef struct PhaseCount {
@@ -143,12 +184,32 @@ static void write_token_server(Buf *b, const TokenServer *s)
                  (unsigned long long)rows[i].n);
 }
 
+void metrics_add_queue(MetricsSources *m, const WorkQueue *q)
+{
+    if (!q)
+        return;
+    assert(m->n_queues < METRICS_QUEUES);
+    m->queues[m->n_queues++] = q;
+}
+
+void metrics_add_informer(MetricsSources *m, const char *kind, const Informer *i)
+{
+    InformerStats st;
+    informer_stats(i, &st);
+    assert(m->n_watches < METRICS_WATCHES);
+    m->watches[m->n_watches++] = (MetricsWatch){.kind = kind,
+                                                .connected = st.connected,
+                                                .age = st.event_age,
+                                                .reconnects = st.reconnects,
+                                                .events = st.events,
+                                                .lists = st.lists,
+                                                .failed_lists = st.failed_lists};
+}
+
 void metrics_write(const MetricsSources *m, Buf *b)
 {
-    if (m->queue)
-        write_queue(b, m->queue);
-    if (m->informer)
-        write_informer(b, m->informer);
+    write_queues(b, m);
+    write_watches(b, m);
     if (m->sessions)
         write_phases(b, m->sessions);
     if (m->runtime)

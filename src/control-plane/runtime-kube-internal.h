@@ -122,6 +122,7 @@ void op_fail(RtOp *op, const KubeError *e); /* in the codes that runtime.h promi
 
 /* ---- runtime-kube-start.c, runtime-kube-end.c, runtime-kube-sweep.c ---- */
 RtOp *kube_ensure(Runtime *rt, const RtSpec *spec, RtDone done, void *arg);
+bool kube_may_start(Runtime *rt, const Obj *session, const char **ret_why);
 RtOp *kube_stop(Runtime *rt, Str id, RtStop why, RtDone done, void *arg);
 RtOp *kube_retire(Runtime *rt, Str id, RtDone done, void *arg);
 RtOp *kube_remove(Runtime *rt, Str id, RtDone done, void *arg);

@@ -281,14 +281,42 @@ static int take_spec(RtOp *op, const RtSpec *spec, Err *err)
     return 0;
 }
 
-static RtOp *wait_for_project(RtOp *op, const char *why)
+static void wait_for_project(Entry *e, const char *ns)
 {
-    Entry *e = op->e;
     if (!e->ns)
-        e->ns = xstrdup(op->ns);
+        e->ns = xstrdup(ns);
     if (!list_linked(&e->waiting))
-        list_push_back(&op->k->waiting, &e->waiting);
-    return op_end_soon(op, ERR_RATE_LIMITED, why);
+        list_push_back(&e->k->waiting, &e->waiting);
+}
+
+/* What every session needs before a pod of its own can be made. */
+static bool is_prepared(const KubeRuntime *k, const char **ret_why)
+{
+    if (!k->version_known && kube_sidecars_wanted(k->settings))
+        *ret_why = "the version of the Kubernetes API is not known yet";
+    else if (k->await_endpoint)
+        *ret_why = "the token endpoint is not there yet";
+    else
+        return true;
+    return false;
+}
+
+bool kube_may_start(Runtime *rt, const Obj *session, const char **ret_why)
+{
+    KubeRuntime *k = CONTAINER_OF(rt, KubeRuntime, base);
+    Entry *e = entry_get(k, obj_str(session, FIELD_ID));
+    Str project = obj_str(session, SESSION_PROJECT_ID);
+    char ns[NAME_MAX_LEN];
+    if (e && e->pod)
+        return true; /* of an earlier run, which ensure() clears away */
+    if (!is_prepared(k, ret_why))
+        return false;
+    if (kube_projects_state(k->projects, project, ret_why) != PROJECT_UNKNOWN ||
+        project_namespace(k->settings, project, ns, NULL) < 0)
+        return true; /* a refusal is ensure()'s to say */
+    if (e)
+        wait_for_project(e, ns);
+    return false;
 }
 
 RtOp *kube_ensure(Runtime *rt, const RtSpec *spec, RtDone done, void *arg)
@@ -303,17 +331,16 @@ RtOp *kube_ensure(Runtime *rt, const RtSpec *spec, RtDone done, void *arg)
         return op_end_soon(op, ERR_OK, NULL);
     if (e->pod)
         return clear_old(op);
-    if (!k->version_known && kube_sidecars_wanted(k->settings))
-        return op_end_soon(op, ERR_RATE_LIMITED, "the version of the Kubernetes API is not known yet");
-    if (k->await_endpoint)
-        return op_end_soon(op, ERR_RATE_LIMITED, "the token endpoint is not there yet");
+    if (!is_prepared(k, &why))
+        return op_end_soon(op, ERR_RATE_LIMITED, why);
     switch (kube_projects_state(k->projects, project_id(op), &why)) {
     case PROJECT_READY:
         break;
     case PROJECT_REFUSED:
         return op_end_soon(op, ERR_INVALID, why);
     default:
-        return wait_for_project(op, why);
+        wait_for_project(e, op->ns);
+        return op_end_soon(op, ERR_RATE_LIMITED, why);
     }
     if (!e->ns)
         e->ns = xstrdup(op->ns);

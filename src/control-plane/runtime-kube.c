@@ -418,6 +418,7 @@ static const RuntimeOps kube_ops = {
     .name = "kube",
     .spawned_condition = "PodCreated",
     .ensure = kube_ensure,
+    .may_start = kube_may_start,
     .stop = kube_stop,
     .retire = kube_retire,
     .remove = kube_remove,
@@ -603,6 +604,21 @@ bool kube_runtime_pod(const KubeRuntime *k, Str session_id, const char *ret[stat
         if (*e->pod->addresses[i])
             ret[(*ret_n)++] = e->pod->addresses[i];
     return true;
+}
+
+void kube_runtime_watch_stats(const KubeRuntime *k, KubeWatchStats *ret)
+{
+    *ret = (KubeWatchStats){.connected = map_len(k->watches) > 0};
+    MAP_FOREACH (k->watches, it) {
+        KubeWatchStats st;
+        kube_watch_stats(((const PodWatch *)it.value)->watch, &st);
+        ret->connected = ret->connected && st.connected;
+        ret->event_at = ret->event_at && ret->event_at < st.event_at ? ret->event_at : st.event_at;
+        ret->reconnects += st.reconnects;
+        ret->events += st.events;
+        ret->lists += st.lists;
+        ret->failed_lists += st.failed_lists;
+    }
 }
 
 void kube_runtime_stats(const KubeRuntime *k, KubeRuntimeStats *ret)

@@ -8,7 +8,7 @@
 #include "config.h"
 #include "kube-pod-view.h"
 #include "kube-project.h"
-#include "kube/kube.h"
+#include "kube/watch.h"
 #include "runtime.h"
 
 typedef struct KubeRuntime KubeRuntime;
@@ -52,4 +52,6 @@ typedef struct KubeRuntimeStats {
     uint64_t tokens_written, tokens_same, tokens_failed; /* Secrets of runners' tokens, since the start */
     uint64_t removed;                                    /* sessions whose objects were removed */
 } KubeRuntimeStats;
+/* Of all watches of pods together: connected when all are, events as old as those of the quietest. */
+void kube_runtime_watch_stats(const KubeRuntime *k, KubeWatchStats *ret);
 void kube_runtime_stats(const KubeRuntime *k, KubeRuntimeStats *ret);

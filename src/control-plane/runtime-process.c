@@ -62,13 +62,25 @@ static size_t count_places(const ProcessRuntime *p)
     return n;
 }
 
-static RtOp *start(ProcessRuntime *p, Run *r, const RtSpec *spec, RtOp *op)
+static bool is_full(const ProcessRuntime *p)
 {
     int64_t max = p->o.config->max_sessions;
+    return max > 0 && count_places(p) >= (size_t)max;
+}
+
+static bool may_start(Runtime *rt, const Obj *session, const char **ret_why)
+{
+    *ret_why = "LOCAL_MAX_SESSIONS run already";
+    return !is_full(self(rt));
+}
+
+static RtOp *start(ProcessRuntime *p, Run *r, const RtSpec *spec, RtOp *op)
+{
     if (p->stopping)
         return fail_soon(op, ERR_UNAVAILABLE, "the control plane is ending");
-    if (max > 0 && count_places(p) >= (size_t)max) {
-        err_set(&op->err, ERR_RATE_LIMITED, "%lld sessions run already (LOCAL_MAX_SESSIONS)", (long long)max);
+    if (is_full(p)) {
+        err_set(&op->err, ERR_RATE_LIMITED, "%lld sessions run already (LOCAL_MAX_SESSIONS)",
+                (long long)p->o.config->max_sessions);
         return end_soon(op);
     }
     r->op = op;
@@ -199,6 +211,7 @@ static const RuntimeOps process_ops = {
     .name = "process",
     .spawned_condition = "ProcessSpawned",
     .ensure = ensure,
+    .may_start = may_start,
     .stop = stop,
     .retire = retire,
     .give_token = give_token,

@@ -89,6 +89,10 @@ typedef struct RuntimeOps {
     /* Done when a runner of this run exists (observe() then knows it) or cannot. Clears away an ended earlier
      * run. */
     RtOp *(*ensure)(Runtime *rt, const RtSpec *spec, RtDone done, void *arg);
+    /* Whether ensure() could begin now, so that nobody need prepare what it would be given. False: *ret_why
+       (a text that is borrowed until the next call) says what must be there first; on_change may come when it
+       is. NULL function: always. */
+    bool (*may_start)(Runtime *rt, const Obj *session, const char **ret_why);
     /* Done when the stop is under way and its reason is on disk; the end shows in observe(). Idempotent. */
     RtOp *(*stop)(Runtime *rt, Str session_id, RtStop why, RtDone done, void *arg);
     /* Forgets an ended run whose outcome is written down elsewhere. The workspace stays. */

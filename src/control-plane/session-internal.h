@@ -17,8 +17,9 @@ typedef struct Pass {
     ApiCall *call; /* at most one of these is under way */
     RtOp *op;
     CredentialsCall *credentials;
-    bool minting; /* a token is asked for */
-    bool revoked; /* its grants were taken back in this pass */
+    bool minting;   /* a token is asked for */
+    bool revoked;   /* its grants were taken back in this pass */
+    bool op_failed; /* the runtime, not the server */
     unsigned steps;
     Plan plan;                           /* of PLAN_STATUS, while its call is under way */
     Obj *fresh;                          /* starting: the session with its prompt */
@@ -34,6 +35,7 @@ void pass_next(Pass *p);
 void pass_end(Pass *p, WqResult result, Usec after, const char *reason);
 /* Something failed: logs, tells the session when it keeps failing, ends with a retry. */
 void pass_fail(Pass *p, const Err *err);
+void pass_fail_op(Pass *p, const Err *err); /* the same of the runtime's operation */
 /* Asks the server; the answer goes into the cache, then pass_next(). */
 void pass_get(Pass *p);
 /* The server does not know this session. */

@@ -65,7 +65,7 @@ static void on_ensured(void *arg, const Err *err)
         log_warn("runner cannot be started", F_STR("session_id", p->id), F_ERR(err));
         fail_session(p, err);
     } else {
-        pass_fail(p, err);
+        pass_fail_op(p, err);
     }
 }
 
@@ -248,6 +248,13 @@ static void on_session(void *arg, Obj *o, const Err *err)
 
 void pass_start(Pass *p)
 {
+    Runtime *rt = p->s->o.runtime;
+    const char *why = "";
+    if (rt->ops->may_start && !rt->ops->may_start(rt, cache_get(p->s->o.cache, str_from(p->id)), &why)) {
+        log_debug("a session cannot start yet", F_STR("session_id", p->id), F_STR("reason", why));
+        pass_end(p, WQ_WAIT, NO_PLACE_WAIT, NULL);
+        return;
+    }
     p->fresh = obj_free(p->fresh);
     free(TAKE(p->project_prompt));
     free(TAKE(p->agent_prompt));

@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <string.h>
+#include "base/list.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -13,6 +14,9 @@
 #define LEFT_MIN (600 * USEC_PER_SEC)
 #define RENEW_MIN (1 * USEC_PER_SEC)
 #define RENEW_MAX (20 * 60 * USEC_PER_SEC)
+/* So many are asked for at a time, beside those that a start waits for: a control plane that comes to lead
+   asks for the tokens of all sessions that live. */
+#define CALLS_MAX 16
 /* The platform's own token is looked at that often; it has a life that is not ours to know. */
 #define LOOK_AT_OWN (2 * USEC_PER_SEC)
 
@@ -21,7 +25,8 @@ typedef struct Entry {
     Secret *token; /* NULL = none yet */
     WallUsec expires;
     ApiCall *call;
-    Timer *timer; /* the next renewal, or the next try */
+    ListLink waiting; /* for others' calls to end */
+    Timer *timer;     /* the next renewal, or the next try */
     Usec backoff;
     SessionTokenDone done; /* of session_tokens_mint(); NULL = nobody waits */
     void *arg;
@@ -32,6 +37,8 @@ struct SessionTokens {
     Loop *loop;
     SessionTokensOptions o;
     Map *entries; /* session id -> Entry, owned */
+    List waiting;
+    unsigned calls;
     bool told_of_fallback;
     uint64_t minted, failed;
 };
@@ -54,12 +61,38 @@ SessionTokens *session_tokens_new(Loop *l, const SessionTokensOptions *o)
     t->loop = l;
     t->o = *o;
     t->entries = map_new();
+    list_init(&t->waiting);
     return t;
+}
+
+/* ---- one call of each, and not too many of all ---- */
+
+static void send_call(Entry *e);
+
+static void call_next(SessionTokens *t)
+{
+    while (t->calls < CALLS_MAX && !list_empty(&t->waiting))
+        send_call(LIST_ENTRY(t->waiting.next, Entry, waiting));
+}
+
+static void call_ended(Entry *e)
+{
+    e->call = NULL;
+    e->all->calls--;
+}
+
+static void drop_call(Entry *e)
+{
+    list_remove(&e->waiting);
+    if (!e->call)
+        return;
+    api_cancel(e->all->o.api, e->call);
+    call_ended(e);
 }
 
 static void entry_free(Entry *e)
 {
-    api_cancel(e->all->o.api, e->call);
+    drop_call(e);
     timer_free(e->timer);
     secret_free(e->token);
     free(e);
@@ -86,6 +119,7 @@ static Entry *entry_of(SessionTokens *t, Str id)
     e = xcalloc(1, sizeof(*e) + id.len + 1);
     memcpy(e->id, id.ptr, id.len);
     e->all = t;
+    list_init(&e->waiting);
     e->timer = timer_new(t->loop, on_timer, e);
     map_put(t->entries, id, e);
     return e;
@@ -188,7 +222,7 @@ static void on_minted(void *arg, const json_t *body, const Err *err)
     Err why = {0};
     Str token;
     WallUsec expires;
-    e->call = NULL;
+    call_ended(e);
     if (err && t->o.mode == TOKENS_AUTO && has_no_such_route(err)) {
         if (!t->told_of_fallback)
             log_warn("the API server has no tokens for sessions: runners get the platform's own", F_ERR(err));
@@ -202,12 +236,24 @@ static void on_minted(void *arg, const json_t *body, const Err *err)
         t->minted++;
         have_token(e, token, expires);
     }
+    call_next(t);
+}
+
+static void send_call(Entry *e)
+{
+    SessionTokens *t = e->all;
+    CLEANUP_BUF Buf path = BUF_INIT(1024);
+    list_remove(&e->waiting);
+    t->calls++;
+    (void)buf_addz(&path, "/sessions/");
+    url_escape_segment(&path, str_from(e->id));
+    (void)buf_addz(&path, "/token");
+    e->call = t->o.api->ops->send(t->o.api, "POST", path.data, STR("{}"), on_minted, e);
 }
 
 static void mint(Entry *e)
 {
     SessionTokens *t = e->all;
-    CLEANUP_BUF Buf path = BUF_INIT(1024);
     if (e->call)
         return;
     if (t->o.mode == TOKENS_OFF || t->told_of_fallback) {
@@ -215,10 +261,10 @@ static void mint(Entry *e)
         return;
     }
     timer_cancel(e->timer);
-    (void)buf_addz(&path, "/sessions/");
-    url_escape_segment(&path, str_from(e->id));
-    (void)buf_addz(&path, "/token");
-    e->call = t->o.api->ops->send(t->o.api, "POST", path.data, STR("{}"), on_minted, e);
+    if (e->done || t->calls < CALLS_MAX)
+        send_call(e);
+    else if (!list_linked(&e->waiting))
+        list_push_back(&t->waiting, &e->waiting);
 }
 
 static void on_timer(void *arg)
@@ -239,8 +285,7 @@ void session_tokens_mint(SessionTokens *t, Str id, SessionTokenDone done, void *
     e->done = done;
     e->arg = arg;
     /* Of an earlier run, or asked for before this start. */
-    api_cancel(t->o.api, e->call);
-    e->call = NULL;
+    drop_call(e);
     mint(e);
 }
 
@@ -254,7 +299,7 @@ void session_tokens_cancel(SessionTokens *t, Str id)
 void session_tokens_keep(SessionTokens *t, Str id)
 {
     Entry *e = entry_of(t, id);
-    if (!e->token && !e->call && !timer_armed(e->timer))
+    if (!e->token && !e->call && !timer_armed(e->timer) && !list_linked(&e->waiting))
         mint(e);
 }
 
@@ -265,6 +310,7 @@ void session_tokens_forget(SessionTokens *t, Str id)
         return;
     map_remove(t->entries, id);
     entry_free(e);
+    call_next(t);
 }
 
 const Secret *session_tokens_get(SessionTokens *t, Str id, WallUsec *ret_expires)

@@ -39,12 +39,24 @@ const char *pass_reason(const Err *err)
     return err_info(err->code)->name;
 }
 
+/* Who cannot be asked cannot be told either. */
+static bool is_server_away(const Pass *p, const Err *err)
+{
+    return !p->op_failed && (err->code == ERR_UNAVAILABLE || err->code == ERR_DEADLINE);
+}
+
+void pass_fail_op(Pass *p, const Err *err)
+{
+    p->op_failed = true;
+    pass_fail(p, err);
+}
+
 void pass_fail(Pass *p, const Err *err)
 {
     unsigned failures = wq_failures(p->s->queue, str_from(p->id)) + 1;
     log_warn("handler failed, will retry", F_STR("reconciler", wq_name(p->s->queue)),
              F_STR("session_id", p->id), F_UINT("attempt", failures), F_ERR(err));
-    if (failures >= TROUBLE_AFTER && pass_write_trouble(p, err))
+    if (failures >= TROUBLE_AFTER && !is_server_away(p, err) && pass_write_trouble(p, err))
         return;
     pass_end(p, WQ_RETRY, 0, pass_reason(err));
 }
@@ -82,7 +94,7 @@ static void on_op(void *arg, const Err *err)
     Pass *p = arg;
     p->op = NULL;
     if (err)
-        pass_fail(p, err);
+        pass_fail_op(p, err);
     else
         pass_next(p);
 }
@@ -170,7 +182,7 @@ static void on_removed(void *arg, const Err *err)
     Pass *p = arg;
     p->op = NULL;
     if (err) {
-        pass_fail(p, err);
+        pass_fail_op(p, err);
         return;
     }
     log_info("session removed", F_STR("session_id", p->id));

@@ -20,7 +20,7 @@ int main(int argc, char **argv)
     failures += run_token_ring_tests();
     failures += run_session_tests();
     failures += run_process_tests();
-    failures += run_system_tests();
+    failures += run_system_tests() + run_outage_tests();
     failures += run_informer_tests();
     return failures == 0 ? 0 : 1;
 }

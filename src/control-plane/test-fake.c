@@ -168,6 +168,7 @@ static Map *map_of(Fake *f, const Kind *k)
 static int do_get(FakeCall *c, Obj **ret, Err *err)
 {
     Fake *f = c->fake;
+    f->attempts++;
     f->reads++;
     if (f->fail_get)
         return err_set(err, f->fail_get, "planned");
@@ -181,6 +182,7 @@ static int do_get(FakeCall *c, Obj **ret, Err *err)
 static int do_patch(FakeCall *c, Obj **ret, Err *err)
 {
     Fake *f = c->fake;
+    f->attempts++;
     if (f->fail_patch)
         return err_set(err, f->fail_patch, "planned");
     Obj *o = fake_session(f, c->id);
@@ -451,6 +453,12 @@ static WallUsec rt_made_at(const Runtime *rt, Str id)
     return r ? r->made_at : (WallUsec){0};
 }
 
+static bool rt_may_start(Runtime *rt, const Obj *session, const char **ret_why)
+{
+    *ret_why = "closed";
+    return !rt_fake(rt)->closed;
+}
+
 static void rt_abandon(RtOp *op)
 {
     ((FakeCall *)op)->abandoned = true;
@@ -463,6 +471,7 @@ void fake_init(Fake *f)
         .name = "fake",
         .spawned_condition = "ProcessSpawned",
         .ensure = rt_ensure,
+        .may_start = rt_may_start,
         .stop = rt_stop,
         .retire = rt_retire,
         .remove = rt_remove,

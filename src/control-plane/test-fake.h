@@ -32,6 +32,8 @@ typedef struct Fake {
     size_t n_calls;
     uint64_t seed;
     unsigned starts, stops, removes, patches, reads;
+    unsigned attempts;                         /* calls that reached the server or found it away */
+    bool closed;                               /* nothing can be started now */
     unsigned capacity;                         /* runners at a time; 0 = no limit */
     ErrCode fail_patch, fail_get, fail_ensure; /* every call fails with it; ERR_OK = none */
     unsigned fail_percent;                     /* of all calls fail with ERR_UNAVAILABLE */

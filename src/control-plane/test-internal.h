@@ -22,6 +22,7 @@ int run_parts_tests(void);
 int run_process_tests(void);
 int run_session_tests(void);
 int run_system_tests(void);
+int run_outage_tests(void);
 int run_informer_tests(void);
 int run_workqueue_tests(void);
 

@@ -27,7 +27,7 @@ typedef struct World {
     unsigned fail_every; /* of the sessions; 0 = all */
     unsigned asked[MANY + 1];
     const char *fail_text;
-    unsigned minted;
+    unsigned minted, under_way, most; /* most: at a time */
     /* what was heard */
     unsigned told;
     char told_token[64];
@@ -47,6 +47,7 @@ struct ApiCall {
 
 static void api_stop(ApiCall *c)
 {
+    c->w->under_way--;
     list_remove(&c->link);
     timer_free(c->timer);
     free(c);
@@ -92,6 +93,8 @@ static ApiCall *api_send(Api *a, const char *method, const char *path, Str body,
     c->timer = timer_new(w->loop, answer, c);
     timer_arm(c->timer, 0);
     list_push_back(&w->calls, &c->link);
+    w->under_way++;
+    w->most = w->under_way > w->most ? w->under_way : w->most;
     return c;
 }
 
@@ -303,6 +306,26 @@ static void test_session_tokens__of_all_sessions_once_per_round(void **state)
     world_done(w);
 }
 
+/* A control plane that comes to lead must not ask for all of them at a time; a start waits for none of them.
+ */
+static void test_session_tokens__a_crowd_is_asked_for_bit_by_bit(void **state)
+{
+    CLEANUP_FREE World *w = xnew(World);
+    world_init(w, TOKENS_AUTO);
+    keep_many(w);
+    assert_int_equal(w->under_way, 16);
+    session_tokens_mint(w->tokens, STR("s900"), on_done, w);
+    assert_int_equal(w->under_way, 17);
+    session_tokens_forget(w->tokens, STR("s1"));   /* one that is asked for: its place goes to the next */
+    session_tokens_forget(w->tokens, STR("s800")); /* ... and one that waits */
+    assert_int_equal(w->under_way, 16);
+    WAIT_FOR(w, w->told + w->done == MANY - 2);
+    assert_int_equal(w->most, 17);
+    assert_int_equal(w->asked[800], 0);
+    assert_int_equal(w->asked[900], 1);
+    world_done(w);
+}
+
 /* R13: those that fail are tried again, and do not hold up the others. */
 static void test_session_tokens__some_that_fail_do_not_stop_the_round(void **state)
 {
@@ -333,6 +356,7 @@ int run_session_tokens_tests(void)
         cmocka_unit_test(test_session_tokens__a_failed_renewal_keeps_the_old_one_and_tries_again),
         cmocka_unit_test(test_session_tokens__cancelled_is_not_heard),
         cmocka_unit_test(test_session_tokens__of_all_sessions_once_per_round),
+        cmocka_unit_test(test_session_tokens__a_crowd_is_asked_for_bit_by_bit),
         cmocka_unit_test(test_session_tokens__some_that_fail_do_not_stop_the_round),
     };
     return cmocka_run_group_tests_name("session-tokens", tests, NULL, NULL);

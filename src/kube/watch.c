@@ -148,6 +148,7 @@ static void on_listed(void *arg, const char *version, const KubeError *e)
     KubeWatch *w = arg;
     w->list = NULL;
     if (e) {
+        w->stats.failed_lists++;
         log_failure(w, "list", e);
         retry_later(w);
         return;
@@ -201,6 +202,7 @@ static void on_event(KubeWatch *w, const char *type, json_t *object)
 {
     const char *version = kube_version(object);
     w->said_something = true;
+    w->stats.events++;
     w->stats.event_at = now_of(w);
     if (strcmp(type, "ERROR") == 0) {
         on_error_event(w, object);

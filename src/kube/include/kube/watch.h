@@ -30,6 +30,6 @@ typedef struct KubeWatchStats {
     size_t objects;
     Usec list_at; /* monotonic, of the last complete list; 0 = none */
     Usec event_at;
-    uint64_t lists, reconnects, expired;
+    uint64_t lists, failed_lists, reconnects, expired, events;
 } KubeWatchStats;
 void kube_watch_stats(const KubeWatch *w, KubeWatchStats *ret);
