@@ -65,7 +65,7 @@ def test_a_session_of_a_tenant(make_plane, tenant_config):
     assert tenant["spec"] == {"network": {"security-zone": "internal"}, "type": "runtime"}
     assert tenant["metadata"]["labels"]["tenant.paas.redhat.com/tenant"] == "ambient-code"
     assert tenant["metadata"]["labels"]["ambient-code.io/project-id"] == name
-    wait_for(lambda: plane.cp.log().count('"no place for another runner"') > 1, "the session to be tried again")
+    wait_for(lambda: plane.cp.log().count('"a session cannot start yet"') > 1, "the session to be tried again")
     assert not plane.phase(sid), "it waits, and does not fail"
     make_tenant(plane.cluster, namespace)
     plane.project = namespace  # where its pods are
