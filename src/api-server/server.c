@@ -34,6 +34,7 @@ typedef struct Server {
     TlsContext *tls_http, *tls_grpc, *tls_metrics, *tls_health;
     SignalWatch *term, *intr;
     Timer *shutdown_limit;
+    Timer *health;     /* what gRPC's health service says follows the store */
     unsigned draining; /* listeners that still have connections */
     bool ending;
     Err failed; /* why the start did not succeed */
@@ -290,6 +291,17 @@ static int listen_all(Server *s, Err *err)
     return rc == 0 ? write_ports(s, err) : rc;
 }
 
+#define HEALTH_INTERVAL (1 * USEC_PER_SEC)
+
+static void tell_health(void *arg)
+{
+    Server *s = arg;
+    if (s->ending)
+        return;
+    rpc_set_serving(s->rpc, store_healthy(s->store, NULL));
+    timer_arm(s->health, HEALTH_INTERVAL);
+}
+
 static void loaded(void *arg, const Err *err)
 {
     Server *s = arg;
@@ -307,8 +319,10 @@ static void loaded(void *arg, const Err *err)
         loop_stop(s->loop);
         return;
     }
-    if (s->rpc)
-        rpc_set_serving(s->rpc, true);
+    if (s->rpc) {
+        s->health = timer_new(s->loop, tell_health, s);
+        tell_health(s);
+    }
     if (s->config->enable_scheduler)
         s->scheduler = scheduler_new(s->loop, &(SchedulerOptions){.service = s->service,
                                                                   .hub = s->hub,
@@ -366,6 +380,7 @@ static void flush(Loop *l)
 static void server_done(Server *s)
 {
     timer_free(s->shutdown_limit);
+    timer_free(s->health);
     housekeeping_stop(s->housekeeping);
     scheduler_stop(s->scheduler);
     observe_free(s->observe);

@@ -1,7 +1,8 @@
 /*
  * What other processes commit to the same database. A thread with a connection of its own waits for their
  * notifications and tells the loop; several that come at once are told once. A notification may be lost with
- * its connection, so each new connection counts as one, and the hub looks now and then by itself.
+ * its connection, so each new connection counts as one, and the hub looks now and then by itself. A server
+ * that has nothing to do learns here, too, that its database is gone.
  */
 #include "store-internal.h"
 
@@ -21,6 +22,17 @@ static void tell(void *arg)
         s->news(s->news_arg);
 }
 
+static int nothing(Tx *tx, void *arg, Err *err)
+{
+    return 0;
+}
+
+/* The writer finds out whether the database is there, and goes on asking until it is. */
+static void have_the_writer_look(Store *s)
+{
+    (void)store_submit(s, STORE_WRITE, nothing, NULL, NULL, NULL);
+}
+
 static void *listen_main(void *arg)
 {
     Store *s = arg;
@@ -28,6 +40,8 @@ static void *listen_main(void *arg)
     while (!atomic_load(&s->ear_stop)) {
         bool news = false;
         int rc = s->be->listen(s->ear, s->ear_wake, pause, &news, NULL);
+        if (rc < 0 && pause == PAUSE)
+            have_the_writer_look(s);
         pause = rc < 0 ? PAUSE_BROKEN : PAUSE;
         if (news && !atomic_exchange(&s->news_posted, true))
             loop_post(s->loop, tell, s);

@@ -5,11 +5,20 @@ import shutil
 import subprocess
 
 import api_support
+import grpc
 import pytest
+
+SERVING, NOT_SERVING = b"\x08\x01", b"\x08\x02"  # grpc.health.v1.HealthCheckResponse
 
 
 def healthy(server):
     return api_support.Client(server.ports["health"]).raw("GET", "/healthcheck")
+
+
+def grpc_health(channel, method):
+    """A call of the health service, for all services; messages as bytes."""
+    make = channel.unary_stream if method == "Watch" else channel.unary_unary
+    return make(f"/grpc.health.v1.Health/{method}", lambda b: b, lambda b: b)(b"", timeout=api_support.DEADLINE)
 
 
 def test_no_more_space(tmp_path):
@@ -84,19 +93,26 @@ def test_a_damaged_page(tmp_path):
 
 
 def test_a_database_that_goes_away(database, tmp_path):
-    """PostgreSQL: refused at once while it is away, and no restart is needed when it is back."""
-    with api_support.running(tmp_path, url=database.url(database.database())) as server:
+    """PostgreSQL: refused at once while it is away, and no restart is needed when it is back. G13: health says so on
+    both protocols, and on a server that nobody asks for anything else too."""
+    with api_support.running(tmp_path, url=database.url(database.database())) as server, \
+            grpc.insecure_channel(f"127.0.0.1:{server.ports['grpc']}") as channel:
         client = server.client()
         session = client.session()["id"]
         client.push(session, "before")
+        watch = grpc_health(channel, "Watch")
+        assert next(watch) == SERVING
         database.stop()
+        assert next(watch) == NOT_SERVING == grpc_health(channel, "Check")
+        assert healthy(server).status == 503
         answer = client.post(f"/sessions/{session}/messages", {"payload": "x"})
         api_support.expect_error(answer, 503, 9)
         assert "database" in answer.reason and str(database.root) not in answer.reason
-        assert healthy(server).status == 503
         api_support.expect_error(client.get(f"/sessions/{session}"), 503, 9)
         database.start()
         api_support.wait_for(lambda: healthy(server).status == 200, "the store to find its database again")
+        assert next(watch) == SERVING
+        watch.cancel()
         assert client.push(session, "after")["seq"] == 2
         assert [m["payload"] for m in client.messages(session)] == ["before", "after"]
         client.close()
