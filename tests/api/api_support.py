@@ -81,8 +81,8 @@ def expect_error(answer, status, number, reason=None):
 class Client:
     """One keep-alive connection; not for several threads at once."""
 
-    def __init__(self, port, token=None, headers=None):
-        self.port, self.headers = port, dict(headers or {})
+    def __init__(self, port, token=None, headers=None, host="127.0.0.1"):
+        self.host, self.port, self.headers = host, port, dict(headers or {})
         if token:
             self.headers["Authorization"] = f"Bearer {token}"
         self.connection = None
@@ -94,7 +94,7 @@ class Client:
 
     def _exchange(self, method, path, body, headers):
         if not self.connection:
-            self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE)
+            self.connection = http.client.HTTPConnection(self.host, self.port, timeout=DEADLINE)
         self.connection.request(method, path, body, headers)
         response = self.connection.getresponse()
         answer = Answer(response.status, response.headers, response.read())

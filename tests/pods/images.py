@@ -7,7 +7,7 @@ import platform
 import subprocess
 import tarfile
 
-from api_support import ROOT
+from api_support import BUILD, ROOT
 
 APPLETS = ("sh", "cat", "head", "httpd", "id", "ip", "mkdir", "sleep", "tail", "touch", "wget")
 LAYER = "application/vnd.oci.image.layer.v1.tar"
@@ -38,10 +38,26 @@ def shell(node):
     return pack({"bin/busybox": busybox, **{f"bin/{name}": "busybox" for name in APPLETS}})
 
 
-def rootfs(build, path, *programs):
-    """What deploy/image makes images of, of the named programs or all."""
+def rootfs(path, *programs):
+    """What deploy/image makes images of, of the named programs or all: those that ship, not the sanitized ones."""
+    shipped = ROOT / "build"
+    build = shipped if (shipped / "bin/ambient-runner").exists() else BUILD
     subprocess.run([ROOT / "deploy/image/rootfs.sh", build, path, *programs], check=True, capture_output=True)
     return pathlib.Path(path).read_bytes()
+
+
+def config_of(containerfile):
+    """What a Containerfile of ours says beside files."""
+    config = {}
+    for line in (ROOT / "deploy/image" / containerfile).read_text().splitlines():
+        word, _, rest = line.partition(" ")
+        if word in ("ENTRYPOINT", "CMD"):
+            config[word.capitalize()] = json.loads(rest)
+        elif word == "ENV":
+            config["Env"] = rest.split()
+        elif word in ("USER", "WORKDIR"):
+            config[{"USER": "User", "WORKDIR": "WorkingDir"}[word]] = rest
+    return config
 
 
 def make(name, layers, **config):

@@ -9,7 +9,7 @@ import pytest
 
 import images
 import kube_plane
-from api_support import BUILD, DEADLINE, ROOT, wait_for
+from api_support import DEADLINE, wait_for
 from node_support import ADDRESS
 from plane_support import TERMINAL
 
@@ -28,12 +28,6 @@ OUTSIDE = [
      "endpoints": [{"addresses": [ADDRESS]}], "ports": []}
     for name in ("ambient-api-server", "ambient-control-plane")
 ]
-
-
-def build_directory():
-    """Images are of the programs that ship, not of the sanitized ones."""
-    shipped = ROOT / "build"
-    return shipped if (shipped / "bin/ambient-runner").exists() else BUILD
 
 
 class Plane(kube_plane.Plane):
@@ -61,7 +55,7 @@ class Plane(kube_plane.Plane):
 @pytest.fixture(scope="module")
 def plane(node, tmp_path_factory):
     directory = tmp_path_factory.mktemp("plane")
-    layers = [images.rootfs(build_directory(), directory / "rootfs.tar", "ambient-runner"),
+    layers = [images.rootfs(directory / "rootfs.tar", "ambient-runner"),
               images.shell(node.programs)]
     user = {"User": "10001:10001", "WorkingDir": "/workspace"}
     node.load(images.make(RUNNER, layers, **user, Entrypoint=["/usr/bin/ambient-runner"],
