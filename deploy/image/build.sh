@@ -1,10 +1,14 @@
 #!/bin/bash
-# Builds the images: build.sh [BUILD] -> ambient.tar and, where its base image can be had, ambient-runner.tar (both for
-# `kind load image-archive`, `podman load` or `ctr image import`), and always ambient-rootfs.tar. Needs buildah or podman
-# (Debian packages) for the images. CLAUDE_CODE=version puts that Claude Code CLI into the runner's image.
+# Builds the images: build.sh [BUILD] [IMAGE...] -> ambient.tar, ambient-runner.tar (all, or those named), for
+# `kind load image-archive`, `podman load` or `ctr image import`; and always ambient-rootfs.tar. Needs buildah or podman
+# (Debian packages) for the images. ambient needs nothing else; ambient-runner is made from RUNNER_BASE, by default
+# Debian's image, which is pulled. CLAUDE_CODE=version puts that Claude Code CLI into it.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 build=${1:-$here/../../build}
+shift || true
+images=("$@")
+[ ${#images[@]} -gt 0 ] || images=(ambient ambient-runner)
 context=$(mktemp -d)
 trap 'rm -rf "$context"' EXIT
 
@@ -19,9 +23,21 @@ else
     echo "neither buildah nor podman is installed (apt-get install buildah): only the tarball was made" >&2
     exit 0
 fi
-cp ambient-rootfs.tar "$context/rootfs.tar"
-make_image "$here/Containerfile" localhost/ambient:latest
-save_image localhost/ambient:latest ambient.tar
-strip --strip-unneeded -o "$context/ambient-runner" "$(readlink -f "$build/bin/ambient-runner")"
-make_image "$here/Containerfile.runner" localhost/ambient-runner:latest --build-arg "CLAUDE_CODE=${CLAUDE_CODE:-}"
-save_image localhost/ambient-runner:latest ambient-runner.tar
+for image in "${images[@]}"; do
+    case $image in
+        ambient)
+            cp ambient-rootfs.tar "$context/rootfs.tar"
+            make_image "$here/Containerfile" "localhost/$image:latest"
+            ;;
+        ambient-runner)
+            strip --strip-unneeded -o "$context/ambient-runner" "$(readlink -f "$build/bin/ambient-runner")"
+            make_image "$here/Containerfile.runner" "localhost/$image:latest" \
+                --build-arg "CLAUDE_CODE=${CLAUDE_CODE:-}" ${RUNNER_BASE:+--build-arg "BASE=$RUNNER_BASE"}
+            ;;
+        *)
+            echo "no image is called $image; there are: ambient ambient-runner" >&2
+            exit 2
+            ;;
+    esac
+    save_image "localhost/$image:latest" "$image.tar"
+done

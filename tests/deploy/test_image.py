@@ -1,4 +1,6 @@
-"""The tarball that images are made of runs by itself, and the units are what systemd understands."""
+"""The tarball that images are made of runs by itself, an image is made of it, and the units are what systemd
+understands. Images run in tests/pods."""
+import json
 import os
 import shutil
 import subprocess
@@ -54,6 +56,45 @@ def test_tarball_is_reproducible(rootfs, tmp_path):
                    capture_output=True)
     with open(rootfs[0], "rb") as a, open(again, "rb") as b:
         assert a.read() == b.read()
+
+
+@pytest.fixture(name="image")
+def build_image(tmp_path):
+    """(configuration, members of the layers) of the image that build.sh makes."""
+    if not shutil.which("buildah"):
+        pytest.skip("buildah is not installed")
+    storage = tmp_path / "storage.conf"
+    storage.write_text(f'[storage]\ndriver = "vfs"\ngraphroot = "{tmp_path}/graph"\nrunroot = "{tmp_path}/run"\n',
+                       encoding="utf-8")
+    out = subprocess.run([os.path.join(ROOT, "deploy/image/build.sh"), BUILD, "ambient"], cwd=tmp_path, timeout=170,
+                         capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+                         env={**os.environ, "CONTAINERS_STORAGE_CONF": str(storage), "BUILDAH_ISOLATION": "chroot"})
+    if out.returncode and "Operation not permitted" in out.stderr:
+        pytest.skip("no namespaces to build an image in: " + out.stderr.strip().splitlines()[-1])
+    assert out.returncode == 0, out.stderr
+    with tarfile.open(tmp_path / "ambient.tar") as archive:
+        def blob(described):
+            return archive.extractfile("blobs/" + described["digest"].replace(":", "/"))
+
+        manifest = json.load(blob(json.load(archive.extractfile("index.json"))["manifests"][0]))
+        members = []
+        for layer in manifest["layers"]:
+            with tarfile.open(fileobj=blob(layer)) as content:
+                members += content.getmembers()
+        yield json.load(blob(manifest["config"]))["config"], members
+    shutil.rmtree(tmp_path / "graph", ignore_errors=True)
+
+
+def test_an_image_is_small_and_nobodys(image):
+    """What a cluster is told: an ordinary user by number, which runAsNonRoot can check, and nothing to write to."""
+    config, members = image
+    assert config["User"] == "10001:10001"
+    assert config["Entrypoint"] == ["/usr/bin/ambient-api-server"] and config["WorkingDir"] == "/var/lib/ambient"
+    assert sum(m.size for m in members) < 60e6
+    assert not [m.name for m in members if m.isfile() and m.mode & 0o6022], "set-id, or anybody may write"
+    assert not [m.name for m in members if os.path.basename(m.name) in ("sh", "bash", "dash", "busybox", "apt", "dpkg")]
+    open_to_all = {m.name.strip("./") for m in members if m.isdir() and m.mode & 0o022}
+    assert open_to_all <= {"tmp"}
 
 
 @pytest.mark.parametrize("unit", ["ambient-api-server.service", "ambient-control-plane.service"])
