@@ -240,6 +240,20 @@ int op_read_rights(Op *op, Tx *tx, Err *err)
     return rc;
 }
 
+int op_fresh_rights(Op *op, Tx *tx, Err *err)
+{
+    Rights *now = NULL;
+    if (!op->rights_kept) /* read in this job, or not needed */
+        return 0;
+    int rc = access_load(tx, op->caller, &now, err);
+    if (rc < 0)
+        return rc;
+    rights_unref(op->rights);
+    op->rights = now;
+    op->rights_kept = false;
+    return 0;
+}
+
 void op_keep_rights(Op *op)
 {
     if (op->rights && !op->rights_kept)

@@ -14,19 +14,6 @@ static int denied(Err *err, const char *why)
     return err_set(err, ERR_FORBIDDEN, "%s", why);
 }
 
-/* Rights may be given away by what is true now, not by what was true when this loop last heard. */
-static int fresh_rights(Op *op, Tx *tx, Err *err)
-{
-    Rights *now = NULL;
-    int rc = access_load(tx, op->caller, &now, err);
-    if (rc < 0)
-        return rc;
-    rights_unref(op->rights);
-    op->rights = now;
-    op->rights_kept = false;
-    return 0;
-}
-
 static bool is_admin(const Op *op)
 {
     return authz_is_privileged(op->caller) || rights_is_admin(op->rights);
@@ -320,7 +307,7 @@ static int binding_before_create(Op *op, Tx *tx, Obj *b, Err *err)
     op->access_changed = true;
     int rc = check_form(b, &scope, err);
     if (rc == 0)
-        rc = fresh_rights(op, tx, err);
+        rc = op_fresh_rights(op, tx, err);
     if (rc == 0)
         rc = target_role(tx, obj_str(b, ROLE_BINDING_ROLE_ID), &role, err);
     if (rc == 0)
@@ -481,7 +468,7 @@ static int binding_before_patch(Op *op, Tx *tx, const Obj *now, Obj *changes, Er
     CLEANUP(obj_freep) Obj *role = NULL;
     CLEANUP(obj_freep) Obj *after = merged(now, changes);
     op->access_changed = true;
-    int rc = fresh_rights(op, tx, err);
+    int rc = op_fresh_rights(op, tx, err);
     if (rc == 0)
         rc = target_role(tx, obj_str(after, ROLE_BINDING_ROLE_ID), &role, err);
     if (rc == 0 && obj_has(changes, ROLE_BINDING_ROLE_ID))
@@ -517,7 +504,7 @@ static int binding_before_delete(Op *op, Tx *tx, const Obj *b, Err *err)
 {
     CLEANUP(obj_freep) Obj *role = NULL;
     Err why = {0};
-    int rc = fresh_rights(op, tx, err);
+    int rc = op_fresh_rights(op, tx, err);
     if (rc == 0)
         rc = keep_an_owner(tx, b, err);
     if (rc < 0)

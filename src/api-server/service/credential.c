@@ -184,7 +184,9 @@ static int run_token(Op *op, Tx *tx, Err *err)
 {
     CLEANUP(obj_freep) Obj *o = NULL;
     Err why = {0};
-    int rc = op_load(op, tx, VERB_FETCH_TOKEN, &o, &why);
+    int rc = op_fresh_rights(op, tx, &why);
+    if (rc == 0)
+        rc = op_load(op, tx, VERB_FETCH_TOKEN, &o, &why);
     if (rc == -ERR_FORBIDDEN)
         return refuse_token(op, err);
     if (rc < 0 && err)

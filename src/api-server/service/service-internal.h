@@ -177,7 +177,9 @@ void access_keep(Service *s, const Caller *c, Rights *r, uint64_t generation);
 void access_done(Service *s);
 void op_take_rights(Op *op);                  /* loop: what is kept */
 int op_read_rights(Op *op, Tx *tx, Err *err); /* worker: what is not */
-void op_keep_rights(Op *op);                  /* loop, after the job */
+/* worker: what is true now, not when this loop last heard; for giving rights and secrets away. */
+int op_fresh_rights(Op *op, Tx *tx, Err *err);
+void op_keep_rights(Op *op); /* loop, after the job */
 void access_scope(const AccessFields *f, const Obj *o, AuthzScope *ret);
 /* Objects of a kind that stand where the caller holds the permission; NULL = all. */
 SearchExpr *access_where(const Op *op, const char *permission, const AccessFields *f);

@@ -416,6 +416,37 @@ static void test_access__rights_are_kept_until_something_changes(void **state)
     assert_null(access_kept(s, w->bob));
 }
 
+static Got fetch_token(World *w, Caller *c, const char *id)
+{
+    Got g = {0};
+    SvcCtx x = ctx(c);
+    const SvcTarget t = {.kind = &kind_credential, .id = str_from(id)};
+    svc_credential_token(w->service, &x, &t, got_answer, &g);
+    got_wait(w, &g);
+    return g;
+}
+
+/* Another server took the right away, and this one has not heard of it yet. */
+static void test_access__a_token_goes_by_what_is_true_now(void **state)
+{
+    World *w = *state;
+    CLEANUP_FREE char *id = make(w, w->alice, &kind_credential, NULL, NULL,
+                                 "{\"name\":\"c\",\"provider\":\"github\",\"token\":\"t\"}");
+    CLEANUP_FREE char *json = xasprintf("{\"role_id\":\"credential:owner\",\"scope\":\"credential\","
+                                        "\"user_id\":\"bob\",\"credential_id\":\"%s\"}",
+                                        id);
+    CLEANUP_FREE char *row = make(w, w->admin, &kind_role_binding, NULL, NULL, json);
+    CLEANUP_GOT Got may = fetch_token(w, w->bob, id);
+    assert_int_equal(may.err.code, ERR_OK);
+    CLEANUP(rights_unrefp) Rights *kept = access_kept(w->service, w->bob);
+    CLEANUP_GOT Got taken = do_delete(w, w->admin, &kind_role_binding, row);
+    access_keep(w->service, w->bob, kept, w->service->access_generation);
+    CLEANUP_GOT Got sees_it = do_get(w, w->bob, &kind_credential, id);
+    assert_int_equal(sees_it.err.code, ERR_OK);
+    CLEANUP_GOT Got may_not = fetch_token(w, w->bob, id);
+    assert_int_equal(may_not.err.code, ERR_NOT_FOUND);
+}
+
 /* The answer to a change comes after the loop forgot what was true before it. */
 static void test_access__a_revocation_counts_when_it_is_answered(void **state)
 {
@@ -448,6 +479,8 @@ int run_access_tests(void)
         cmocka_unit_test_setup_teardown(test_access__callers_that_were_not_wanted_are_not_answered,
                                         world_setup, world_teardown),
         cmocka_unit_test_setup_teardown(test_access__rights_are_kept_until_something_changes, world_setup,
+                                        world_teardown),
+        cmocka_unit_test_setup_teardown(test_access__a_token_goes_by_what_is_true_now, world_setup,
                                         world_teardown),
         cmocka_unit_test_setup_teardown(test_access__a_revocation_counts_when_it_is_answered, world_setup,
                                         world_teardown),
