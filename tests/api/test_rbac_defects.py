@@ -326,6 +326,14 @@ def test_D61_ownership_comes_before_everything_else(tenants):
     assert len(texts) == 1
 
 
+def test_D61_agents_of_others_are_as_if_they_were_not_there(tenants):
+    mine = tenants.eve.project(f"probing-{tenants.name}")["id"]
+    for agent in (tenants.hers["agent"], "0" * 27):
+        for where in ({}, {"project_id": mine}):
+            expect_error(tenants.eve.post("/sessions", {"name": "x", "agent_id": agent, **where}), 404, 7,
+                         f"Agent with id='{agent}' not found")
+
+
 def test_D62_a_body_is_bounded(tenants):
     answer = tenants.eve.post("/role_bindings", b" " * (9 << 20))
     assert answer.status == 413

@@ -33,15 +33,21 @@ static int choose_project(Op *op, Obj *o, Err *err)
     return 0;
 }
 
-static int check_agent(Tx *tx, Obj *o, Err *err)
+/* Which agents there are elsewhere is not to be found out here; that of a session (op->id) which is copied is
+   known. */
+static int check_agent(Op *op, Tx *tx, Obj *o, Err *err)
 {
     CLEANUP(obj_freep) Obj *agent = NULL;
+    Scope sc = {0};
     Str id = obj_str(o, SESSION_AGENT_ID);
     if (!id.len)
         return 0;
     int rc = tx_get(tx, &kind_agent, id, &agent, err);
     if (rc < 0)
         return rc;
+    access_scope(&rules_agent.access, agent, &sc.z);
+    if (!op->id.len && !op_may(op, &kind_agent, VERB_READ, &sc))
+        return not_found(&kind_agent, id, err);
     if (!obj_has(o, SESSION_PROJECT_ID))
         obj_set_str(o, SESSION_PROJECT_ID, obj_str(agent, AGENT_PROJECT_ID));
     if (!str_eq(obj_str(o, SESSION_PROJECT_ID), obj_str(agent, AGENT_PROJECT_ID)))
@@ -82,7 +88,7 @@ static int session_before_create(Op *op, Tx *tx, Obj *o, Err *err)
     session_new_run(o, tx_now(tx));
     int rc = choose_project(op, o, err);
     if (rc == 0)
-        rc = check_agent(tx, o, err);
+        rc = check_agent(op, tx, o, err);
     if (rc == 0)
         rc = check_parent(op, tx, o, err);
     return rc;
