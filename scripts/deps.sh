@@ -7,8 +7,8 @@ build=(gcc make meson ninja-build pkg-config ccache libevent-dev libnghttp2-dev 
     protobuf-c-compiler protobuf-compiler libjansson-dev libfyaml-dev libsqlite3-dev libpq-dev libcjose-dev libssl-dev
     zlib1g-dev tzdata)
 test=(libcmocka-dev clang clang-format-14 libclang-rt-14-dev python3 python3-grpcio python3-protobuf python3-hpack
-    git python3-pytest python3-pytest-timeout python3-cryptography python3-jwt python3-yaml postgresql curl openssl procps
-    iproute2 mandoc man-db)
+    git python3-pytest python3-pytest-timeout python3-pytest-xdist python3-cryptography python3-jwt python3-yaml
+    postgresql curl openssl procps iproute2 mandoc man-db)
 bench=(postgresql redis-server redis-tools nginx-light nghttp2-client wrk)
 # What acpctl kustomize is compared with; another package's kubectl does as well, and would be in the way.
 command -v kubectl >/dev/null || test+=(kubernetes-client)

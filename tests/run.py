@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 """Builds and runs every suite and sums them up; scripts/test.sh is its front.
 
-Each suite yields Result(passed, failed, skipped, details). What went wrong is printed at once, and the complete output
-of every step is kept in build-asan/results/.
+Each suite yields Result(passed, failed, skipped). What went wrong is printed at once, and the complete output of every
+step is kept in build-asan/results/. Tests of programs wait more than they compute, so the suites go in lanes side by
+side (LANES), and what computes only (compilers, fuzzers) makes way for them.
 """
 import concurrent.futures
 import dataclasses
@@ -12,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
 
@@ -20,6 +22,12 @@ PYTHON = "/usr/bin/python3"
 RESULTS = os.path.join(ROOT, "build-asan", "results")
 JOBS = str(os.cpu_count() or 2)
 FUZZ_SECONDS = os.environ.get("FUZZ_SECONDS", "4")
+MAKE_WAY = ["nice", "-n", "10"]
+CACHED = "ccache " if shutil.which("ccache") else ""  # meson does not look for it when it is told the compiler
+BUILDING = threading.Lock()
+built = {}  # by directory and targets: whether that went well
+# How many processes a folder of tests is spread over, a file of tests in one of them; the longest folders come first.
+SPREAD = {"api": 3, "chaos": 2, "conformance": 2, "e2e": 2}
 # Rooms with threads of their own, or that feed them.
 THREADED = ("base", "loop", "store", "store-postgres", "service", "hub", "control-plane")
 SANITIZE = ["-Db_sanitize=address,undefined", "-Db_lundef=false"]
@@ -29,6 +37,9 @@ ENVIRONMENT = {
                     "detect_stack_use_after_return=1",
     "UBSAN_OPTIONS": "halt_on_error=1:abort_on_error=1:print_stacktrace=1",
     "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
+    # What one clone of the project has compiled serves the next, wherever it lies.
+    "CCACHE_BASEDIR": ROOT,
+    "CCACHE_NOHASHDIR": "1",
 }
 
 
@@ -62,10 +73,11 @@ def run(name, command, timeout, directory=ROOT, **environment):
 
 
 def complain(what, log=None, lines=60):
-    print(f"FAILED {what}")
+    text = f"FAILED {what}\n"
     if log:
         with open(log, encoding="utf-8", errors="replace") as f:
-            print("".join("    " + line for line in f.readlines()[-lines:]))
+            text += "".join("    " + line for line in f.readlines()[-lines:]) + "\n"
+    print(text, end="", flush=True)  # at once: others print, too
 
 
 def skip(name, log):
@@ -87,12 +99,20 @@ def one(name, command, timeout=120, **environment):
 
 
 def build(directory, options, compiler="gcc", targets=()):
-    """Sets up and builds. False, after saying why, when that fails."""
+    """Sets up and builds. False, after saying why, when that fails. One at a time, as each takes all cores, and once:
+    nothing is linked anew under a test that runs."""
+    with BUILDING:
+        if (directory, *targets) not in built:
+            built[directory, *targets] = build_now(directory, options, compiler, targets)
+        return built[directory, *targets]
+
+
+def build_now(directory, options, compiler, targets):
     steps = [["ninja", "--quiet", "-k", "0", "-C", directory, "-j", JOBS, *targets]]
     if not os.path.exists(os.path.join(ROOT, directory, "build.ninja")):
         steps.insert(0, ["meson", "setup", directory, *options])
     for number, step in enumerate(steps):
-        status, log = run(f"build-{os.path.basename(directory)}-{number}", step, 900, CC=compiler)
+        status, log = run(f"build-{directory}-{number}", MAKE_WAY + step, 1800, CC=CACHED + compiler)
         if status:
             complain(f"build of {directory}", log)
             return False
@@ -180,11 +200,10 @@ def suite_lint():
     total.add(one("layers", [PYTHON, "tests/layers.py"]))
     total.add(one("check", [PYTHON, "tests/check.py"]))
     total.add(one("format", ["scripts/format.sh", "--check"]))
-    directory = next((d for d in ("build", "build-asan") if os.path.exists(f"{ROOT}/{d}/compile_commands.json")), None)
-    if not directory and not build("build-asan", SANITIZE):
+    if not build("build-asan", SANITIZE):
         return Result(total.passed, total.failed + 1, total.skipped)
     for compiler in ("gcc", "clang"):
-        total.add(one(f"headers-{compiler}", [PYTHON, "tests/headers.py", directory or "build-asan", compiler]))
+        total.add(one(f"headers-{compiler}", [PYTHON, "tests/headers.py", "build-asan", compiler]))
     return total
 
 
@@ -213,10 +232,10 @@ def fuzz_one(target):
     found = os.path.join(ROOT, "build-fuzz", "corpus", name)
     seeds = os.path.join(ROOT, "tests", "fuzz", "corpus", name)
     os.makedirs(found, exist_ok=True)
-    return one(f"fuzz-{name}", [target, f"-max_total_time={FUZZ_SECONDS}", "-timeout=20", "-rss_limit_mb=2048",
-                                "-error_exitcode=1",
+    return one(f"fuzz-{name}", [*MAKE_WAY, target, f"-max_total_time={FUZZ_SECONDS}", "-timeout=60",
+                                "-rss_limit_mb=2048", "-error_exitcode=1",
                                 f"-artifact_prefix={RESULTS}/fuzz-{name}-", found] +
-               ([seeds] if os.path.isdir(seeds) else []), 120 + int(FUZZ_SECONDS))
+               ([seeds] if os.path.isdir(seeds) else []), 600 + int(FUZZ_SECONDS))
 
 
 def suite_fuzz():
@@ -243,9 +262,9 @@ def count_pytest(report):
 def run_group(group, reports, within=()):
     """One folder of tests: a process of its own, as every folder has its conftest.py. `within` starts it."""
     report = os.path.join(RESULTS, f"pytest-{group}.xml")
-    command = [*within, PYTHON, "-m", "pytest", f"tests/{group}", "-q", "-ra", "--timeout=180", "-p",
-               "no:cacheprovider", f"--junitxml={report}"]
-    status, log = run(f"pytest-{group}", command, 900,
+    command = [*within, PYTHON, "-m", "pytest", f"tests/{group}", "-q", "-ra", "--timeout=600", "-p",
+               "no:cacheprovider", f"--junitxml={report}", f"-n{SPREAD.get(group, 0)}", "--dist=loadfile"]
+    status, log = run(f"pytest-{group}", command, 1800,
                       MESON_BUILD_ROOT=os.path.join(ROOT, "build-asan"), PYTHONDONTWRITEBYTECODE="1",
                       ASAN_OPTIONS=ENVIRONMENT["ASAN_OPTIONS"] + f":log_path={reports}",
                       UBSAN_OPTIONS=ENVIRONMENT["UBSAN_OPTIONS"] + f":log_path={reports}")
@@ -267,8 +286,8 @@ def suite_pytest():
     if not build("build-asan", SANITIZE) or not link("build-asan"):
         return Result(failed=1)
     total, reports = Result(), os.path.join(RESULTS, "sanitizer")
-    groups = sorted({os.path.basename(os.path.dirname(p)) for p in glob.glob(f"{ROOT}/tests/*/test_*.py")} -
-                    {"kube", "pods"})
+    groups = {os.path.basename(os.path.dirname(p)) for p in glob.glob(f"{ROOT}/tests/*/test_*.py")} - {"kube", "pods"}
+    groups = sorted(groups, key=lambda group: (-SPREAD.get(group, 0), group))
     with concurrent.futures.ThreadPoolExecutor(2) as pool:  # they share nothing: own ports, own directories
         for result in pool.map(lambda group: run_group(group, reports), groups):
             total.add(result)
@@ -310,6 +329,20 @@ SUITES = {"lint": suite_lint, "plain": suite_plain, "asan": suite_asan, "clang":
           "pytest": suite_pytest, "kube": suite_kube, "pods": suite_pods, "fuzz": suite_fuzz}
 
 
+# Suites of a lane run one after the other, lanes side by side, after the builds that most of them need.
+FIRST = ("plain",)
+LANES = (("asan", "pytest"), ("kube", "pods"), ("lint", "tsan", "clang", "fuzz"))
+
+
+def run_suite(name):
+    start = time.monotonic()
+    result = SUITES[name]()
+    skipped = f", {result.skipped} skipped" if result.skipped else ""
+    seconds = time.monotonic() - start
+    print(f"{name}: {result.passed} ok, {result.failed} not ok{skipped} ({seconds:.0f} s)\n", end="", flush=True)
+    return result
+
+
 def main():
     wanted = sys.argv[1:] or list(SUITES)
     unknown = [name for name in wanted if name not in SUITES]
@@ -318,13 +351,11 @@ def main():
     shutil.rmtree(RESULTS, ignore_errors=True)
     os.makedirs(RESULTS)
     total = Result()
-    for name in wanted:
-        start = time.monotonic()
-        result = SUITES[name]()
-        total.add(result)
-        skipped = f", {result.skipped} skipped" if result.skipped else ""
-        seconds = time.monotonic() - start
-        print(f"{name}: {result.passed} ok, {result.failed} not ok{skipped} ({seconds:.0f} s)", flush=True)
+    for lanes in ((FIRST,), LANES):
+        with concurrent.futures.ThreadPoolExecutor(len(lanes)) as pool:
+            for results in pool.map(lambda lane: [run_suite(name) for name in lane if name in wanted], lanes):
+                for result in results:
+                    total.add(result)
     skipped = f", {total.skipped} skipped" if total.skipped else ""
     print(f"{total.passed} passed, {total.failed} failed{skipped}")
     return 1 if total.failed else 0
