@@ -2,6 +2,7 @@
 client that is not ours, event streams, and keys for JWTs."""
 import contextlib
 import dataclasses
+import fcntl
 import http.client
 import json
 import os
@@ -9,6 +10,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.parse
 
@@ -19,7 +21,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("MESON_BUILD_ROOT", ROOT / "build"))
 V1 = "/api/ambient/v1"
 ISSUER, AUDIENCE = "https://issuer.test", "ambient"  # of the tokens that the JWT server accepts
-DEADLINE = 60.0
+DEADLINE = 120.0
 
 
 def program(name):
@@ -296,9 +298,19 @@ def running(directory, args=(), env=None, url=None):
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A number for a server that comes back to it: below those that the system gives to whoever connects, and not given
+    to another test of this machine soon."""
+    with open(os.path.join(tempfile.gettempdir(), f"ambient-test-ports-{os.geteuid()}"), "a+", encoding="ascii") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        f.seek(0)
+        last = int(f.read() or 0)
+        while True:
+            last = last + 1 if 20000 <= last < 29999 else 20000
+            with socket.socket() as s, contextlib.suppress(OSError):
+                s.bind(("127.0.0.1", last))
+                f.truncate(0)
+                f.write(str(last))
+                return last
 
 
 class Keys:

@@ -127,9 +127,8 @@ def check_watchers(reports, stored):
 @pytest.mark.timeout(300)
 def test_kill_9_while_many_push_and_watch(tmp_path, protos):
     pb = chaos_support.load_sessions(protos)
-    with api_support.running(tmp_path) as server:
-        target = f"127.0.0.1:{server.ports['grpc']}"
-        server.args.append(f"--grpc-server-bindaddress={target}")  # clients come back to where they were
+    target = f"127.0.0.1:{api_support.free_port()}"  # clients come back to where they were
+    with api_support.running(tmp_path, [f"--grpc-server-bindaddress={target}"]) as server:
         client = server.client()
         session_id = client.session()["id"]
         watchers = start_watchers(protos, target, session_id)

@@ -32,13 +32,13 @@ class Cluster:
         for i in range(3):
             place = directory / f"server{i}"
             place.mkdir()
-            self.servers.append(api_support.ApiServer(place, url=url))
+            ports = [f"--{name}-bindaddress=127.0.0.1:{api_support.free_port()}"  # clients come back to where they were
+                     for name in ("grpc-server", "api-server")]
+            self.servers.append(api_support.ApiServer(place, ports, url=url))
         migrated = self.servers[0].run("migrate")
         assert migrated.returncode == 0, migrated.stderr
         for server in self.servers:
             server.start()
-            for name, port in (("grpc-server", "grpc"), ("api-server", "http")):  # clients come back to where they were
-                server.args.append(f"--{name}-bindaddress=127.0.0.1:{server.ports[port]}")
 
     @property
     def targets(self):

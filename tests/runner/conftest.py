@@ -5,6 +5,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../e2e"))
+sys.path.append(os.path.join(os.path.dirname(__file__), "../api"))
 from runner_support import Api, Runner  # noqa: E402
 
 

@@ -8,9 +8,11 @@ import time
 import urllib.error
 import urllib.request
 
+from api_support import free_port
+
 BIN = os.environ.get("AMBIENT_BIN_DIR") or os.path.join(
     os.environ.get("MESON_BUILD_ROOT", os.path.join(os.path.dirname(__file__), "../../build")), "bin")
-DEADLINE = 60
+DEADLINE = 120
 ADMIN, SERVICE, AGUI = "admin-token-0123456789", "service-token-0123456789", "agui-token-0123456789"
 
 
@@ -36,10 +38,10 @@ def alive(pid):
 class Api:
     def __init__(self, directory):
         self.directory = str(directory)
-        self.ports, self.process = {}, None
+        self.ports, self.process = {"http": free_port(), "grpc": free_port()}, None
 
     def start(self):
-        """On free ports the first time, on the same ones after."""
+        """On the same ports each time: runners come back to them."""
         ports_file = os.path.join(self.directory, "ports.json")
         if os.path.exists(ports_file):
             os.unlink(ports_file)
@@ -48,8 +50,8 @@ class Api:
         log = open(os.path.join(self.directory, "api.log"), "ab")
         self.process = subprocess.Popen(
             [os.path.join(BIN, "ambient-api-server"), "serve", "--enable-jwt=false",
-             f"--api-server-bindaddress=127.0.0.1:{self.ports.get('http', 0)}",
-             f"--grpc-server-bindaddress=127.0.0.1:{self.ports.get('grpc', 0)}", "--metrics-server-bindaddress=",
+             f"--api-server-bindaddress=127.0.0.1:{self.ports['http']}",
+             f"--grpc-server-bindaddress=127.0.0.1:{self.ports['grpc']}", "--metrics-server-bindaddress=",
              "--health-check-server-bindaddress=", f"--ports-file={ports_file}",
              f"--db-url=sqlite:{self.directory}/db"], env=env, stdout=log, stderr=log)
         log.close()
