@@ -19,6 +19,8 @@ int main(int argc, char **argv)
     failures += run_kube_sidecars_tests();
     failures += run_token_ring_tests();
     failures += run_session_tests();
+    failures += run_session_strays_tests();
+    failures += run_session_fuzz_tests();
     failures += run_process_tests();
     failures += run_system_tests() + run_outage_tests();
     failures += run_informer_tests();

@@ -21,6 +21,8 @@ int run_session_tokens_tests(void);
 int run_parts_tests(void);
 int run_process_tests(void);
 int run_session_tests(void);
+int run_session_strays_tests(void);
+int run_session_fuzz_tests(void);
 int run_system_tests(void);
 int run_outage_tests(void);
 int run_informer_tests(void);
