@@ -6,7 +6,7 @@
 #include "base/vec.h"
 #include "informer.h"
 
-#define PATIENCE (20 * USEC_PER_SEC)
+#define PATIENCE (60 * USEC_PER_SEC)
 
 typedef struct Rig {
     Api api;

@@ -16,7 +16,7 @@
 #include "runtime-process.h"
 
 #define SID "2abcDEFghiJKLmnoPQRstuVWXyz"
-#define PATIENCE (20 * USEC_PER_SEC)
+#define PATIENCE (60 * USEC_PER_SEC)
 
 typedef struct Rig {
     char dir[64], root[96];

@@ -8,7 +8,7 @@
 #include "http/url.h"
 #include "session-tokens.h"
 
-#define PATIENCE (20 * USEC_PER_SEC)
+#define PATIENCE (60 * USEC_PER_SEC)
 
 /* More than a page, and more than two pages, of any list. */
 #define MANY 1001

@@ -13,7 +13,7 @@
 /* Turns the loop until the condition holds. A test that waits for ever is ended by the alarm. */
 #define PUMP_UNTIL(t, cond)                                                                                  \
     do {                                                                                                     \
-        alarm(60);                                                                                           \
+        alarm(120);                                                                                          \
         while (!(cond))                                                                                      \
             loop_run_once((t)->loop, true);                                                                  \
         alarm(0);                                                                                            \
@@ -213,7 +213,7 @@ static void test_both__thousand_calls_at_once_on_one_connection(void **state)
         memcpy(body, &i, sizeof(i));
         start(t, &a[i], "/t.S/Echo", (Str){body, SIZE}, 60 * USEC_PER_SEC);
     }
-    alarm(60);
+    alarm(120);
     while (left > 0) {
         loop_run_once(t->loop, true);
         for (left = N; left > 0 && a[left - 1].ends; left--)

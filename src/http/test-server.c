@@ -557,7 +557,7 @@ static void test_server__slow_body_is_408(void **state)
 static void test_server__silent_and_idle_connections_are_closed(void **state)
 {
     HttpLimits l = test_limits();
-    l.header_timeout = l.idle_timeout = 20 * USEC_PER_MSEC;
+    l.header_timeout = l.idle_timeout = 250 * USEC_PER_MSEC; /* in which a request must get through */
     World *w = world_with(&l);
     Raw *silent = raw_connect(w), *idle = raw_connect(w);
     raw_send(idle, GET("/hello"));
@@ -572,13 +572,13 @@ static void test_server__silent_and_idle_connections_are_closed(void **state)
 static void test_server__no_deadline_while_answering(void **state)
 {
     HttpLimits l = test_limits();
-    l.header_timeout = l.idle_timeout = l.body_timeout = 5 * USEC_PER_MSEC;
+    l.header_timeout = l.idle_timeout = l.body_timeout = 200 * USEC_PER_MSEC;
     World *w = world_with(&l);
     Raw *r = raw_connect(w);
     raw_send(r, GET("/hold"));
     PUMP_UNTIL(w->loop, w->held);
     Timer *t = timer_new(w->loop, raw_drain, w);
-    timer_arm(t, 30 * USEC_PER_MSEC);
+    timer_arm(t, 300 * USEC_PER_MSEC);
     PUMP_UNTIL(w->loop, !timer_armed(t));
     timer_free(t);
     assert_false(r->ended);

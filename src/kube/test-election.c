@@ -50,7 +50,7 @@ static void begin_with(Ballot *b, const Answer *answers, size_t n, Usec deadline
 
 static void begin(Ballot *b, const Answer *answers, size_t n)
 {
-    begin_with(b, answers, n, 600 * USEC_PER_MSEC);
+    begin_with(b, answers, n, 600 * USEC_PER_SEC); /* however slow this machine is */
 }
 
 static void end(Ballot *b)
@@ -140,7 +140,7 @@ static void test_election__a_renewal_without_an_answer_changes_nothing(void **st
         SAY("PUT " PATH "/l", 200, LEASE("me", "4"), .want = "\"leaseTransitions\":4"),
     };
     Ballot b;
-    begin_with(&b, answers, ARRAY_LEN(answers), 600 * USEC_PER_SEC);
+    begin(&b, answers, ARRAY_LEN(answers));
     while (b.api.n_requests < ARRAY_LEN(answers))
         loop_run_once(b.api.loop, true);
     assert_true(b.led && !b.lost);
@@ -154,7 +154,7 @@ static void test_election__ends_when_it_cannot_renew(void **state)
         SAY("PUT " PATH "/l", 200, LEASE("me", "2")),
     };
     Ballot b;
-    begin(&b, answers, ARRAY_LEN(answers));
+    begin_with(&b, answers, ARRAY_LEN(answers), 600 * USEC_PER_MSEC);
     test_wait(&b.api, &b.led);
     b.api.server = http_server_free(b.api.server);
     test_wait(&b.api, &b.lost);

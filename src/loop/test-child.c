@@ -290,7 +290,7 @@ static void test_child__dies_with_the_thread_that_spawned_it(void **state)
     char c;
     pthread_t t;
     assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
-    alarm(30);
+    alarm(120);
     pthread_create(&t, NULL, spawn_and_leave, ends);
     pthread_join(t, NULL);
     assert_int_equal(read(ends[0], &c, 1), 0); /* end of file: the child is gone */

@@ -111,7 +111,7 @@ static void *stop_thread(void *arg)
 static void test_stop__wakes_a_loop_that_waits(void **state)
 {
     pthread_t t;
-    alarm(30);
+    alarm(120);
     pthread_create(&t, NULL, stop_thread, *state);
     loop_run(*state);
     pthread_join(t, NULL);
@@ -183,8 +183,8 @@ static void test_timer__fires_by_deadline_then_by_arming(void **state)
 {
     Timer *a = timer_new(*state, note, A), *b = timer_new(*state, note, B);
     Timer *c = timer_new(*state, note, C), *d = timer_new(*state, note, D);
-    timer_arm(d, 9 * USEC_PER_MSEC);
-    timer_arm(c, 5 * USEC_PER_MSEC);
+    timer_arm(d, 400 * USEC_PER_MSEC);
+    timer_arm(c, 200 * USEC_PER_MSEC);
     timer_arm(b, USEC_PER_SEC);
     timer_arm(a, 0);
     timer_arm(b, 0); /* replaces; armed after a in the same microsecond or later */

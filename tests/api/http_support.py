@@ -12,7 +12,7 @@ import api_support
 
 HTTPD = api_support.BUILD / "src/http/test-httpd"
 FETCH = api_support.BUILD / "src/http/test-fetch"
-PATIENCE = 30
+PATIENCE = 120
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 
-from api_support import EventStream, wait_for
+from api_support import DEADLINE, EventStream, wait_for
 from plane_support import TOKEN, clean_environ, control_plane
 
 
@@ -120,7 +120,7 @@ def test_runners_outlive_the_control_plane(make_plane, how):
     plane.wait_phase(sid, "Running")
     before = plane.cp.state(sid)
     plane.cp.process.send_signal(how)
-    assert plane.cp.process.wait(25) == (0 if how == signal.SIGTERM else -how)
+    assert plane.cp.process.wait(DEADLINE) == (0 if how == signal.SIGTERM else -how)
     plane.client.ok("POST", f"/sessions/{sid}/stop", status=200)  # nobody is there to do it
     assert before["pid"] in plane.cp.processes()
     plane.cp.start()
@@ -170,7 +170,7 @@ def test_stop_on_exit(make_plane):
     for sid in sids:
         plane.wait_phase(sid, "Running")
     plane.cp.process.send_signal(signal.SIGTERM)
-    assert plane.cp.process.wait(25) == 0
+    assert plane.cp.process.wait(DEADLINE) == 0
     assert not plane.cp.processes()
     for sid in sids:
         assert plane.phase(sid) == "Failed"
@@ -185,7 +185,7 @@ def test_a_second_signal_ends_at_once(make_plane):
     plane.cp.process.send_signal(signal.SIGTERM)
     wait_for(lambda: '"ending"' in plane.cp.log(), "the first signal to be seen")
     plane.cp.process.send_signal(signal.SIGINT)
-    assert plane.cp.process.wait(10) == 128 + signal.SIGINT
+    assert plane.cp.process.wait(DEADLINE) == 128 + signal.SIGINT
     plane.cp.env["LOCAL_STOP_ON_EXIT"] = "false"
     plane.cp.start()
 

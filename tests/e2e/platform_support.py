@@ -8,7 +8,7 @@ import urllib.request
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
 BIN = os.environ.get("AMBIENT_BIN_DIR") or os.path.join(os.environ.get("MESON_BUILD_ROOT", f"{ROOT}/build"), "bin")
-DEADLINE = 60
+DEADLINE = 120
 
 
 def wait_until(what, check, seconds=DEADLINE):

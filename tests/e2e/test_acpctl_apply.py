@@ -490,4 +490,4 @@ def test_an_ambiguous_name_is_an_error_with_the_ids(cli, write, name):
     assert f'several sessions are named "{name}"' in text and "give its id in the document" in text
     assert all(i in text for i in ids)
     for i in ids:
-        cli.run("wait", "session", i, "--for=phase=Completed", "--timeout", "50s", "--project", "ctx")
+        cli.run("wait", "session", i, "--for=phase=Completed", "--timeout", "100s", "--project", "ctx")

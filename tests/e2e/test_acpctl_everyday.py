@@ -127,14 +127,14 @@ def test_all_projects(cli, name):
 
 def test_wait_for_a_phase(cli, name):
     new_session(cli, name, "--prompt", "echo done")
-    assert cli.out("wait", "session", name, "--for=phase=Completed", "--timeout", "50s") == (
+    assert cli.out("wait", "session", name, "--for=phase=Completed", "--timeout", "100s") == (
         f"session/{name} condition met\n")
     assert cli.out("wait", "session", name, "--for=jsonpath={.phase}=Completed") == f"session/{name} condition met\n"
 
 
 def test_wait_ends_when_it_is_hopeless(cli, name):
     new_session(cli, name, "--prompt", "exit 3")
-    text = cli.fails(1, "wait", "session", name, "--for=phase=Stopped", "--timeout", "50s")
+    text = cli.fails(1, "wait", "session", name, "--for=phase=Stopped", "--timeout", "100s")
     assert re.fullmatch(f"session/{name} is (Failed|Completed) and will not become Stopped", text)
 
 
@@ -142,7 +142,7 @@ def test_wait_gives_up(cli, name):
     sid = new_session(cli, name, "--interactive")
     text = cli.fails(8, "wait", "session", name, "--for=phase=Completed", "--timeout", "300ms")
     assert text == f"timed out waiting for session/{name}"
-    with cli.start("wait", "session", name, "--for=delete", "--timeout", "50s") as waiting:
+    with cli.start("wait", "session", name, "--for=delete", "--timeout", "100s") as waiting:
         cli.run("delete", "session", sid, "-y")
         assert waiting.end() == (0, f"session/{name} deleted\n", "")
     assert cli.out("wait", "session", name, "--for=delete") == f"session/{name} deleted\n"
@@ -151,20 +151,20 @@ def test_wait_gives_up(cli, name):
 def test_wait_for_several_by_label(cli, name):
     for i in range(2):
         new_session(cli, f"{name}-{i}", "--prompt", "true", "--labels", json.dumps({"batch": name}))
-    done = cli.out("wait", "sessions", "-l", f"batch={name}", "--for=phase=Completed", "--timeout", "50s")
+    done = cli.out("wait", "sessions", "-l", f"batch={name}", "--for=phase=Completed", "--timeout", "100s")
     assert done == f"session/{name}-0 condition met\nsession/{name}-1 condition met\n"
 
 
 def test_start_and_stop_wait(cli, name):
     cli.run("agent", "create", "--name", name, "--prompt", "echo done", *SHELL)
-    out = cli.out("start", name, "--wait", "--timeout", "50s")
+    out = cli.out("start", name, "--wait", "--timeout", "100s")
     sid = re.search(r"session/(\w+)", out)[1]
     assert out.endswith(f"session/{sid} condition met\n") and cli.json("get", "session", sid)["phase"] == "Completed"
     cli.run("agent", "update", name, "--prompt", "exit 3")
-    assert "will not become Completed" in cli.fails(1, "start", name, "--wait", "--timeout", "50s")
+    assert "will not become Completed" in cli.fails(1, "start", name, "--wait", "--timeout", "100s")
     stays = new_session(cli, name + "-stays", "--interactive")
     assert "timed out" in cli.fails(8, "start", "--session", sid, "--wait", "--timeout", "0s")
-    assert cli.out("stop", stays, "--wait", "--timeout", "50s").endswith(f"session/{stays} condition met\n")
+    assert cli.out("stop", stays, "--wait", "--timeout", "100s").endswith(f"session/{stays} condition met\n")
     assert cli.json("get", "session", stays)["phase"] == "Stopped"
     cli.run("delete", "session", stays, "-y", "--wait")
 
@@ -200,7 +200,7 @@ def test_a_busy_server_is_asked_again(cli):
 
 def test_wait_for_a_condition(cli, name):
     new_session(cli, name, "--prompt", "true")
-    cli.run("wait", "session", name, "--for=phase=Completed", "--timeout", "50s")
+    cli.run("wait", "session", name, "--for=phase=Completed", "--timeout", "100s")
     conditions = json.loads(cli.json("get", "session", name).get("conditions") or "[]")
     if conditions:
         c = conditions[0]
@@ -378,7 +378,7 @@ def test_text_is_seen_while_it_is_written_and_only_once(cli, name, tmp_path):
 
 def test_describe_for_a_person(cli, name):
     sid = new_session(cli, name, "--prompt", "echo 'hello there'", "--labels", '{"a":"b","c":"d"}')
-    cli.run("wait", "session", name, "--for=phase=Completed", "--timeout", "50s")
+    cli.run("wait", "session", name, "--for=phase=Completed", "--timeout", "100s")
     page = cli.out("describe", "session", name, "-o", "text")
     assert re.search(rf"^id: +{sid}$", page, re.M) and re.search(r"^phase: +Completed$", page, re.M)
     assert re.search(r"^labels: +a=b\n +c=d$", page, re.M)
@@ -400,7 +400,7 @@ def test_start_and_follow(cli, name):
 
 def test_messages_by_type(cli, name):
     sid = new_session(cli, name, "--prompt", "echo text; exit 4")
-    cli.run("wait", "session", name, "--for=jsonpath=.phase=Failed", "--timeout", "50s", code=None)
+    cli.run("wait", "session", name, "--for=jsonpath=.phase=Failed", "--timeout", "100s", code=None)
     answers = json.loads(cli.out("session", "messages", sid, "-o", "json", "--type", "assistant"))
     assert {m["event_type"] for m in answers} == {"assistant"}
     errors = json.loads(cli.out("session", "messages", sid, "-o", "json", "--errors"))

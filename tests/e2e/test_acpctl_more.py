@@ -236,7 +236,7 @@ def test_watch_falls_back_to_polling(cli, name):
     try:
         with cli.start("get", "sessions", "-w", "--field-selector", f"name={name}", "--no-headers") as watch:
             watch.wait_for(sid)
-            cli.run("wait", "session", sid, "--for=phase=Running", "--timeout", "50s")
+            cli.run("wait", "session", sid, "--for=phase=Running", "--timeout", "100s")
             cli.run("stop", sid)
             watch.wait_for("Stopped")
             cli.run("delete", "session", sid, "-y")

@@ -14,7 +14,7 @@ from platform_support import BIN, ROOT, Platform
 sys.path.append(os.path.join(ROOT, "tests", "api"))
 from http_support import write_certificate  # noqa: E402
 
-DEADLINE = 170
+DEADLINE = 400
 
 
 class ArgvWatch:

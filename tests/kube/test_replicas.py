@@ -34,9 +34,9 @@ def test_a_restart_writes_nothing(make_plane):
     live = 1
     for how in (signal.SIGKILL, signal.SIGTERM):
         plane.cp.process.send_signal(how)
-        plane.cp.process.wait(25)
+        plane.cp.process.wait(DEADLINE)
         plane.cp.start()
-        wait_for(lambda: cp_request(plane.cp, "/readyz") == "ok" and plane.cp.leads(), "the new one to lead", 30)
+        wait_for(lambda: cp_request(plane.cp, "/readyz") == "ok" and plane.cp.leads(), "the new one to lead")
         sid = plane.session()  # when this one is there, the others have been looked at
         plane.wait_phase(sid, "Creating")
         done = writes(plane.cp)
@@ -58,22 +58,24 @@ def test_the_leader_is_killed(plane):
     plane.cp.kill()
     later = plane.session()
     plane.set_status(sid, terminated(0))
-    plane.wait_phase(sid, "Completed", timeout=30)
+    plane.wait_phase(sid, "Completed")
     plane.wait_pod(later)
     assert second.leads() and lease(plane)["holderIdentity"].startswith("second_")
     assert plane.pod(sid)["metadata"]["uid"] == uid
     assert second.log().count('"pod created"') == 1
 
 
-def test_a_clean_end_hands_over_at_once(plane):
+def test_a_clean_end_hands_over_at_once(make_plane):
+    """The lease is not waited for: nobody would wait so long."""
+    plane = make_plane(LEASE_DURATION="600s")
     wait_for(plane.cp.leads, "the first to lead")
     sid = plane.start_running()
-    second = plane.control_plane("second")
+    second = plane.control_plane("second", LEASE_DURATION="15s")
     wait_for(lambda: cp_request(second, "/readyz") == "ok", "the second to be ready")
     plane.cp.process.send_signal(signal.SIGTERM)
-    assert plane.cp.process.wait(25) == 0
+    assert plane.cp.process.wait(DEADLINE) == 0
     plane.set_status(sid, terminated(0))
-    plane.wait_phase(sid, "Completed", timeout=12)
+    plane.wait_phase(sid, "Completed")
     assert second.leads()
 
 
@@ -101,10 +103,10 @@ def test_kubernetes_is_away(make_plane):
     plane.cluster.stop_apiserver()
     try:
         later = plane.session()
-        wait_for(lambda: '"not leading any more"' in plane.cp.log(), "the lease to be given up", 30)
+        wait_for(lambda: '"not leading any more"' in plane.cp.log(), "the lease to be given up")
     finally:
         plane.cluster.start_apiserver()
-    plane.wait_phase(later, "Creating", timeout=40)
+    plane.wait_phase(later, "Creating")
     assert plane.phase(sid) == "Running"
     plane.set_status(sid, terminated(0))
     plane.wait_phase(sid, "Completed")

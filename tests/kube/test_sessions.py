@@ -112,7 +112,10 @@ def test_a_pod_deleted_by_hand(make_plane):
 
 
 def test_the_time_limit(plane):
-    sid = plane.start_running(timeout=2)
+    sid = plane.session(timeout=2)
+    plane.wait_pod(sid)
+    plane.cluster.bind(plane.project, plane.name(sid))
+    plane.set_status(sid, running())
     plane.wait_pod(sid, lambda pod: pod["metadata"].get("deletionTimestamp"))
     assert plane.pod(sid)["metadata"]["annotations"]["ambient-code.io/stop-reason"] == "time-limit"
     plane.finish(sid)
