@@ -167,6 +167,14 @@ static bool may_write(void *arg)
     return kube_app_may_write(arg);
 }
 
+static void on_lost(void *arg)
+{
+    KubeApp *k = arg;
+    log_error("kubernetes does not answer", F_STR("component", "kubeclient"));
+    if (k->runtime)
+        kube_runtime_lost(k->runtime);
+}
+
 /* What had failed for want of an answer is tried again now, not after its backoff. */
 static void on_reachable(void *arg)
 {
@@ -220,6 +228,7 @@ static int make_clients(KubeApp *k, Err *err)
         .burst = (unsigned)s->burst,
         .may_write = may_write,
         .on_reachable = on_reachable,
+        .on_lost = on_lost,
         .arg = k,
     };
     rc = kube_new(k->loop, &ko, &k->kube, err);

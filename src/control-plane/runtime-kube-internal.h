@@ -9,6 +9,8 @@
 #include "kube/watch.h"
 #include "runtime-kube.h"
 
+#define KUBE_NO_ANSWER "the Kubernetes API does not answer"
+
 /* How a run ended whose pod does not exist any more. */
 typedef struct Gone {
     RtObserved seen; /* RT_ENDED, or RT_ABSENT: nothing is known of its end */
@@ -58,7 +60,7 @@ struct KubeRuntime {
     Map *by_uid;            /* of its pod -> Entry */
     List waiting;
     bool synced, leading;
-    Timer *chores, *sweep_timer, *sync_timer;
+    Timer *chores, *sweep_timer, *sync_timer, *lost_timer;
     const char *token_url, *token_key, *token_key_id;
     uint64_t tokens_written, tokens_same, tokens_failed;
     bool await_endpoint;

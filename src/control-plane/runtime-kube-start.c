@@ -329,6 +329,8 @@ RtOp *kube_ensure(Runtime *rt, const RtSpec *spec, RtDone done, void *arg)
         return op_end_soon(op, ERR_OK, NULL); /* op->err says it */
     if (e->pod && e->pod->run == spec->run && !e->retired && !e->deleting && e->pod->deletion.us == 0)
         return op_end_soon(op, ERR_OK, NULL);
+    if (kube_lost(k->o.kube))
+        return op_end_soon(op, ERR_UNAVAILABLE, KUBE_NO_ANSWER);
     if (e->pod)
         return clear_old(op);
     if (!is_prepared(k, &why))

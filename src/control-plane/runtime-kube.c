@@ -414,9 +414,37 @@ static void abandon(RtOp *op)
     op_free(op);
 }
 
+/* ---- without an answer ---- */
+
+static bool unreachable(const Runtime *rt)
+{
+    return kube_lost(CONTAINER_OF(rt, const KubeRuntime, base)->o.kube);
+}
+
+/* What waits for an answer is not kept waiting: its session is told, and it is tried again when there are
+ * answers. Ending is deferred: that may make and drop entries. */
+static void give_up(void *arg)
+{
+    KubeRuntime *k = arg;
+    MAP_FOREACH (k->all, it) {
+        RtOp *op = ((Entry *)it.value)->op;
+        if (!op || !op->session || !flow_running(&op->flow))
+            continue;
+        flow_done(&op->flow);
+        op_end_soon(op, ERR_UNAVAILABLE, KUBE_NO_ANSWER);
+    }
+}
+
+void kube_runtime_lost(KubeRuntime *k)
+{
+    timer_arm(k->lost_timer, 0);
+}
+
 static const RuntimeOps kube_ops = {
     .name = "kube",
     .spawned_condition = "PodCreated",
+    .unreachable_condition = "KubernetesUnavailable",
+    .unreachable = unreachable,
     .ensure = kube_ensure,
     .may_start = kube_may_start,
     .stop = kube_stop,
@@ -454,6 +482,7 @@ KubeRuntime *kube_runtime_new(const KubeRuntimeOptions *o)
     list_init(&k->waiting);
     k->chores = timer_new(k->loop, run_chores, k);
     k->sweep_timer = timer_new(k->loop, start_sweep, k);
+    k->lost_timer = timer_new(k->loop, give_up, k);
     k->version_timer = timer_new(k->loop, ask_version, k);
     k->public_roots = read_roots(o->config);
     k->sync_timer = timer_new(k->loop, check_synced, k);
@@ -476,6 +505,7 @@ KubeRuntime *kube_runtime_free(KubeRuntime *k)
     timer_free(k->sync_timer);
     timer_free(k->chores);
     timer_free(k->sweep_timer);
+    timer_free(k->lost_timer);
     forget_version(k);
     timer_free(k->version_timer);
     free(k->public_roots);

@@ -28,6 +28,8 @@ Runtime *kube_runtime(KubeRuntime *k);
 /* We lead: ended pods are cleared away, and from time to time everything is looked at. Off at first. */
 void kube_runtime_lead(KubeRuntime *k, bool lead);
 void kube_runtime_relist(KubeRuntime *k);
+/* Kubernetes does not answer: ensure() fails at once until it does. */
+void kube_runtime_lost(KubeRuntime *k);
 /* Of a tenant: follow the pods there, from now on. Does nothing where one watch sees all. */
 void kube_runtime_project(KubeRuntime *k, const char *project);
 /* The API server knows this session, so parts of it may exist. */

@@ -86,6 +86,10 @@ typedef void (*RtEach)(void *arg, const char *session_id);
 typedef struct RuntimeOps {
     const char *name;              /* "process" */
     const char *spawned_condition; /* condition type that says the runner was made: "ProcessSpawned" */
+    /* What says on a session that the place where runners live does not answer, and whether it is so now;
+       NULL: this runtime's place always answers. */
+    const char *unreachable_condition;
+    bool (*unreachable)(const Runtime *rt);
     /* Done when a runner of this run exists (observe() then knows it) or cannot. Clears away an ended earlier
      * run. */
     RtOp *(*ensure)(Runtime *rt, const RtSpec *spec, RtDone done, void *arg);

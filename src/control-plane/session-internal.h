@@ -36,6 +36,7 @@ void pass_end(Pass *p, WqResult result, Usec after, const char *reason);
 /* Something failed: logs, tells the session when it keeps failing, ends with a retry. */
 void pass_fail(Pass *p, const Err *err);
 void pass_fail_op(Pass *p, const Err *err); /* the same of the runtime's operation */
+bool pass_unreachable(const Pass *p);       /* what failed was to happen where nothing answers */
 /* Asks the server; the answer goes into the cache, then pass_next(). */
 void pass_get(Pass *p);
 /* The server does not know this session. */

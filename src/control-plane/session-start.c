@@ -250,6 +250,12 @@ void pass_start(Pass *p)
 {
     Runtime *rt = p->s->o.runtime;
     const char *why = "";
+    if (rt->ops->unreachable && rt->ops->unreachable(rt)) {
+        Err err = {0};
+        err_set(&err, ERR_UNAVAILABLE, "the cluster does not answer");
+        pass_fail_op(p, &err);
+        return;
+    }
     if (rt->ops->may_start && !rt->ops->may_start(rt, cache_get(p->s->o.cache, str_from(p->id)), &why)) {
         log_debug("a session cannot start yet", F_STR("session_id", p->id), F_STR("reason", why));
         pass_end(p, WQ_WAIT, NO_PLACE_WAIT, NULL);

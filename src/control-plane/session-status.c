@@ -4,6 +4,7 @@
 #include "base/log.h"
 
 #define SIDECAR_FAILED "CredentialSidecarFailed"
+#define UNREACHABLE_TEXT "nothing can be started or stopped until the cluster answers again; nothing is lost"
 #define STATUS_MAX (128 * 1024)
 
 /* What the conditions say about a phase that is being entered. */
@@ -39,6 +40,9 @@ static void describe(const Pass *p, const Plan *plan, Conditions *c)
         conditions_set(c, "CredentialsUnavailable", false, "Injected", NULL);
     if (conditions_has(c, "Reconciled"))
         conditions_set(c, "Reconciled", true, "Reconciled", NULL);
+    const char *unreachable = p->s->o.runtime->ops->unreachable_condition;
+    if (unreachable && conditions_has(c, unreachable))
+        conditions_set(c, unreachable, false, "Answered", NULL);
 }
 
 static void add_field(Buf *b, bool *first, const char *key, Str value)
@@ -199,7 +203,10 @@ bool pass_write_trouble(Pass *p, const Err *err)
         return false;
     CLEANUP_CONDITIONS Conditions c;
     conditions_init(&c, obj_str(session, SESSION_CONDITIONS), clock_wall(p->s->o.clock));
-    conditions_set(&c, "Reconciled", false, "ReconcileError", err->msg);
+    if (pass_unreachable(p))
+        conditions_set(&c, p->s->o.runtime->ops->unreachable_condition, true, "NoAnswer", UNREACHABLE_TEXT);
+    else
+        conditions_set(&c, "Reconciled", false, "ReconcileError", err->msg);
     if (!c.changed)
         return false;
     p->plan.reason = pass_reason(err);

@@ -51,12 +51,19 @@ void pass_fail_op(Pass *p, const Err *err)
     pass_fail(p, err);
 }
 
+bool pass_unreachable(const Pass *p)
+{
+    const Runtime *rt = p->s->o.runtime;
+    return p->op_failed && rt->ops->unreachable && rt->ops->unreachable(rt);
+}
+
 void pass_fail(Pass *p, const Err *err)
 {
     unsigned failures = wq_failures(p->s->queue, str_from(p->id)) + 1;
     log_warn("handler failed, will retry", F_STR("reconciler", wq_name(p->s->queue)),
              F_STR("session_id", p->id), F_UINT("attempt", failures), F_ERR(err));
-    if (failures >= TROUBLE_AFTER && !is_server_away(p, err) && pass_write_trouble(p, err))
+    if ((pass_unreachable(p) || (failures >= TROUBLE_AFTER && !is_server_away(p, err))) &&
+        pass_write_trouble(p, err))
         return;
     pass_end(p, WQ_RETRY, 0, pass_reason(err));
 }

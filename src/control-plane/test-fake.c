@@ -459,6 +459,11 @@ static bool rt_may_start(Runtime *rt, const Obj *session, const char **ret_why)
     return !rt_fake(rt)->closed;
 }
 
+static bool rt_unreachable(const Runtime *rt)
+{
+    return rt_fake(rt)->unreachable;
+}
+
 static void rt_abandon(RtOp *op)
 {
     ((FakeCall *)op)->abandoned = true;
@@ -470,6 +475,8 @@ void fake_init(Fake *f)
     static const RuntimeOps rt_ops = {
         .name = "fake",
         .spawned_condition = "ProcessSpawned",
+        .unreachable_condition = "KubernetesUnavailable",
+        .unreachable = rt_unreachable,
         .ensure = rt_ensure,
         .may_start = rt_may_start,
         .stop = rt_stop,

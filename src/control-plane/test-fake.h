@@ -36,6 +36,7 @@ typedef struct Fake {
     bool closed;                               /* nothing can be started now */
     unsigned capacity;                         /* runners at a time; 0 = no limit */
     ErrCode fail_patch, fail_get, fail_ensure; /* every call fails with it; ERR_OK = none */
+    bool unreachable;                          /* what the runtime says of its place */
     unsigned fail_percent;                     /* of all calls fail with ERR_UNAVAILABLE */
     /* Told of every change of a session on the server (o NULL = deleted). */
     void (*on_event)(void *arg, const char *id, const Obj *o);

@@ -311,6 +311,27 @@ static void test_session__a_passing_trouble_is_retried_and_told(void **state)
     assert_condition(&r, SID, "Reconciled", "True", "Reconciled");
 }
 
+static void test_session__a_place_that_does_not_answer_is_told_at_once(void **state)
+{
+    CLEANUP_RIG Rig r;
+    rig_init(&r);
+    r.f.fail_ensure = ERR_UNAVAILABLE;
+    r.f.unreachable = true;
+    fake_create(&r.f, SID, PHASE_PENDING);
+    settle(&r);
+    assert_phase(&r, SID, PHASE_PENDING);
+    assert_condition(&r, SID, "KubernetesUnavailable", "True", "NoAnswer");
+    pass_time(&r, 3600 * USEC_PER_SEC);
+    assert_int_equal(r.f.patches, 1);
+    assert_phase(&r, SID, PHASE_PENDING);
+    r.f.unreachable = false;
+    r.f.fail_ensure = ERR_OK;
+    sessions_add(r.s, SID); /* as the runtime does when it hears from its place */
+    settle(&r);
+    assert_phase(&r, SID, PHASE_CREATING);
+    assert_condition(&r, SID, "KubernetesUnavailable", "False", "Answered");
+}
+
 static void test_session__waits_for_a_place(void **state)
 {
     CLEANUP_RIG Rig r;
@@ -444,6 +465,7 @@ int run_session_tests(void)
         cmocka_unit_test(test_session__time_limit_survives_a_restart),
         cmocka_unit_test(test_session__a_runner_that_cannot_be_made_fails_the_session),
         cmocka_unit_test(test_session__a_passing_trouble_is_retried_and_told),
+        cmocka_unit_test(test_session__a_place_that_does_not_answer_is_told_at_once),
         cmocka_unit_test(test_session__waits_for_a_place),
         cmocka_unit_test(test_session__a_lost_status_write_is_repeated),
         cmocka_unit_test(test_session__server_down_stops_nothing),

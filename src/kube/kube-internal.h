@@ -67,6 +67,7 @@ struct Kube {
     double tokens; /* of the bucket */
     Usec filled_at, last_answer;
     Usec lost_at; /* since then no request got an answer; 0 = the last one did */
+    bool lost;    /* for so long that it is an outage */
     Timer *timer;
     KubeCount *counts;
     size_t n_counts, cap_counts;

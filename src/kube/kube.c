@@ -45,9 +45,14 @@ void kube_answered(Kube *k, bool answered)
     Usec now = clock_now(loop_clock(k->loop)), lost_at = k->lost_at;
     if (!answered) {
         k->lost_at = lost_at ? lost_at : now;
+        bool news = !k->lost && now - k->lost_at >= LOST_AFTER;
+        k->lost = k->lost || news;
+        if (news && k->o.on_lost)
+            k->o.on_lost(k->o.arg);
         return;
     }
     k->lost_at = 0;
+    k->lost = false;
     k->last_answer = now;
     if (lost_at && now - lost_at >= LOST_AFTER && k->o.on_reachable)
         k->o.on_reachable(k->o.arg);
@@ -56,6 +61,11 @@ void kube_answered(Kube *k, bool answered)
 Usec kube_last_answer(const Kube *k)
 {
     return k->last_answer;
+}
+
+bool kube_lost(const Kube *k)
+{
+    return k->lost;
 }
 
 /* ---- the bucket ---- */

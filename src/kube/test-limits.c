@@ -122,20 +122,25 @@ static void count_up(void *arg)
 
 static void test_reachable__one_lost_connection_is_no_outage(void **state)
 {
-    unsigned again = 0;
-    const KubeOptions o = {.on_reachable = count_up, .arg = &again};
+    unsigned again = 0; /* told of either */
+    const KubeOptions o = {.on_reachable = count_up, .on_lost = count_up, .arg = &again};
     TestApi t;
     test_api_init(&t, NULL, 0, &o);
     kube_answered(t.kube, false);
     kube_answered(t.kube, true);
     assert_int_equal(again, 0);
     kube_answered(t.kube, false);
+    assert_false(kube_lost(t.kube));
     t.kube->lost_at -= 3 * USEC_PER_SEC;
     kube_answered(t.kube, false);
-    kube_answered(t.kube, true);
+    kube_answered(t.kube, false);
     assert_int_equal(again, 1);
+    assert_true(kube_lost(t.kube));
     kube_answered(t.kube, true);
-    assert_int_equal(again, 1);
+    assert_int_equal(again, 2);
+    assert_false(kube_lost(t.kube));
+    kube_answered(t.kube, true);
+    assert_int_equal(again, 2);
     test_api_done(&t);
 }
 

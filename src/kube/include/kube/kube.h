@@ -94,6 +94,9 @@ typedef struct KubeOptions {
     /* The server answered again after all requests had failed without any answer for some seconds; may be
        NULL. */
     void (*on_reachable)(void *arg);
+    /* All requests have failed without any answer for some seconds; told once, from within a request's end.
+       May be NULL. */
+    void (*on_lost)(void *arg);
     void *arg;
 } KubeOptions;
 
@@ -113,6 +116,7 @@ void kube_list_cancel(KubeList *l); /* NULL-safe; invalid once done was called *
 
 /* Monotonic time of the last answer of any kind; 0 = none yet. */
 Usec kube_last_answer(const Kube *k);
+bool kube_lost(const Kube *k); /* on_lost was due, and nothing has answered since */
 typedef struct KubeCount {
     KubeVerb verb;
     KubeKind kind;
