@@ -31,6 +31,7 @@
 #define RUNNER_PORT 8001
 #define KUBE_TOKEN_VOLUME "runner-token"
 #define RUNNER_SECRETS "ambient-runner-secrets"
+#define PROJECT_SETTINGS_OBJECT "projectsettings"
 #define SERVICE_CA "openshift-service-ca.crt" /* put into every namespace by OpenShift */
 #define CA_BUNDLE "ambient-ca-bundle"         /* the same, behind the public roots */
 #define MODEL_SECRET "ambient-model-key"

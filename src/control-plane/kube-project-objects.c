@@ -88,6 +88,13 @@ json_t *project_vertex_build(const KubeSettings *s, const char *ns, const json_t
     return o;
 }
 
+json_t *project_settings_build(const char *ns, Str project)
+{
+    json_t *o = new_object(PROJECT_SETTINGS_OBJECT, ns, project_labels(project));
+    json_object_set_new(o, "spec", json_pack("{s:[]}", "groupAccess"));
+    return o;
+}
+
 json_t *project_namespace_build(const KubeSettings *s, const char *ns, Str project)
 {
     return new_object(ns, NULL, namespace_labels(s, project));

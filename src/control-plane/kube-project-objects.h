@@ -29,5 +29,6 @@ bool project_objects_has(const ProjectObjects *o, KubeKind kind, const char *nam
 json_t *project_namespace_build(const KubeSettings *s, const char *ns, Str project);
 json_t *project_tenant_build(const KubeSettings *s, const char *ns, Str project);
 json_t *project_runner_secrets_build(const char *ns);
+json_t *project_settings_build(const char *ns, Str project);
 /* A copy of the vertex Secret `source`. */
 json_t *project_vertex_build(const KubeSettings *s, const char *ns, const json_t *source);

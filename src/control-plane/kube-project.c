@@ -13,6 +13,8 @@
 
 /* A namespace that is being made, or that is still going. */
 #define PENDING_WAIT (3 * USEC_PER_SEC)
+/* Between two questions for what this cluster may not have at all. */
+#define ABSENT_FOR (600 * USEC_PER_SEC)
 /* Between two looks at every object of a project that nobody changed on our side. */
 #define LOOK (600 * USEC_PER_SEC)
 /* Rights in a namespace of this age may still be on their way. */
@@ -37,7 +39,8 @@ typedef struct Project {
 struct KubeProjects {
     KubeProjectsOptions o;
     WorkQueue *queue;
-    Map *all; /* id -> Project, owned */
+    Map *all;       /* id -> Project, owned */
+    Usec legacy_at; /* not before: the cluster knows no ProjectSettings, or we may not see them */
 };
 
 static Project *self(Flow *f)
@@ -375,6 +378,60 @@ static void step_extra(Flow *f)
                         on_bindings, f);
 }
 
+/* ---- the object that the reference's operator reads ---- */
+
+/* Only clusters that ran its first versions know the kind; access does not depend on it. */
+static bool is_unknown_here(const KubeError *e)
+{
+    return e && (e->status == 403 || e->status == 404);
+}
+
+static void on_legacy(Flow *f, const KubeError *e, bool skip)
+{
+    Project *pr = self(f);
+    if (e && !skip) {
+        flow_fail(f, e->err.code, e->reason, e->err.msg);
+        return;
+    }
+    if (skip)
+        pr->p->legacy_at = usec_add(clock_now(pr->p->o.clock), ABSENT_FOR);
+    flow_next(f);
+}
+
+static void on_legacy_made(void *arg, json_t *body, const KubeError *e)
+{
+    Flow *f = arg;
+    f->call = NULL;
+    on_legacy(f, e && kube_error_is(e, "AlreadyExists") ? NULL : e, is_unknown_here(e));
+}
+
+static void on_legacy_seen(void *arg, json_t *body, const KubeError *e)
+{
+    Flow *f = arg;
+    Project *pr = self(f);
+    f->call = NULL;
+    if (!e || e->status != 404) {
+        on_legacy(f, e, is_unknown_here(e));
+        return;
+    }
+    CLEANUP_JSON json_t *want = project_settings_build(pr->ns, str_from(pr->id));
+    f->call = kube_send(
+        f->kube, KUBE_REQUEST(.verb = KUBE_CREATE, .kind = KUBE_PROJECT_SETTINGS, .ns = pr->ns, .body = want),
+        on_legacy_made, f);
+}
+
+static void step_legacy(Flow *f)
+{
+    const Project *pr = self(f);
+    if (clock_now(pr->p->o.clock) < pr->p->legacy_at)
+        flow_next(f);
+    else
+        f->call = kube_send(f->kube,
+                            KUBE_REQUEST(.verb = KUBE_GET, .kind = KUBE_PROJECT_SETTINGS, .ns = pr->ns,
+                                         .name = PROJECT_SETTINGS_OBJECT),
+                            on_legacy_seen, f);
+}
+
 static void step_mark(Flow *f)
 {
     Project *pr = self(f);
@@ -394,11 +451,12 @@ static void step_looked(Flow *f)
     flow_next(f);
 }
 
-static const FlowStep standard_steps[] = {step_namespace, step_objects, step_runner_secrets, step_vertex,
-                                          step_extra,     step_mark,    step_looked,         NULL};
-static const FlowStep mpp_steps[] = {step_tenant,         step_tenant_namespace, step_objects,
-                                     step_runner_secrets, step_vertex,           step_extra,
-                                     step_mark,           step_looked,           NULL};
+static const FlowStep standard_steps[] = {step_namespace, step_objects, step_runner_secrets,
+                                          step_vertex,    step_extra,   step_legacy,
+                                          step_mark,      step_looked,  NULL};
+static const FlowStep mpp_steps[] = {
+    step_tenant, step_tenant_namespace, step_objects, step_runner_secrets, step_vertex,
+    step_extra,  step_legacy,           step_mark,    step_looked,         NULL};
 
 /* ---- a project that was deleted ---- */
 

@@ -127,3 +127,25 @@ def test_another_installation_on_the_same_cluster(make_plane):
     wait_for(lambda: not plane.cluster.get("configmap", "ours", plane.project), "what is really left over to go")
     for kind, name in (("configmap", "their-anchor"), ("pod", "their-pod")):
         assert not plane.cluster.get(kind, name, plane.project)["metadata"].get("deletionTimestamp")
+
+
+def test_the_legacy_settings_object(make_plane, cluster):
+    """Where the cluster knows the kind it is made once; where it does not (every other test) nothing waits for it."""
+    crd = {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+           "metadata": {"name": "projectsettings.vteam.ambient-code"},
+           "spec": {"group": "vteam.ambient-code", "scope": "Namespaced",
+                    "names": {"plural": "projectsettings", "kind": "ProjectSettings"},
+                    "versions": [{"name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {
+                        "type": "object", "x-kubernetes-preserve-unknown-fields": True}}}]}}
+    cluster.apply(crd)
+    try:
+        cluster.kubectl("wait", "--for=condition=Established", "crd", crd["metadata"]["name"], "--timeout=60s")
+        plane = make_plane()
+        wait_mark(plane)
+        made = cluster.get("projectsettings.vteam.ambient-code", "projectsettings", plane.project)
+        assert made["spec"] == {"groupAccess": []}
+        assert made["metadata"]["labels"] == {
+            "ambient-code.io/project-id": plane.project, "ambient-code.io/managed": "true",
+            "ambient-code.io/managed-by": "ambient-control-plane"}
+    finally:
+        cluster.kubectl("delete", "crd", crd["metadata"]["name"])
