@@ -172,16 +172,18 @@ static void add_sidecars(const PodSpec *s, json_t *spec)
     json_decref(sidecars);
 }
 
+/* No service links: the kubelet would put the address of every Service of the namespace into the environment,
+   which are as many as it has sessions, until no program can be started any more. */
 static json_t *build_spec(const PodSpec *s)
 {
     const KubeSettings *k = &s->config->kube;
     json_t *security = json_pack("{s:{s:s}}", "seccompProfile", "type", "RuntimeDefault");
     if (k->non_root)
         json_object_set_new(security, "runAsNonRoot", json_true());
-    json_t *spec = json_pack("{s:s, s:b, s:s, s:i, s:o, s:[o], s:o}", "serviceAccountName", s->account,
-                             "automountServiceAccountToken", 0, "restartPolicy", "Never",
-                             "terminationGracePeriodSeconds", GRACE_SECONDS, "securityContext", security,
-                             "containers", build_container(s), "volumes", build_volumes(s));
+    json_t *spec = json_pack("{s:s, s:b, s:b, s:s, s:i, s:o, s:[o], s:o}", "serviceAccountName", s->account,
+                             "automountServiceAccountToken", 0, "enableServiceLinks", 0, "restartPolicy",
+                             "Never", "terminationGracePeriodSeconds", GRACE_SECONDS, "securityContext",
+                             security, "containers", build_container(s), "volumes", build_volumes(s));
     add_sidecars(s, spec);
     if (k->pull_secret)
         json_object_set_new(spec, "imagePullSecrets", json_pack("[{s:s}]", "name", k->pull_secret));

@@ -195,12 +195,14 @@ static bool has_no_such_route(const Err *err)
 
 static void fail(Entry *e, const Err *err)
 {
-    bool over = err->code == ERR_NOT_FOUND || err->code == ERR_CONFLICT;
-    e->all->failed++;
+    bool over = err->code == ERR_NOT_FOUND || err->code == ERR_CONFLICT; /* its pod may take longer to end */
+    e->all->failed += !over;
     e->backoff = e->backoff ? e->backoff * 2 : RETRY_MIN;
     if (e->backoff > RETRY_MAX)
         e->backoff = RETRY_MAX;
-    if (!e->done)
+    if (!e->done && over)
+        log_debug("a session that is over gets no token", F_STR("session_id", e->id), F_ERR(err));
+    else if (!e->done)
         log_warn("a session's token cannot be renewed", F_STR("session_id", e->id), F_ERR(err));
     if (!over && !e->done)
         timer_arm(e->timer, e->backoff);

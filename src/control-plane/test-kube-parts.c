@@ -411,6 +411,7 @@ static void test_build__the_rest(void **state)
     const json_t *spec = json_get_obj(pod, "spec");
     assert_int_equal(json_get_int(spec, "activeDeadlineSeconds", 0), 180);
     assert_false(json_get_bool(spec, "automountServiceAccountToken", true));
+    assert_false(json_get_bool(spec, "enableServiceLinks", true));
     assert_string_equal(kube_annotation(pod, ANNOTATION_RUN), "2");
     assert_string_equal(kube_label(pod, LABEL_SESSION), "X");
     assert_string_equal(env_value(pod, "REPOS_JSON"), "[{\"url\":\"https://h/a\\\"b\"}]");

@@ -71,7 +71,7 @@ def plane(node, tmp_path_factory):
         AMBIENT_API_SERVER_URL=f"http://{service}:8000", AMBIENT_GRPC_SERVER_ADDR=f"{service}:9000",
         CP_TOKEN_LISTEN_ADDR=f"{ADDRESS}:8080", RUNNER_TOKEN_MODE="both", RUNNER_IMAGE=RUNNER,
         GITHUB_MCP_IMAGE=SIDECAR, JIRA_MCP_IMAGE="localhost/nobody-has-this:1", IMAGE_TIMEOUT="2s",
-        POD_MISSING_AFTER="1s", RUNNER_CPU_REQUEST="50m", RUNNER_MEMORY_REQUEST="64Mi", RUNNER_MEMORY_LIMIT="512Mi")
+        RUNNER_CPU_REQUEST="50m", RUNNER_MEMORY_REQUEST="64Mi", RUNNER_MEMORY_LIMIT="512Mi")
     yield made
     made.close()
 
@@ -142,6 +142,19 @@ def test_a_session_to_its_end(plane):
     assert "/var/run/secrets/kubernetes.io" not in json.dumps(pod["spec"]), "no token of the cluster"
     session = plane.get(sid)
     assert session["start_time"] <= session["completion_time"]
+
+
+def test_what_an_agent_sees(plane):
+    """Of other sessions and of its own token: nothing."""
+    start(plane)
+    sid = start(plane)
+    names = [line.split("=")[0] for line in ask(plane, sid, "env").splitlines()]
+    assert not [name for name in names if name.startswith("SESSION_") and name != "SESSION_ID"], "links to Services"
+    assert not [name for name in names if name.endswith(("TOKEN", "KEY"))], "its own"
+    for path in ("/var/run/secrets/ambient/bot-token", "/proc/1/environ"):
+        assert "Permission denied" in ask(plane, sid, f"cat {path} 2>&1"), path
+    for one in plane.client.items("/sessions", search="phase = 'Running'"):
+        stop(plane, one["id"])
 
 
 def test_a_command_that_fails(plane):
