@@ -7,12 +7,14 @@ import pytest
 
 from cluster_support import ROOT, SYSTEM
 
-OVERLAYS = ("base", "overlays/sqlite", "overlays/kind", "overlays/postgres", "overlays/production")
+OVERLAYS = ("base", "overlays/sqlite", "overlays/kind", "overlays/postgres", "overlays/production",
+            "overlays/tenants")
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_an_overlay_is_accepted(cluster, kubeconfig, overlay):
     """Server-side, with admission: no unknown field, nothing deprecated, no pod against the restricted standard."""
+    cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ambient-code--config"}})
     done = cluster.run_kubectl("apply", "--dry-run=server", "--validate=strict", "-k", ROOT / "deploy" / overlay)
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr, done.stderr

@@ -4,15 +4,10 @@ seen namespace by namespace."""
 import pytest
 
 from api_support import wait_for
-from cluster_support import SYSTEM, running, terminated
+from cluster_support import ROOT, SYSTEM, running, terminated
 
 CONFIG = "ambient-code--config"
 RBAC = "rbac.authorization.k8s.io"
-
-
-def role(kind, name, rules, namespace=None):
-    return {"apiVersion": f"{RBAC}/v1", "kind": kind, "metadata": {"name": name, **(
-        {"namespace": namespace} if namespace else {})}, "rules": rules}
 
 
 def bind(name, role_kind, role_name, namespace):
@@ -31,21 +26,16 @@ def tenant_config(cluster, kubeconfig):
                  "names": {"plural": "tenantnamespaces", "kind": "TenantNamespace"},
                  "versions": [{"name": "v1alpha1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {
                      "type": "object", "x-kubernetes-preserve-unknown-fields": True}}}]}})
-    verbs = ["get", "list", "watch", "create", "update", "patch", "delete"]
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": CONFIG}},
                   {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tenant-plane",
                                                                               "namespace": SYSTEM}})
-    cluster.apply(
-        role("Role", "tenants", [{"apiGroups": ["tenant.paas.redhat.com"], "resources": ["tenantnamespaces"],
-                                  "verbs": verbs}], CONFIG),
-        bind("tenants", "Role", "tenants", CONFIG), bind("tenant-plane", "Role", "ambient-control-plane", SYSTEM),
-        role("ClusterRole", "namespace-admin", [
-            {"apiGroups": [""], "resources": ["pods", "services", "secrets", "serviceaccounts", "configmaps",
-                                              "persistentvolumeclaims", "events"],
-             "verbs": [*verbs, "deletecollection"]},
-            {"apiGroups": [""], "resources": ["namespaces"], "verbs": ["get"]},
-            {"apiGroups": ["networking.k8s.io", RBAC], "resources": ["networkpolicies", "rolebindings"],
-             "verbs": verbs}]))
+    # The account of the other tests has rights everywhere; this one has what deploy/ gives to a tenant.
+    rights = (ROOT / "deploy/overlays/tenants/rights.yaml").read_text()
+    account = "{kind: ServiceAccount, name: %s, namespace: ambient-code}"
+    assert account % "ambient-control-plane" in rights
+    rights = rights.replace(account % "ambient-control-plane", account % "tenant-plane")
+    cluster.kubectl("apply", "-f", "-", stdin=rights)
+    cluster.apply(bind("tenant-plane", "Role", "ambient-control-plane", SYSTEM))
     token = cluster.token(SYSTEM, "tenant-plane")
     return cluster.write_kubeconfig("tenant", {"token": token}, SYSTEM)
 
@@ -54,7 +44,7 @@ def make_tenant(cluster, namespace):
     """What the operator does, in its order: rights come last."""
     cluster.kubectl("create", "namespace", namespace)
     wait_for(lambda: cluster.get("namespace", namespace)["status"]["phase"] == "Active", "the namespace")
-    cluster.apply(bind("admin", "ClusterRole", "namespace-admin", namespace))
+    cluster.apply(bind("admin", "ClusterRole", "ambient-control-plane-tenant", namespace))
 
 
 def test_a_session_of_a_tenant(make_plane, tenant_config):
