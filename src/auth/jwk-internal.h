@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include "base/err.h"
 #include "base/str.h"
+#include "crypto/crypto.h"
 
 #define JWK_SET_BYTES_MAX ((size_t)1 << 20)
 #define KID_MAX ((size_t)256)
@@ -13,12 +14,13 @@
    whatever comes from outside is checked before it sees it. */
 bool is_base64url(Str s);
 
-typedef enum JwkType { JWK_RSA, JWK_P256 } JwkType;
+typedef enum JwkType { JWK_RSA, JWK_P256, JWK_ED25519 } JwkType;
 
 typedef struct Jwk {
     JwkType type;
-    char *kid, *alg; /* alg NULL = any that fits the type */
-    cjose_jwk_t *key;
+    char *kid, *alg;  /* alg NULL = any that fits the type */
+    cjose_jwk_t *key; /* NULL for Ed25519, which cjose does not know */
+    uint8_t ed25519[ED25519_KEY_LEN];
 } Jwk;
 
 typedef struct JwkSet JwkSet;

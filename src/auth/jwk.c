@@ -17,7 +17,8 @@ JwkSet *jwk_set_free(JwkSet *s)
     if (!s)
         return NULL;
     VEC_FOREACH (&s->keys, k) {
-        cjose_jwk_release(k->key);
+        if (k->key)
+            cjose_jwk_release(k->key);
         free(k->kid);
         free(k->alg);
     }
@@ -56,6 +57,10 @@ static bool is_wanted(const json_t *j, JwkType *ret)
         *ret = JWK_P256;
         return !alg.ptr || str_eqz(alg, "ES256");
     }
+    if (str_eqz(kty, "OKP") && str_eqz(json_get_strv(j, "crv"), "Ed25519")) { /* RFC 8037 */
+        *ret = JWK_ED25519;
+        return !alg.ptr || str_eqz(alg, "EdDSA");
+    }
     return false;
 }
 
@@ -93,15 +98,29 @@ static cjose_jwk_t *import_key(const json_t *j, JwkType type)
     return NULL;
 }
 
+static bool read_ed25519(const json_t *j, uint8_t out[static ED25519_KEY_LEN])
+{
+    CLEANUP_BUF Buf x = BUF_INIT(ED25519_KEY_LEN + 2);
+    Str text = json_get_strv(j, "x");
+    if (!is_base64url(text) || base64_read(text, &x) < 0 || x.len != ED25519_KEY_LEN)
+        return false;
+    memcpy(out, x.data, ED25519_KEY_LEN);
+    return true;
+}
+
 static void add_key(JwkSet *s, const json_t *j)
 {
     JwkType type;
     Str kid = json_get_strv(j, "kid"), alg = json_get_strv(j, "alg");
     if (!kid.len || kid.len > KID_MAX || jwk_set_find(s, kid) || !is_wanted(j, &type))
         return;
-    cjose_jwk_t *key = import_key(j, type);
-    if (key)
-        vec_push(&s->keys, ((Jwk){type, str_dup(kid), alg.ptr ? str_dup(alg) : NULL, key}));
+    Jwk k = {.type = type};
+    bool good = type == JWK_ED25519 ? read_ed25519(j, k.ed25519) : (k.key = import_key(j, type)) != NULL;
+    if (!good)
+        return;
+    k.kid = str_dup(kid);
+    k.alg = alg.ptr ? str_dup(alg) : NULL;
+    vec_push(&s->keys, k);
 }
 
 int jwk_set_parse(Str text, JwkSet **ret, Err *err)
@@ -120,7 +139,7 @@ int jwk_set_parse(Str text, JwkSet **ret, Err *err)
         add_key(s, json_array_get(keys, i));
     if (!s->keys.len)
         return err_set(err, ERR_MALFORMED,
-                       "no RSA (2048 bits or more) or P-256 key with a kid among %zu keys",
+                       "no RSA (2048 bits or more), P-256 or Ed25519 key with a kid among %zu keys",
                        json_array_size(keys));
     *ret = TAKE(s);
     return 0;

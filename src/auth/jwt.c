@@ -42,7 +42,7 @@ static int decode_object(Str part, size_t max, json_t **ret, Err *err)
 /* The signatures we accept: no shared secrets, no "none". */
 static bool alg_ok(Str alg)
 {
-    static const char *const algs[] = {"RS256", "RS384", "RS512", "ES256"};
+    static const char *const algs[] = {"RS256", "RS384", "RS512", "ES256", "EdDSA"};
     for (size_t i = 0; i < ARRAY_LEN(algs); i++)
         if (str_eqz(alg, algs[i]))
             return true;
@@ -80,7 +80,15 @@ static bool key_fits(const Jwk *key, const char *alg)
 {
     if (key->alg && strcmp(key->alg, alg) != 0)
         return false;
-    return (key->type == JWK_P256) == (strcmp(alg, "ES256") == 0);
+    switch (key->type) {
+    case JWK_P256:
+        return strcmp(alg, "ES256") == 0;
+    case JWK_ED25519:
+        return strcmp(alg, "EdDSA") == 0;
+    case JWK_RSA:
+        break;
+    }
+    return alg[0] == 'R';
 }
 
 /* cjose reads the header by itself: what it acts on must be what we allowed. */
@@ -96,11 +104,27 @@ static void jws_releasep(cjose_jws_t **jws)
     cjose_jws_release(*jws);
 }
 
+static int verify_ed25519(Str token, const Jwk *key, json_t **ret_claims, Err *err)
+{
+    Str part[3];
+    CLEANUP_BUF Buf signature = BUF_INIT(TOKEN_MAX);
+    int rc = split(token, part, err);
+    if (rc < 0)
+        return rc;
+    Str text = str_slice(token, 0, part[0].len + 1 + part[1].len);
+    if (base64_read(part[2], &signature) < 0 || !ed25519_verify(key->ed25519, text, buf_str(&signature)))
+        return refuse(err, "signature is invalid");
+    return decode_object(part[1], TOKEN_MAX, ret_claims, err) < 0 ? refuse(err, "token claims are malformed")
+                                                                  : 0;
+}
+
 int jwt_verify(Str token, const JwtHead *head, const Jwk *key, json_t **ret_claims, Err *err)
 {
     cjose_err why;
     if (!key_fits(key, head->alg))
         return refuse(err, "signing method does not fit the key");
+    if (key->type == JWK_ED25519)
+        return verify_ed25519(token, key, ret_claims, err);
     CLEANUP(jws_releasep) cjose_jws_t *jws = cjose_jws_import(token.ptr, token.len, &why);
     if (!jws || !same_alg(jws, head->alg))
         return refuse(err, "token is malformed");

@@ -32,7 +32,15 @@
     } while (0)
 
 /* Made once per process: making RSA keys is slow. */
-typedef enum TestKey { KEY_RSA, KEY_RSA_OTHER, KEY_RSA_1024, KEY_EC, KEY_EC_384, _TEST_KEY_MAX } TestKey;
+typedef enum TestKey {
+    KEY_RSA,
+    KEY_RSA_OTHER,
+    KEY_RSA_1024,
+    KEY_EC,
+    KEY_EC_384,
+    KEY_ED25519,
+    _TEST_KEY_MAX
+} TestKey;
 EVP_PKEY *test_key(TestKey which);
 void test_keys_done(void);
 

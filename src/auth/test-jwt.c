@@ -39,13 +39,32 @@ static void check_accepted(TestKey key, const char *alg, const char *extra)
         fail_msg("%s: %s", alg, err.msg);
 }
 
-static void test_verify__accepts_the_four_algorithms(void **state)
+static void test_verify__accepts_the_five_algorithms(void **state)
 {
     check_accepted(KEY_RSA, "RS256", "");
     check_accepted(KEY_RSA, "RS256", ",\"alg\":\"RS256\"");
     check_accepted(KEY_RSA, "RS384", "");
     check_accepted(KEY_RSA, "RS512", "");
     check_accepted(KEY_EC, "ES256", "");
+    check_accepted(KEY_ED25519, "EdDSA", "");
+    check_accepted(KEY_ED25519, "EdDSA", ",\"alg\":\"EdDSA\"");
+}
+
+static void test_verify__ed25519_is_no_other_key(void **state)
+{
+    CLEANUP(jwk_set_freep) JwkSet *ed = set_of(KEY_ED25519, "");
+    CLEANUP(jwk_set_freep) JwkSet *rsa = set_of(KEY_RSA, "");
+    check_refused(test_token(KEY_ED25519, "EdDSA", "k", CLAIMS_ALICE), rsa,
+                  "signing method does not fit the key");
+    check_refused(test_token(KEY_RSA, "RS256", "k", CLAIMS_ALICE), ed, "signing method does not fit the key");
+    check_refused(test_sign(KEY_RSA, "RS256", "{\"alg\":\"EdDSA\",\"kid\":\"k\"}", CLAIMS_ALICE), ed,
+                  "signature is invalid");
+    CLEANUP_FREE char *token = test_token(KEY_ED25519, "EdDSA", "k", CLAIMS_ALICE);
+    char *at = strchr(token, '.') + 5;
+    *at = *at == 'A' ? 'B' : 'A';
+    check_refused(xstrdup(token), ed, "signature is invalid");
+    check_refused(test_sign(KEY_ED25519, "EdDSA", "{\"alg\":\"EdDSA\",\"kid\":\"k\"}", "[1]"), ed,
+                  "token claims are malformed");
 }
 
 static void test_verify__alg_confusion_is_refused(void **state)
@@ -218,7 +237,8 @@ static void test_claims__issuer_and_audience_when_configured(void **state)
 int run_jwt_tests(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_verify__accepts_the_four_algorithms),
+        cmocka_unit_test(test_verify__accepts_the_five_algorithms),
+        cmocka_unit_test(test_verify__ed25519_is_no_other_key),
         cmocka_unit_test(test_verify__alg_confusion_is_refused),
         cmocka_unit_test(test_verify__signatures_of_others),
         cmocka_unit_test(test_head__refusals),

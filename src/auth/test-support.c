@@ -23,6 +23,8 @@ static EVP_PKEY *make_key(TestKey which)
         return EVP_EC_gen("P-256");
     case KEY_EC_384:
         return EVP_EC_gen("P-384");
+    case KEY_ED25519:
+        return EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
     case _TEST_KEY_MAX:
         break;
     }
@@ -58,10 +60,24 @@ static void add_number(Buf *b, EVP_PKEY *key, const char *param, const char *nam
     BN_free(bn);
 }
 
+static char *test_okp(EVP_PKEY *key, const char *kid, const char *extra)
+{
+    Buf b = BUF_INIT(8192);
+    uint8_t x[ED25519_KEY_LEN];
+    size_t len = sizeof(x);
+    assert_int_equal(EVP_PKEY_get_raw_public_key(key, x, &len), 1);
+    buf_addf(&b, "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"%s\",\"x\":\"", kid);
+    base64url_write(&b, x, len);
+    buf_addf(&b, "\"%s}", extra ? extra : "");
+    return buf_take(&b);
+}
+
 char *test_jwk(TestKey which, const char *kid, const char *extra)
 {
     Buf b = BUF_INIT(8192);
     EVP_PKEY *key = test_key(which);
+    if (which == KEY_ED25519)
+        return test_okp(key, kid, extra);
     bool ec = which == KEY_EC || which == KEY_EC_384;
     buf_addf(&b, "{\"kty\":\"%s\",\"kid\":\"%s\"", ec ? "EC" : "RSA", kid);
     if (ec) {
@@ -87,6 +103,8 @@ char *test_jwks(char *a, char *b)
 
 static const EVP_MD *digest_of(const char *alg)
 {
+    if (strcmp(alg, "EdDSA") == 0)
+        return NULL; /* it digests by itself */
     return strstr(alg, "384") ? EVP_sha384() : strstr(alg, "512") ? EVP_sha512() : EVP_sha256();
 }
 

@@ -15,7 +15,8 @@ import time
 import urllib.parse
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("MESON_BUILD_ROOT", ROOT / "build"))
@@ -319,6 +320,7 @@ class Keys:
     def __init__(self):
         self.rsa = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self.ec = ec.generate_private_key(ec.SECP256R1())
+        self.ed = ed25519.Ed25519PrivateKey.generate()
         self.stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
     def jwks(self):
@@ -326,15 +328,14 @@ class Keys:
         one = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(self.rsa.public_key()))
         one.pop("key_ops", None)
         return json.dumps({"keys": [{**one, "kid": "r1", "use": "sig"},
-                                    {**ec_jwk(self.ec.public_key()), "kid": "e1", "use": "sig"}]})
+                                    {**ec_jwk(self.ec.public_key()), "kid": "e1", "use": "sig"},
+                                    {**ed_jwk(self.ed.public_key()), "kid": "d1", "use": "sig"}]})
 
     def token(self, username, alg="RS256", key=None, kid=None, **claims):
         body = {"username": username, "exp": int(time.time()) + 3600, **claims}
         body = {k: v for k, v in body.items() if v is not None}
-        if key is None:
-            key = self.rsa if alg.startswith("RS") else self.ec
-        if kid is None:
-            kid = "r1" if alg.startswith("RS") else "e1"
+        mine, its_id = {"RS": (self.rsa, "r1"), "Ed": (self.ed, "d1")}.get(alg[:2], (self.ec, "e1"))
+        key, kid = mine if key is None else key, its_id if kid is None else kid
         return jwt.encode(body, key, algorithm=alg, headers={"kid": kid})
 
 
@@ -344,3 +345,8 @@ def ec_jwk(public):
     def b64(n):
         return jwt.utils.base64url_encode(n.to_bytes(32, "big")).decode()
     return {"kty": "EC", "crv": "P-256", "x": b64(numbers.x), "y": b64(numbers.y)}
+
+
+def ed_jwk(public):
+    raw = public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    return {"kty": "OKP", "crv": "Ed25519", "x": jwt.utils.base64url_encode(raw).decode()}

@@ -51,7 +51,7 @@ def good(**changes):
     return {"iss": ISSUER, "aud": AUDIENCE, **changes}
 
 
-@pytest.mark.parametrize("alg", ["RS256", "RS384", "RS512", "ES256"])
+@pytest.mark.parametrize("alg", ["RS256", "RS384", "RS512", "ES256", "EdDSA"])
 def test_algorithms(jwt_server, keys, alg):
     assert jwt_server.client(keys.token("alice", alg=alg, **good())).get("/projects").status == 200
 

@@ -39,7 +39,7 @@ def test_bad_tokens(rpc_as, keys, jwt_server):
         assert rpc_as(token=token).error("ListProjects") == (UNAUTHENTICATED, text)
 
 
-@pytest.mark.parametrize("alg", ["RS256", "RS384", "RS512", "ES256"])
+@pytest.mark.parametrize("alg", ["RS256", "RS384", "RS512", "ES256", "EdDSA"])
 def test_good_tokens(rpc_as, keys, alg):
     token = keys.token("u", alg, iss=ISSUER, aud=AUDIENCE, exp=int(time.time()) - 30)  # within the leeway
     assert rpc_as(token=token).call("ListProjects").metadata.total == 0

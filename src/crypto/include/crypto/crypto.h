@@ -18,6 +18,9 @@ DEFINE_CLEANUP(Sha256, sha256_free)
 void sha256(Str data, uint8_t out[static SHA256_LEN]);
 void hmac_sha256(Str key, Str data, uint8_t out[static SHA256_LEN]);
 
+#define ED25519_KEY_LEN 32
+bool ed25519_verify(const uint8_t key[static ED25519_KEY_LEN], Str data, Str signature);
+
 bool mem_equal_consttime(const void *a, const void *b, size_t len);
 
 void hex_write(Buf *b, const void *data, size_t len);
