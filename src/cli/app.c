@@ -179,8 +179,16 @@ typedef struct Waiting {
     Exchange *x;
     bool done, reached;
     unsigned retry_after;
+    Failure failure;
     Err err;
 } Waiting;
+
+static void note_failure(Failure *f, const ClientAnswer *a)
+{
+    f->status = a->status;
+    snprintf(f->code, sizeof(f->code), STR_FMT, STR_ARG(json_get_strv(a->body, "code")));
+    snprintf(f->operation, sizeof(f->operation), STR_FMT, STR_ARG(json_get_strv(a->body, "operation_id")));
+}
 
 static void on_answer(void *arg, const ClientAnswer *a, const Err *err)
 {
@@ -190,6 +198,7 @@ static void on_answer(void *arg, const ClientAnswer *a, const Err *err)
     w->retry_after = a->retry_after;
     if (err) {
         w->err = *err;
+        note_failure(&w->failure, a);
         return;
     }
     w->x->answer = a->body ? json_incref(a->body) : NULL;
@@ -258,6 +267,7 @@ int app_exchange(App *app, Exchange *x, Err *err)
             break;
         (void)poll(NULL, 0, w.retry_after ? (int)w.retry_after * 1000 : 100 << n);
     }
+    app->failure = w.failure;
     return w.err.code ? explain_failure(app, &w, err) : 0;
 }
 

@@ -6,6 +6,12 @@
 #include "config.h"
 #include "renew.h"
 
+/* What the server said of the last call that failed; status 0 = none did. */
+typedef struct Failure {
+    int status;
+    char code[64], operation[64];
+} Failure;
+
 struct App {
     const Args *args;
     Config *cfg;
@@ -17,6 +23,7 @@ struct App {
     const char
         *project; /* where the next calls go, instead of --project-id and the current one; NULL = those */
     bool insecure;
+    Failure failure;
     int exit_code; /* set by commands that end well with another status than 0 */
 };
 

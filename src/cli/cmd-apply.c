@@ -292,6 +292,7 @@ const Command commands_apply[] = {
      .help = "Show what apply would change",
      .opts = opts_diff,
      .run = cmd_diff,
+     .paged = true,
      .text = MANIFEST_TEXT " Secrets are never shown.",
      .examples = "diff -f fleet/\ndiff -k overlays/prod",
      .exits = "0 nothing would change\n1 something would change\n2 an error (others as everywhere)"},

@@ -172,6 +172,7 @@ const Command commands_describe[] = {
      .help = "Show everything about one resource",
      .opts = opts_describe,
      .run = cmd_describe,
+     .paged = true,
      .text = "On a terminal a page with what belongs to it: a session's conditions and last messages, an "
              "agent's current "
              "session and inbox. Elsewhere JSON.",

@@ -133,6 +133,7 @@ const Command commands_explain[] = {
      .max = 1,
      .help = "Say what the members of a kind mean",
      .run = cmd_explain,
+     .paged = true,
      .examples = "explain agent\nexplain session.phase"},
     {0},
 };

@@ -44,27 +44,21 @@ static int get_agent_sessions(App *app, const Args *a, const Resource *r, Err *e
     return rc < 0 ? rc : show_list(app, a, r, list, err);
 }
 
-static int check_watch(const Args *a, const Resource *r, Err *err)
-{
-    if (strcmp(r->noun, "session") != 0)
-        return err_set(err, ERR_USAGE, "--watch is only supported for sessions, not %s", r->plural);
-    if (args_len(a) > 1)
-        return err_set(err, ERR_USAGE, "watch cannot be used with a specific resource name");
-    return 0;
-}
-
 static int cmd_get(App *app, const Args *a, Err *err)
 {
     const Resource *r = NULL;
     int rc = resource_need(arg_at(a, 0), &r, err);
-    if (rc == 0 && opt_bool(a, "watch"))
-        rc = check_watch(a, r, err);
+    if (rc == 0 && opt_bool(a, "watch") && args_len(a) > 1)
+        rc = err_set(err, ERR_USAGE, "watch cannot be used with a specific resource name");
+    /* Before the client is made: its project narrows the server's streams, too. */
+    if (rc == 0 && opt_bool(a, "watch") && (!r->scoped || opt_bool(a, "all-projects")))
+        app->project = "";
     if (rc == 0)
         rc = app_client(app, err);
     if (rc < 0)
         return rc;
     if (opt_bool(a, "watch"))
-        return watch_sessions(app, a, err);
+        return watch_resource(app, r, a, err);
     if (opt_given(a, "project-agent") && strcmp(r->noun, "session") == 0)
         return get_agent_sessions(app, a, r, err);
     if (args_len(a) > 1) {
@@ -82,7 +76,7 @@ static const Opt opts_get[] = {
     OPTS_NO_HEADERS,
     OPTS_LIMIT,
     OPTS_PROJECT,
-    OPT("watch", BOOL, "list, then follow changes (sessions)", .letter = 'w'),
+    OPT("watch", BOOL, "list, then follow changes", .letter = 'w'),
     OPT("watch-timeout", DURATION, "end the watch after", .dflt = "30m"),
     OPT("watch-only", BOOL, "with -w: only changes, no list first"),
     OPT("all-projects", BOOL, "of all projects", .letter = 'A'),
@@ -101,10 +95,16 @@ const Command commands_get[] = {
      .help = "List resources or show one",
      .opts = opts_get,
      .run = cmd_get,
+     .paged = true,
+     .text =
+         "A watch prints the list first, then a row for each change. Sessions, projects, project settings "
+         "and users are streamed by the server; other resources are listed again every polling_interval "
+         "seconds and compared.",
      .examples = "get sessions\n"
                  "get session nightly -o yaml\n"
                  "# what runs now, and what changes\n"
                  "get sessions --field-selector phase=Running -w\n"
+                 "get agents -w -o json\n"
                  "get agents -l team=core,tier!=1 --sort-by .created_at\n"
                  "get sessions -o jsonpath='{range .items[?(@.phase==\"Failed\")]}{.id}{\"\\n\"}{end}'\n"
                  "get agents -o custom-columns=NAME:.name,TEAM:.labels.team"},

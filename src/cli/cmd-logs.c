@@ -133,6 +133,7 @@ const Command commands_logs[] = {
      .help = "Show what happened around a session's runs",
      .opts = opts_logs,
      .run = cmd_logs,
+     .paged = true,
      .text = "First what the runtime reported while it made the session's place, then runs, notices and "
              "errors, then the "
              "runner's own log while it is running.",

@@ -196,6 +196,7 @@ const Command commands_session[] = {
      .help = "Show or follow messages",
      .opts = opts_messages,
      .run = cmd_session_messages,
+     .paged = true,
      .examples = "session messages nightly\n"
                  "# from the beginning until the run has ended\n"
                  "session messages nightly -f --after 0",

@@ -49,6 +49,7 @@ typedef struct Command {
     int (*run)(App *app, const Args *args, Err *err); /* NULL = a group: prints its help */
     const char *text;     /* further paragraphs for --help and the manual; NULL = none */
     const char *examples; /* command lines without "acpctl ", one a line, "# ..." before one says why */
+    bool paged;           /* its output may be long: the person's pager shows it */
     const char *exits;    /* statuses with a meaning of their own, one a line: "1 they differ"; NULL = none */
 } Command;
 #define COMMAND_MANY 1000u

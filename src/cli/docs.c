@@ -37,6 +37,8 @@ static const struct {
     {"TMPDIR", "where edit keeps its file meanwhile; by default /tmp"},
     {"TERM", "no colours when it is dumb"},
     {"CLICOLOR", "0 for no colours"},
+    {"CLICOLOR_FORCE", "colours also where there is no terminal, as --color=always"},
+    {"LESS", "options of less; when it is the pager and this is not set: FRX"},
     {"BROWSER", "program that login opens its address with"},
     {"DISPLAY", "without it and WAYLAND_DISPLAY no browser is started"},
     {"WAYLAND_DISPLAY", "see DISPLAY"},

@@ -46,5 +46,5 @@ void clean_text(Buf *out, Str text, bool lines);
 size_t display_width(Str utf8);
 unsigned terminal_width(void); /* 80 when unknown */
 bool stdout_is_terminal(void);
-bool use_color(void); /* on a terminal, unless NO_COLOR is set or TERM is dumb */
+bool use_color(void); /* --color, NO_COLOR, CLICOLOR_FORCE; else on a terminal that is not dumb */
 void format_age(char out[static 16], const char *rfc3339);

@@ -8,16 +8,20 @@
 #include <unistd.h>
 #include <wchar.h>
 #include "base/mem.h"
+#include "pager.h"
 
 bool stdout_is_terminal(void)
 {
-    return isatty(STDOUT_FILENO);
+    return isatty(STDOUT_FILENO) || pager_is_used();
 }
 
-/* https://no-color.org */
+/* https://no-color.org, https://bixense.com/clicolors */
 bool use_color(void)
 {
     const char *no = getenv("NO_COLOR"), *term = getenv("TERM"), *cli = getenv("CLICOLOR");
+    const char *force = getenv("CLICOLOR_FORCE");
+    if (force && *force && strcmp(force, "0") != 0 && !(no && *no))
+        return true;
     return stdout_is_terminal() && !(no && *no) && !(term && strcmp(term, "dumb") == 0) &&
            !(cli && strcmp(cli, "0") == 0);
 }
@@ -26,6 +30,8 @@ unsigned terminal_width(void)
 {
     struct winsize ws;
     if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &ws) == 0 && ws.ws_col)
+        return ws.ws_col;
+    if (pager_is_used() && ioctl(STDERR_FILENO, TIOCGWINSZ, &ws) == 0 && ws.ws_col)
         return ws.ws_col;
     return 80;
 }

@@ -52,6 +52,11 @@ static const WatchRoute *route_of(const Kind *k)
     return NULL;
 }
 
+bool client_has_watch(const Kind *k)
+{
+    return route_of(k) != NULL;
+}
+
 static void watch_destroy(void *arg)
 {
     ClientWatch *w = arg;

@@ -106,7 +106,8 @@ USAGE = [
     (["create", "frob"], "unknown resource type: frob\nValid types: "),
     (["delete", "frob", "x"], "unknown resource type: frob\nValid types: "),
     (["get", "sessions", "-o", "xml"], 'unknown output format "xml": valid formats are table, wide, json, yaml, name'),
-    (["get", "projects", "-w"], "--watch is only supported for sessions, not projects"),
+    (["get", "agents", "-w", "-A"], "a watch of agents is of one project"),
+    (["get", "users", "-w", "--search", "x"], "a watch has no --search; select with -l"),
     (["get", "session", "x", "-w"], "watch cannot be used with a specific resource name"),
     (["create", "session"], "--name is required"),
     (["create", "user"], "--username is required"),
@@ -671,7 +672,7 @@ def test_watch_tells_every_change(cli, name):
         status, out, err = rows.end(signal.SIGINT)
         assert (status, err) == (0, "")
         assert re.match(r"ID +NAME +PROJECT +PHASE +MODEL +AGE *\n" + old, out) and elsewhere not in out
-        assert re.search(rf"^{old} +old +DELETED *$", out, re.M)
+        assert re.search(rf"^{old} +old +{name} +DELETED +(\S+ +)?$", out, re.M)
         events = [json.loads(line) for line in lines.end(signal.SIGINT)[1].splitlines()]
     assert [(e["type"], e["object"]["id"]) for e in events][0] == ("CREATED", old)
     assert ("CREATED", new) in [(e["type"], e["object"]["id"]) for e in events]

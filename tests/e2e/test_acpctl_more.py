@@ -12,7 +12,7 @@ import time
 import grpc
 import pytest
 
-from cli_support import Cli, Proxy, ProxyHandler, Stub
+from cli_support import Cli, Proxy, ProxyHandler, Stub, on_terminal
 from platform_support import BIN, DEADLINE, wait_until
 
 SHELL = ("--env", "RUNNER_TYPE=shell")
@@ -245,6 +245,112 @@ def test_watch_falls_back_to_polling(cli, name):
         assert status in (0, 130) and errors.count("falling back to polling") == 1
     finally:
         server.stop(None)
+
+
+def test_every_kind_can_be_watched(cli, name):
+    """Streamed kinds and those that are listed and compared; what a project's watch of others would hide, too."""
+    cli.env.update(AMBIENT_POLLING_INTERVAL="1")
+    kinds = ("users", "projects", "agents", "credentials")
+    cli.run("agent", "create", "--name", name, "--prompt", "one")
+    agent = cli.json("get", "agent", name)["id"]
+    watches = {k: cli.start("get", k, "-w", "-o", "json") for k in kinds}
+    everywhere = cli.start("get", "sessions", "-w", "-A", "--watch-only", "--no-headers")
+    for kind, known in (("users", "dev-user"), ("projects", "more"), ("agents", agent)):
+        watches[kind].wait_for(known)
+    watches["credentials"].wait_for("")
+    user = cli.json("create", "user", "--username", name, "--name", "x")["id"]
+    cli.run("create", "project", "--name", name, "--no-switch")
+    elsewhere = cli.json("create", "session", "--project", name, "--name", "x", "--interactive", *SHELL)["id"]
+    cli.run("agent", "update", name, "--prompt", "two")
+    cli.run("credential", "create", "--name", name, "--provider", "github")
+    watches["users"].wait_for(user)
+    watches["projects"].wait_for(f'"{name}"')
+    watches["agents"].wait_for('"two"')
+    watches["credentials"].wait_for(f'"{name}"')
+    everywhere.wait_for(elsewhere)
+    cli.run("delete", "user", user, "-y")
+    cli.run("delete", "project", name, "-y")
+    cli.run("agent", "delete", name, "--confirm")
+    cli.run("credential", "delete", name, "--confirm")
+    for watch in watches.values():
+        watch.wait_for("DELETED")
+    everywhere.wait_for("DELETED")
+    events = {k: [json.loads(line) for line in w.end(2)[1].splitlines()] for k, w in watches.items()}
+    assert everywhere.end(2)[::2] == (0, "")
+    mine = [(e["type"], e["object"]["prompt"]) for e in events["agents"] if e["object"]["id"] == agent]
+    assert mine == [("CREATED", "one"), ("UPDATED", "two"), ("DELETED", "two")]
+    assert [e["type"] for e in events["users"] if e["object"]["id"] == user] == ["CREATED", "DELETED"]
+
+
+def test_a_watch_of_others_has_a_column_for_events_and_ends_when_the_server_stays_away(cli):
+    cli.env.update(AMBIENT_POLLING_INTERVAL="1")
+    with Stub(200, '{"items":[{"id":"a","kind":"Role","name":"r"}]}') as stub:
+        watch = cli.start("get", "roles", "-w", "--api-url", stub.url)
+        watch.wait_for("CREATED")
+        stub.answer = 500, b'{"code":"x","reason":"oops"}', "application/json"
+        status, out, err = watch.end()
+    assert out.splitlines()[0].split()[-1] == "EVENT" and status == 1
+    assert "Error processing roles (5/5): " in err
+    assert re.search(r"Error: watch roles: too many consecutive errors, stopping watch: .*oops\n$", err)
+
+
+# ---- the raw API, errors for programs, colours, a pager ----
+
+def test_api(cli, name):
+    assert cli.json("api", "/projects?search=name+%3D+'more'")["items"][0]["id"] == "more"
+    made = json.loads(cli.out("api", "users", "-f", f"username={name}", "-f", "name=1"))
+    assert made["username"] == name and made["name"] == "1"
+    assert cli.out("api", "PATCH", f"/users/{made['id']}", "--input", "-", stdin='{"name":"two"}',
+                   ).count('"name": "two"') == 1
+    assert cli.out("api", "/users", "--paginate", "-o", "jsonpath={.items[*].id}").split().count(made["id"]) == 1
+    assert cli.out("api", "delete", f"/api/ambient/v1/users/{made['id']}") == ""
+    assert "404" in cli.fails(3, "api", f"/users/{made['id']}")
+
+
+API_USAGE = [(["http://elsewhere/x"], "a path below /api/ambient/v1, not a whole address"),
+             (["/users?a b"], "a path must be escaped"), (["P0ST", "/users"], '"P0ST" is no method'),
+             (["/users", "-f", "x"], "must be NAME=TEXT or NAME:=JSON"), (["/users", "-f", "x:={"], "is no JSON"),
+             (["/users", "-f", "x=1", "--input", "-"], "cannot be given together"),
+             (["POST", "/users", "--paginate"], "--paginate is for GET")]
+
+
+@pytest.mark.parametrize("words, text", API_USAGE, ids=[w[0] + str(len(w)) + w[-1] for w, _ in API_USAGE])
+def test_words_of_api(cli, words, text):
+    assert text in cli.fails(2, "api", *words)
+
+
+def test_errors_for_programs(cli):
+    error = json.loads(cli.run("--error-format", "json", "get", "project", "nope", code=3).stderr)
+    assert list(error) == ["code", "reason", "status", "operation_id"] and error["status"] == 404
+    assert error["code"].startswith("ambient-") and error["reason"].startswith('get project "nope": ')
+    error = json.loads(cli.run("get", "frobs", "--error-format=json", code=2).stderr)
+    assert error["code"] == "USAGE" and error["status"] == 0 and error["operation_id"] == ""
+    assert json.loads(cli.run("--error-format", "json", "get", "--frob", code=2).stderr)["code"] == "USAGE"
+    assert "must be one of: text json" in cli.fails(2, "--error-format", "xml", "get", "users")
+
+
+def test_colours_when_wanted(cli, name, tmp_path):
+    (tmp_path / "m.yaml").write_text(f"kind: Agent\nname: {name}\nprompt: x\n")
+
+    def colours(*words, **env):
+        return "\033[" in cli.run("diff", "-f", str(tmp_path / "m.yaml"), *words, code=1, env=env).stdout
+    assert not colours() and colours("--color", "always") and colours(CLICOLOR_FORCE="1")
+    assert not colours("--color", "never", CLICOLOR_FORCE="1") and colours("--color=always", NO_COLOR="1")
+    assert "must be one of: auto always never" in cli.fails(2, "--color", "red", "version")
+
+
+def test_pager(cli, tmp_path):
+    seen = tmp_path / "seen"
+    cli.run("config", "set", "pager", f"cat >{seen}")
+    assert on_terminal(cli, "get", "projects")[1] == "" and "more" in seen.read_text()
+    seen.unlink()
+    for words in (["get", "projects", "--no-pager"], ["config", "get", "pager"],
+                  ["get", "projects", "-w", "--watch-timeout", "1ms"]):
+        assert on_terminal(cli, *words)[1] != "" and not seen.exists()
+    assert "more" in cli.out("get", "projects")  # not on a terminal
+    assert not seen.exists()
+    cli.run("config", "set", "pager", "exit 3")
+    assert on_terminal(cli, "get", "project", "nope")[0] == 3  # the status is the command's
 
 
 def test_watch_only_and_selectors(cli, name):

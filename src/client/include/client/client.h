@@ -133,7 +133,8 @@ typedef struct WatchOps {
 typedef struct ClientWatch ClientWatch;
 ClientWatch *client_watch_messages(Client *c, Str session_id, uint64_t after_seq, const WatchOps *ops,
                                    void *arg);
-/* Follows a kind (project, project_settings, session, user) from a resource version ("" = from now). After a
+bool client_has_watch(const Kind *k); /* project, project_settings, session, user */
+/* Follows such a kind from a resource version ("" = from now). After a
    break it resumes from the last version seen when the server gives versions; else, and when that version is
    too old for the server (FAILED_PRECONDITION, OUT_OF_RANGE), it goes on from now and on_relist is called
    once it is open. */
