@@ -534,7 +534,7 @@ static void make_cache(App *a)
 static void make_grants(App *a)
 {
     const CredentialsOptions co = {
-        .api = a->api, .mode = a->c->grants, .grantee = a->c->kube.grpc_service_account};
+        .api = a->api, .mode = a->c->grants, .grantee = a->c->kube.grpc_service_account, .own = a->token};
     make_tokens(a);
     a->credentials = credentials_new(&co);
     const GrantSweepOptions so = {.credentials = a->credentials, .is_over = is_over, .arg = a};

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "http/url.h"
+#include "kube-sidecars.h"
 #include "process-cgroup.h"
 
 #define TOKEN_ADDRESS "127.0.0.1:0"
@@ -325,6 +326,28 @@ static int derive_endpoint(Config *c, Err *err)
     return 0;
 }
 
+/* A sidecar takes a session's token only to an address inside the cluster, or over TLS: it would refuse to
+   start, in each pod. */
+static int check_sidecar_api(const Config *c, Err *err)
+{
+    static const char *const inside[] = {".svc", ".svc.cluster.local"};
+    const char *text = c->kube.mcp_api_url ? c->kube.mcp_api_url : c->api_url;
+    Url u;
+    if (!kube_sidecars_wanted(&c->kube))
+        return 0;
+    if (url_parse(str_from(text), &u, err) < 0)
+        return err_wrap(err, "MCP_API_SERVER_URL");
+    bool near = str_eqz(u.scheme, "https") || str_eqz(u.host, "localhost") || str_eqz(u.host, "127.0.0.1");
+    for (size_t i = 0; i < ARRAY_LEN(inside); i++)
+        near = near || str_ends(u.host, str_from(inside[i]));
+    if (near && !u.has_userinfo)
+        return 0;
+    return err_set(
+        err, ERR_USAGE,
+        "MCP_API_SERVER_URL=%s: sidecars need https, or a host that ends with .svc or .svc.cluster.local",
+        u.has_userinfo ? "(with a user name)" : text);
+}
+
 static int derive(Config *c, Err *err)
 {
     int rc = derive_mode(c, err);
@@ -346,6 +369,8 @@ static int derive(Config *c, Err *err)
         rc = kube_settings_derive(&c->kube, err);
     if (rc == 0 && c->mode == MODE_KUBE)
         rc = derive_endpoint(c, err);
+    if (rc == 0 && c->mode == MODE_KUBE)
+        rc = check_sidecar_api(c, err);
     c->use_vertex = is_true(c->use_vertex_text);
     if (!c->backend_api_url)
         c->backend_api_url = xstrdup(c->api_url);

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/vec.h"
 #include "json/json.h"
+#include "own-name.h"
 
 #define OWNER "credential:owner"
 #define READER "credential:token-reader"
@@ -217,8 +218,12 @@ static void on_granted(void *arg, const json_t *body, const Err *err)
 
 static void write_grant(const CredentialsCall *k, const Candidate *f, Buf *out)
 {
-    const char *grantee = k->all->o.grantee;
+    const CredentialsOptions *o = &k->all->o;
+    const char *grantee = o->grantee;
+    char name[OWN_NAME_MAX];
     bool first = true;
+    if (grantee && *grantee && o->own && own_name(token_source_get(o->own), name))
+        grantee = name;
     const struct {
         const char *key, *value;
     } fields[] = {

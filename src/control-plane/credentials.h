@@ -11,6 +11,7 @@
 #include "api.h"
 #include "base/buf.h"
 #include "base/clock.h"
+#include "client/client.h"
 
 typedef enum GrantMode {
     GRANTS_AUTO, /* a credential whose grant is refused is not injected */
@@ -25,6 +26,7 @@ typedef struct CredentialsOptions {
     Api *api; /* borrowed */
     GrantMode mode;
     const char *grantee; /* username that the grants name; NULL or "" = none, the session is enough */
+    TokenSource *own;    /* borrowed: a name in its token counts before `grantee`; may be NULL */
 } CredentialsOptions;
 Credentials *credentials_new(const CredentialsOptions *o);
 Credentials *credentials_free(Credentials *c); /* NULL-safe, returns NULL; nothing may be under way */

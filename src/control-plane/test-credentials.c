@@ -221,11 +221,10 @@ static void on_done(void *arg, Str ids, Str trouble, const Err *err)
     (void)snprintf(g->trouble, sizeof(g->trouble), STR_FMT, STR_ARG(trouble));
 }
 
-static Got resolve(Server *s, GrantMode mode)
+static Got resolve_with(Server *s, const CredentialsOptions *o)
 {
     const CredentialsFor f = {STR("session-1"), STR("p"), STR("a")};
-    const CredentialsOptions o = {.api = &s->api, .mode = mode};
-    Credentials *c = credentials_new(&o);
+    Credentials *c = credentials_new(o);
     Got g = {0};
     credentials_resolve(c, &f, on_done, &g);
     assert_false(g.done);
@@ -234,6 +233,11 @@ static Got resolve(Server *s, GrantMode mode)
     assert_true(g.done);
     credentials_free(c);
     return g;
+}
+
+static Got resolve(Server *s, GrantMode mode)
+{
+    return resolve_with(s, &(const CredentialsOptions){.api = &s->api, .mode = mode});
 }
 
 static void test_credentials__agent_beats_project_beats_global_and_the_first_wins(void **state)
@@ -259,6 +263,36 @@ static void test_credentials__agent_beats_project_beats_global_and_the_first_win
         strstr(s.sent.ptr[0], "POST /role_bindings {\"role_id\":\"r-reader\",\"scope\":\"credential\","));
     assert_non_null(strstr(s.sent.ptr[0], "\"session_id\":\"session-1\"}"));
     server_done(&s);
+}
+
+/* The claims are {"aud":"ambient","preferred_username":"service-account-cp"}. */
+#define OWN_TOKEN                                                                                            \
+    "eyJhbGciOiJub25lIn0.eyJhdWQiOiJhbWJpZW50IiwicHJlZmVycmVkX3VzZXJuYW1lIjoic2VydmljZS1hY2NvdW50LWNwIn0."   \
+    "c2ln"
+
+static void test_credentials__85_a_grant_names_us_as_our_token_does(void **state)
+{
+    const struct {
+        const char *token, *wanted;
+    } all[] = {
+        {OWN_TOKEN, "\"user_id\":\"service-account-cp\"}"},
+        {"no-jwt", "\"user_id\":\"cp\"}"},
+        {"a.b.c", "\"user_id\":\"cp\"}"},
+        {"", "\"user_id\":\"cp\"}"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        Server s;
+        server_init(&s);
+        add_credential(&s, "gh", "github");
+        bind(&s, "r-viewer", "gh", NULL, NULL);
+        TokenSource *own = token_source_static(str_from(all[i].token));
+        const CredentialsOptions o = {.api = &s.api, .grantee = "cp", .own = own};
+        resolve_with(&s, &o);
+        assert_int_equal(s.sent.len, 1);
+        assert_non_null(strstr(s.sent.ptr[0], all[i].wanted));
+        token_source_free(own);
+        server_done(&s);
+    }
 }
 
 static void test_credentials__of_others_are_not_taken(void **state)
@@ -392,6 +426,7 @@ int run_credentials_tests(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_credentials__agent_beats_project_beats_global_and_the_first_wins),
+        cmocka_unit_test(test_credentials__85_a_grant_names_us_as_our_token_does),
         cmocka_unit_test(test_credentials__of_others_are_not_taken),
         cmocka_unit_test(test_credentials__80_no_owner_role_is_no_answer),
         cmocka_unit_test(test_credentials__82_granted_before_is_granted),

@@ -200,6 +200,7 @@ def test_a_second_control_plane_on_the_same_root(make_plane):
 
 @pytest.mark.parametrize("env, words", [
     ({"MODE": "kube", "PLATFORM_MODE": "other"}, "PLATFORM_MODE=other"),
+    ({"MODE": "kube", "GITHUB_MCP_IMAGE": "x", "MCP_API_SERVER_URL": "http://api.example.com"}, "MCP_API_SERVER_URL"),
     ({"RUNNER_CPU_LIMIT": "much"}, "RUNNER_CPU_LIMIT=much"), ({"MODE": "other"}, "MODE=other"),
     ({"AMBIENT_API_TOKEN": ""}, "no token"), ({"LOCAL_PORT_RANGE": "9-x"}, "port range"),
     ({"LOCAL_SANDBOX": "strong"}, "LOCAL_SANDBOX=strong"), ({"LOCAL_WORKSPACE_ROOT": "relative"}, "absolute"),
