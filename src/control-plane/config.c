@@ -306,6 +306,15 @@ static int derive_grants(Config *c, Err *err)
     return 0;
 }
 
+/* Pods would wait for it forever. */
+static int check_endpoint_listens(const Config *c, Err *err)
+{
+    bool off = !*c->token_address || strcmp(c->token_address, "off") == 0;
+    if (off && !c->kube.token_secret)
+        return err_set(err, ERR_USAGE, "RUNNER_TOKEN_MODE=endpoint: needs CP_TOKEN_LISTEN_ADDR");
+    return 0;
+}
+
 /* Pods reach it, so it is not on the loopback interface, and its URL is our Service's. */
 static int derive_endpoint(Config *c, Err *err)
 {
@@ -323,7 +332,7 @@ static int derive_endpoint(Config *c, Err *err)
         return err_wrap(err, "CP_TOKEN_URL");
     if (u.has_userinfo)
         return err_set(err, ERR_USAGE, "CP_TOKEN_URL: a user name is not allowed");
-    return 0;
+    return check_endpoint_listens(c, err);
 }
 
 /* A sidecar takes a session's token only to an address inside the cluster, or over TLS: it would refuse to

@@ -33,7 +33,7 @@ typedef struct Entry {
     RtOp *op;                       /* what is done for this session */
     KubeCall *chore;                /* clearing away an ended pod, forcing one that hangs */
     TokenWrite *token;              /* of its pod; NULL = none was given yet */
-    ListLink waiting;               /* for its project to be ready */
+    ListLink waiting;               /* for its project, or the endpoint */
     unsigned refused;               /* times in a row that the cluster refused its objects */
     Usec refused_at;
     unsigned swept;

@@ -281,7 +281,8 @@ static int take_spec(RtOp *op, const RtSpec *spec, Err *err)
     return 0;
 }
 
-static void wait_for_project(Entry *e, const char *ns)
+/* Tried again when what is missing is there, not after its backoff. */
+static void wait_until_woken(Entry *e, const char *ns)
 {
     if (!e->ns)
         e->ns = xstrdup(ns);
@@ -309,13 +310,12 @@ bool kube_may_start(Runtime *rt, const Obj *session, const char **ret_why)
     char ns[NAME_MAX_LEN];
     if (e && e->pod)
         return true; /* of an earlier run, which ensure() clears away */
-    if (!is_prepared(k, ret_why))
-        return false;
-    if (kube_projects_state(k->projects, project, ret_why) != PROJECT_UNKNOWN ||
-        project_namespace(k->settings, project, ns, NULL) < 0)
+    if (project_namespace(k->settings, project, ns, NULL) < 0)
         return true; /* a refusal is ensure()'s to say */
+    if (is_prepared(k, ret_why) && kube_projects_state(k->projects, project, ret_why) != PROJECT_UNKNOWN)
+        return true;
     if (e)
-        wait_for_project(e, ns);
+        wait_until_woken(e, ns);
     return false;
 }
 
@@ -341,7 +341,7 @@ RtOp *kube_ensure(Runtime *rt, const RtSpec *spec, RtDone done, void *arg)
     case PROJECT_REFUSED:
         return op_end_soon(op, ERR_INVALID, why);
     default:
-        wait_for_project(e, op->ns);
+        wait_until_woken(e, op->ns);
         return op_end_soon(op, ERR_RATE_LIMITED, why);
     }
     if (!e->ns)

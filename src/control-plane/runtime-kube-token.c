@@ -160,7 +160,8 @@ void kube_give_token(Runtime *rt, Str id, const Secret *token)
     KubeRuntime *k = CONTAINER_OF(rt, KubeRuntime, base);
     Entry *e = entry_get(k, id);
     char name[NAME_MAX_LEN];
-    if (!k->leading || !k->settings->token_secret || !e || !e->pod || e->retired ||
+    /* What counts is what the pod has: the mode may have been another one when it was made. */
+    if (!k->leading || !e || !e->pod || !e->pod->token_file || e->retired ||
         session_object_name(id, "-creds", name, NULL) < 0)
         return;
     if (!e->token) {

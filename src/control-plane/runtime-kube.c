@@ -577,18 +577,23 @@ void kube_runtime_set_projects(KubeRuntime *k, KubeProjects *p)
     k->projects = p;
 }
 
-void kube_runtime_project_ready(KubeRuntime *k, const char *project)
+/* Sessions of one namespace, or all, that wait for something outside of them. */
+static void wake(KubeRuntime *k, const char *ns)
 {
-    char ns[NAME_MAX_LEN];
-    if (project_namespace(k->settings, str_from(project), ns, NULL) < 0)
-        return; /* no session waits for it */
     LIST_FOREACH_SAFE (&k->waiting, link) {
         Entry *e = LIST_ENTRY(link, Entry, waiting);
-        if (strcmp(e->ns, ns) != 0)
+        if (ns && strcmp(e->ns, ns) != 0)
             continue;
         list_remove(link);
         entry_changed(e);
     }
+}
+
+void kube_runtime_project_ready(KubeRuntime *k, const char *project)
+{
+    char ns[NAME_MAX_LEN];
+    if (project_namespace(k->settings, str_from(project), ns, NULL) == 0) /* else no session waits for it */
+        wake(k, ns);
 }
 
 void kube_runtime_set_endpoint(KubeRuntime *k, const char *url, const char *key, const char *key_id)
@@ -596,7 +601,10 @@ void kube_runtime_set_endpoint(KubeRuntime *k, const char *url, const char *key,
     k->token_key_id = key_id;
     k->token_url = url;
     k->token_key = key;
-    k->await_endpoint = false;
+    if (k->await_endpoint) {
+        k->await_endpoint = false;
+        wake(k, NULL);
+    }
 }
 
 void kube_runtime_await_endpoint(KubeRuntime *k)

@@ -194,14 +194,14 @@ def left_of(plane, sid):
 def test_a_delete_takes_its_objects_and_no_others(plane):
     first, second = plane.start_running(prompt="x" * 40000), plane.start_running()
     uid = plane.pod(second)["metadata"]["uid"]
-    assert len(left_of(plane, first)) == 7  # with the Secrets of its tokens and of its prompt
+    assert len(left_of(plane, first)) == 6  # with the Secrets of its port's token and of its prompt
     plane.client.ok("DELETE", f"/sessions/{first}")
     plane.wait_pod(first, lambda pod: pod["metadata"].get("deletionTimestamp"))
     plane.finish(first)
     wait_for(lambda: not left_of(plane, first), "everything of the first to go")
     assert plane.pod(second)["metadata"]["uid"] == uid
     assert plane.cluster.get("namespace", plane.project)["status"]["phase"] == "Active"
-    assert len(left_of(plane, second)) == 6
+    assert len(left_of(plane, second)) == 5
 
 
 # ---- the objects ----
@@ -222,7 +222,7 @@ def test_what_is_made(make_plane):
                                                                       "IfNotPresent")
     assert main["resources"] == {"requests": {"cpu": "500m", "memory": "1Gi"}, "limits": {"cpu": "2", "memory": "4Gi"}}
     assert main["securityContext"] == {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
-    assert [v["name"] for v in spec["volumes"]] == ["workspace", "runner-token"], "no account's token, no missing CA"
+    assert [v["name"] for v in spec["volumes"]] == ["workspace"], "no account's token, no missing CA"
     env = env_of(pod)
     assert (env["SESSION_ID"], env["MINE"], env["PROJECT_NAME"]) == (sid, "1", plane.project)
     assert env["INITIAL_PROMPT"] == "say $$(SESSION_ID)"

@@ -4,12 +4,14 @@ import functools
 import http.client
 import json
 import ssl
+import subprocess
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from api_support import DEADLINE, wait_for
 from cluster_support import SYSTEM, running, terminated
+from plane_support import control_plane
 
 
 def creds(plane, sid):
@@ -43,7 +45,8 @@ def env_of(pod):
     return {e["name"]: e for e in pod["spec"]["containers"][0]["env"]}
 
 
-def test_the_file(plane):
+def test_the_file(make_plane):
+    plane = make_plane(RUNNER_TOKEN_MODE="secret")
     sid = plane.start_running()
     pod = plane.pod(sid)
     mount = next(m for m in pod["spec"]["containers"][0]["volumeMounts"] if m["name"] == "runner-token")
@@ -62,7 +65,7 @@ def test_the_file(plane):
 
 
 def test_a_restart_brings_fresh_tokens(make_plane):
-    plane = make_plane(LEASE_DURATION="3s")
+    plane = make_plane(RUNNER_TOKEN_MODE="secret", LEASE_DURATION="3s")
     sid = plane.start_running()
     before = creds(plane, sid)
     plane.cp.kill()
@@ -117,7 +120,7 @@ def test_the_endpoint(make_plane):
 
 
 def test_only_the_pod_itself_is_answered(make_plane):
-    plane = make_plane(RUNNER_TOKEN_MODE="endpoint")
+    plane = make_plane()
     mine, key = start_known(plane)
     other = plane.start_running()
     plane.cp.wait_token_port()
@@ -131,7 +134,7 @@ def test_only_the_pod_itself_is_answered(make_plane):
 
 
 def test_a_mesh_hides_addresses(make_plane):
-    plane = make_plane(RUNNER_TOKEN_MODE="endpoint", CP_TOKEN_CHECK_ADDRESS="false")
+    plane = make_plane(CP_TOKEN_CHECK_ADDRESS="false")
     sid = plane.start_running()
     plane.cp.wait_token_port()
     ask_until(plane.cp, sid, public_key(plane, sid))
@@ -139,7 +142,7 @@ def test_a_mesh_hides_addresses(make_plane):
 
 def test_the_endpoint_over_tls(make_plane, cluster):
     server = cluster.directory / "server.crt"  # for localhost, of the test's authority
-    plane = make_plane(RUNNER_TOKEN_MODE="endpoint", CP_TOKEN_CHECK_ADDRESS="false", CP_TOKEN_TLS_CERT_FILE=str(server),
+    plane = make_plane(CP_TOKEN_CHECK_ADDRESS="false", CP_TOKEN_TLS_CERT_FILE=str(server),
                        CP_TOKEN_TLS_KEY_FILE=str(server.with_suffix(".key")))
     sid = plane.start_running()
     plane.cp.wait_token_port()
@@ -160,7 +163,7 @@ def test_a_standby_answers_with_the_same_key(make_plane):
 
 
 def test_another_key_leaves_those_who_know_the_old_one_alone(make_plane):
-    plane = make_plane(RUNNER_TOKEN_MODE="endpoint")
+    plane = make_plane()
     old, old_key = start_known(plane)
     plane.cp.wait_token_port()
     ask_until(plane.cp, old, old_key)
@@ -178,7 +181,7 @@ def test_another_key_leaves_those_who_know_the_old_one_alone(make_plane):
 
 
 def test_a_key_that_no_pod_knows_goes(make_plane):
-    plane = make_plane(RUNNER_TOKEN_MODE="endpoint", CP_TOKEN_KEY_KEEP="1s")
+    plane = make_plane(CP_TOKEN_KEY_KEEP="1s")
     sid, key = start_known(plane)
     plane.cp.wait_token_port()
     ask_until(plane.cp, sid, key)
@@ -202,7 +205,7 @@ def nudge(plane, sid):
 
 
 def test_a_ring_that_was_deleted_comes_back(make_plane):
-    plane = make_plane(RUNNER_TOKEN_MODE="endpoint")
+    plane = make_plane()
     sid, key = start_known(plane)
     plane.cp.wait_token_port()
     ask_until(plane.cp, sid, key)
@@ -228,17 +231,32 @@ def ring(plane):
 
 # ---- how it is configured
 
-def test_only_the_file_unless_told_otherwise(plane):
+def test_only_the_endpoint_unless_told_otherwise(plane):
     sid = plane.start_running()
     env = env_of(plane.pod(sid))
-    assert not [name for name in env if name.startswith("AMBIENT_CP_TOKEN")]
-    assert "token" not in plane.cp.ports and creds(plane, sid)
+    assert env["AMBIENT_CP_TOKEN_URL"]["value"] and env["AMBIENT_CP_TOKEN_PUBLIC_KEY"]["value"]
+    assert creds(plane, sid) is None and "BOT_TOKEN" not in env
+    assert [v["name"] for v in plane.pod(sid)["spec"]["volumes"]] == ["workspace"]
 
 
-def test_only_the_endpoint(make_plane):
-    plane = make_plane(RUNNER_TOKEN_MODE="endpoint")
+def test_only_the_file_and_then_the_endpoint(make_plane):
+    """Another mode is for pods that are made from now on: the file of an older pod stays fresh."""
+    plane = make_plane(api_flags=["--session-token-life=6s"], RUNNER_TOKEN_MODE="secret", LEASE_DURATION="3s")
     sid = plane.start_running()
-    assert creds(plane, sid) is None and "BOT_TOKEN" not in env_of(plane.pod(sid))
+    assert not [name for name in env_of(plane.pod(sid)) if name.startswith("AMBIENT_CP_TOKEN")]
+    assert "token" not in plane.cp.ports and creds(plane, sid)
+    plane.cp.stop()
+    plane.cp.env["RUNNER_TOKEN_MODE"] = "endpoint"
+    plane.cp.start()
+    token = token_in(creds(plane, sid))
+    wait_for(lambda: token_in(creds(plane, sid)) != token, "a fresh one")
+    plane.cp.wait_token_port()
+
+
+def test_pods_would_wait_forever_for_an_endpoint_that_is_off():
+    env = {"MODE": "kube", "AMBIENT_API_TOKEN": "x" * 32, "CP_TOKEN_LISTEN_ADDR": "off", "HOME": "/nonexistent"}
+    done = subprocess.run([control_plane()], env=env, capture_output=True, text=True, timeout=DEADLINE, check=False)
+    assert done.returncode == 2 and "RUNNER_TOKEN_MODE=endpoint" in done.stderr, done
 
 
 # ---- the file stays fresh
@@ -250,7 +268,7 @@ def token_secrets(cp, result):
 
 def test_an_unchanged_token_is_not_written(make_plane):
     """R19; and R14, R15: sessions of all projects are looked at when it starts."""
-    plane = make_plane(SESSION_TOKENS="off", LEASE_DURATION="3s")
+    plane = make_plane(RUNNER_TOKEN_MODE="secret", SESSION_TOKENS="off", LEASE_DURATION="3s")
     other = plane.project + "b"
     plane.client.project(other)
     sids = [plane.start_running(), plane.session(project_id=other)]
@@ -268,7 +286,7 @@ def test_an_unchanged_token_is_not_written(make_plane):
 
 def test_a_renewed_token_reaches_the_running_pod(make_plane):
     """R16: the file follows, the pod stays."""
-    plane = make_plane(api_flags=["--session-token-life=6s"])
+    plane = make_plane(api_flags=["--session-token-life=6s"], RUNNER_TOKEN_MODE="secret")
     sid = plane.start_running()
     uid, token = plane.pod(sid)["metadata"]["uid"], token_in(creds(plane, sid))
     seen = {token, wait_for(lambda: token_in(creds(plane, sid)) not in {token} and token_in(creds(plane, sid)), "one")}
@@ -278,7 +296,7 @@ def test_a_renewed_token_reaches_the_running_pod(make_plane):
 
 
 def test_a_secret_that_was_deleted_comes_back(make_plane):
-    plane = make_plane(api_flags=["--session-token-life=6s"])
+    plane = make_plane(api_flags=["--session-token-life=6s"], RUNNER_TOKEN_MODE="secret")
     sid = plane.start_running()
     before = creds(plane, sid)
     plane.cluster.kubectl("delete", "secret", before["metadata"]["name"], "-n", plane.project)
