@@ -13,7 +13,7 @@
 #define RETRY_MAX (30 * USEC_PER_SEC)
 #define LEFT_MIN (600 * USEC_PER_SEC)
 #define RENEW_MIN (1 * USEC_PER_SEC)
-#define RENEW_MAX (20 * 60 * USEC_PER_SEC)
+#define RENEW_MAX (4 * 60 * USEC_PER_SEC)
 /* So many are asked for at a time, beside those that a start waits for: a control plane that comes to lead
    asks for the tokens of all sessions that live. */
 #define CALLS_MAX 16
@@ -144,15 +144,28 @@ static Usec spare_of(Usec life)
     return (life - least) / 10 * 9; /* the rest is for the renewal itself */
 }
 
+/* Never later than said: what began together is spread by going earlier, a little more in each round. */
+static Usec spread(Usec after, double random)
+{
+    return (Usec)((double)after * (1 - random / 4));
+}
+
+static double random_of(const SessionTokens *t)
+{
+    return t->o.random ? t->o.random(t->o.arg) : 0;
+}
+
+Usec session_token_renew_after(Usec left, double random)
+{
+    Usec after = left / 3 < spare_of(left) ? left / 3 : spare_of(left);
+    after = spread(after < RENEW_MAX ? after : RENEW_MAX, random);
+    return after < RENEW_MIN ? RENEW_MIN : after;
+}
+
 static Usec renew_after(const Entry *e)
 {
-    const SessionTokens *t = e->all;
-    int64_t life = e->expires.us - clock_wall(loop_clock(t->loop)).us;
-    double spread = t->o.random ? 0.9 + 0.2 * t->o.random(t->o.arg) : 1;
-    Usec after = life > 0 ? (Usec)((double)life / 3 * spread) : 0;
-    Usec spare = life > 0 ? spare_of((Usec)life) : 0;
-    after = after < spare ? after : spare;
-    return after < RENEW_MIN ? RENEW_MIN : after > RENEW_MAX ? RENEW_MAX : after;
+    int64_t left = e->expires.us - clock_wall(loop_clock(e->all->loop)).us;
+    return session_token_renew_after(left > 0 ? (Usec)left : 0, random_of(e->all));
 }
 
 /* The entry may be gone when this returns: whoever is told may forget it. */
@@ -205,7 +218,7 @@ static void fail(Entry *e, const Err *err)
     else if (!e->done)
         log_warn("a session's token cannot be renewed", F_STR("session_id", e->id), F_ERR(err));
     if (!over && !e->done)
-        timer_arm(e->timer, e->backoff);
+        timer_arm(e->timer, spread(e->backoff, random_of(e->all)));
     tell(e, err);
 }
 

@@ -1,8 +1,9 @@
 /*
  * A token of its own for every session: minted by the API server when the session is started, good for that
- * run only, and renewed well before it expires for as long as the session lives. Knows nothing of where
- * runners run. With a server that has no such tokens (the reference's) they are replaced by the platform's
- * own, unless that is forbidden. Loop thread only. Contract: control-plane.md 13.5 (90), 15 (96).
+ * run only, and renewed well before it expires, and every four minutes at least, for as long as the session
+ * lives: each by its own deadline, and not all at once. Knows nothing of where runners run. With a server
+ * that has no such tokens (the reference's) they are replaced by the platform's own, unless forbidden. Loop
+ * thread only. Contract: control-plane.md 13.5 (90), 15 (96).
  */
 #pragma once
 
@@ -43,6 +44,8 @@ void session_tokens_keep(SessionTokens *t, Str session_id);
 void session_tokens_forget(SessionTokens *t, Str session_id);
 /* The token of a session that is kept, or NULL while there is no good one. ret_expires {0}: not known. */
 const Secret *session_tokens_get(SessionTokens *t, Str session_id, WallUsec *ret_expires);
+/* When a token that is good for `left` is renewed; random in [0,1). */
+Usec session_token_renew_after(Usec left, double random);
 size_t session_tokens_count(const SessionTokens *t);
 typedef struct SessionTokensStats {
     size_t kept;

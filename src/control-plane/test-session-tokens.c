@@ -280,6 +280,24 @@ static void test_session_tokens__cancelled_is_not_heard(void **state)
     world_done(&w);
 }
 
+/* Contract, section 15 (96), and 3 (11): whoever gets one has ten minutes of it, or four fifths. */
+static void test_session_tokens__renewed_by_deadline(void **state)
+{
+    static const struct {
+        Usec left, latest;
+    } cases[] = {
+        {3600, 240}, {900, 240}, {690, 124}, {300, 54}, {60, 10}, {3, 1}, {0, 1},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        Usec left = cases[i].left * USEC_PER_SEC, latest = session_token_renew_after(left, 0);
+        assert_int_equal(latest / USEC_PER_SEC, cases[i].latest);
+        Usec early = session_token_renew_after(left, 0.999), between = session_token_renew_after(left, 0.5);
+        assert_true(early <= between && between <= latest && early >= USEC_PER_SEC);
+        if (latest > 2 * USEC_PER_SEC)
+            assert_in_range(early, latest / 4 * 3, latest / 5 * 4);
+    }
+}
+
 static void keep_many(World *w)
 {
     for (unsigned i = 1; i <= MANY; i++) {
@@ -355,6 +373,7 @@ int run_session_tokens_tests(void)
         cmocka_unit_test(test_session_tokens__a_session_that_is_over_is_no_server_without_tokens),
         cmocka_unit_test(test_session_tokens__a_failed_renewal_keeps_the_old_one_and_tries_again),
         cmocka_unit_test(test_session_tokens__cancelled_is_not_heard),
+        cmocka_unit_test(test_session_tokens__renewed_by_deadline),
         cmocka_unit_test(test_session_tokens__of_all_sessions_once_per_round),
         cmocka_unit_test(test_session_tokens__a_crowd_is_asked_for_bit_by_bit),
         cmocka_unit_test(test_session_tokens__some_that_fail_do_not_stop_the_round),
