@@ -319,7 +319,7 @@ static int take_row(Import *x, Str line, Err *err)
 static int import_lines(Import *x, Err *err)
 {
     Str line;
-    int rc;
+    int rc = 0;
     while (!x->done && (rc = dump_lines_next(&x->lines, &line, err)) > 0) {
         x->line++;
         bool row = line.len && line.ptr[0] == '[';
