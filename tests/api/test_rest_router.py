@@ -154,6 +154,7 @@ def test_plain_requests_of_an_allowed_origin(api):
 
 @pytest.mark.parametrize("headers", [
     {"Origin": "https://evil.example", "Content-Type": "text/plain"}, {"Origin": "null"},
+    {"Origin": "http://localhost.evil.example"}, {"Origin": "http://127.0.0.1.evil.example:80"},
     {"Host": "evil.example:8000"}, {"Host": "evil.example:8000", "Origin": "http://evil.example:8000"}])
 def test_D17_without_authentication_pages_of_others_do_nothing(server, api, name, headers):
     """A page that a browser on this machine shows may send such requests, and what they do is all it wants."""
@@ -166,7 +167,7 @@ def test_D17_without_authentication_ones_own_pages_work(server, api, name):
     port = server.ports["http"]
     hosts = (f"localhost:{port}", f"127.0.0.1:{port}", f"[::1]:{port}", f"console.localhost:{port}", "x")
     for n, host in enumerate(hosts):
-        for origin in (f"http://{host}", ORIGIN):
+        for origin in (f"http://{host}", ORIGIN, "http://127.0.0.1:5173", "http://[::1]:1", "https://ui.localhost"):
             own = {"Host": host, "Origin": origin}
             assert api.get("/projects", headers=own).status == 200, own
         api.ok("POST", "/projects", {"name": f"own-{name}-{n}"}, headers=own)

@@ -21,10 +21,19 @@ static bool may_be_foreign(Str host)
     return str_find_byte(name, '.') >= 0 && !is_address(name) && !str_ends(name, STR(".localhost"));
 }
 
-static bool is_same_origin(Str origin, Str host)
+/* Whoever can serve a page from here can call us without a browser. */
+static bool is_of_this_machine(Str host)
+{
+    Str name = host_without_port(host);
+    return str_ieq(name, STR("localhost")) || str_ends(name, STR(".localhost")) ||
+           str_eq(name, STR("[::1]")) || (str_starts(name, STR("127.")) && is_address(name));
+}
+
+static bool is_own_origin(Str origin, Str host)
 {
     ptrdiff_t at = str_find(origin, STR("://"));
-    return at >= 0 && str_ieq(str_slice(origin, (size_t)at + 3, origin.len), host);
+    Str theirs = at >= 0 ? str_slice(origin, (size_t)at + 3, origin.len) : STR_NULL;
+    return theirs.len && (str_ieq(theirs, host) || is_of_this_machine(theirs));
 }
 
 int origin_check(const Request *q, Err *err)
@@ -33,7 +42,7 @@ int origin_check(const Request *q, Err *err)
     Str origin = http_req_header(q->http, "Origin"), host = http_req_header(q->http, "Host");
     if (!auth_is_open(r->o.auth))
         return 0;
-    if (origin.ptr && !is_same_origin(origin, host) && !cors_allows(r->cors, origin))
+    if (origin.ptr && !is_own_origin(origin, host) && !cors_allows(r->cors, origin))
         return err_set(err, ERR_FORBIDDEN,
                        "pages of other origins may not call this server while authentication is off: see"
                        " --cors-allowed-origins");
