@@ -34,7 +34,7 @@ def program(name):
     raise AssertionError(f"{name} was not built; looked at {[str(p) for p in places]}")
 
 
-def wait_for(condition, what, deadline=DEADLINE):
+def wait_for(condition, what, deadline=DEADLINE, interval=0.005):
     """The value of condition() once it is true; a test waits for what it needs, never for a while."""
     end = time.monotonic() + deadline
     while True:
@@ -43,7 +43,7 @@ def wait_for(condition, what, deadline=DEADLINE):
             return value
         if time.monotonic() > end:
             raise AssertionError(f"waited {deadline} s for {what}")
-        time.sleep(0.005)
+        time.sleep(interval)
 
 
 @dataclasses.dataclass

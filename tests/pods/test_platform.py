@@ -10,8 +10,11 @@ import pytest
 import yaml
 
 import images
-from api_support import ROOT, Client, wait_for
+from api_support import ROOT, Client
 from cluster_support import SYSTEM
+from node_support import wait_for
+
+pytestmark = pytest.mark.timeout(600)
 
 RUNNER = "localhost/ambient-runner:latest"
 PORTS = {"ambient-api-server": 8000, "ambient-control-plane": 8081}

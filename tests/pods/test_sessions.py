@@ -9,9 +9,11 @@ import pytest
 
 import images
 import kube_plane
-from api_support import DEADLINE, wait_for
-from node_support import ADDRESS
+from api_support import DEADLINE
+from node_support import ADDRESS, wait_for
 from plane_support import TERMINAL
+
+pytestmark = pytest.mark.timeout(600)
 
 RUNNER, SIDECAR = "localhost/ambient-runner:test", "localhost/github-mcp:test"
 CONTAINER = "ambient-code-runner"
@@ -37,14 +39,23 @@ class Plane(kube_plane.Plane):
         self.node = node
         super().__init__(node.cluster, *arguments, **env)
 
-    def wait_phase(self, session, *phases, timeout=DEADLINE):
+    def pod(self, session):
+        return self.cluster.ask(f"/api/v1/namespaces/{self.project}/pods/{self.name(session)}")
+
+    def wait_pod(self, session, check=lambda pod: True):
+        def look():
+            pod = self.pod(session)
+            return pod if pod and check(pod) else None
+        return wait_for(look, f"the pod of {session}")
+
+    def wait_phase(self, session, *phases):
         def ended():
             state = self.get(session)
             if state.get("phase") in TERMINAL and state["phase"] not in phases:
                 raise AssertionError(f"it ended as {state['phase']}")
             return state.get("phase") in phases and state
         try:
-            return wait_for(ended, f"{session} in {phases}", timeout)
+            return wait_for(ended, f"{session} in {phases}")
         except AssertionError as e:
             pod = self.pod(session)
             logs = self.node.logs(pod, CONTAINER) if pod else ""
@@ -234,7 +245,7 @@ def test_a_credential_that_rotates(plane, node):
     sidecar = statuses(pod, "initContainerStatuses")["credential-github"]
     assert sidecar["started"] and sidecar["restartCount"] == 0
     served = "wget -qO- http://localhost:8091/token"
-    assert wait_for(lambda: ask(plane, sid, served), "the first one") == "first-token-0123456789"
+    wait_for(lambda: ask(plane, sid, served) == "first-token-0123456789", "the first one")
     mounts = f"/proc/{node.pid(sidecar['containerID'])}/mountinfo"
     with open(mounts, encoding="utf-8") as f:
         root = next(line.split() for line in f if line.split()[4] == "/")
