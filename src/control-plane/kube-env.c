@@ -87,6 +87,7 @@ static void add_platform(const PodSpec *s, json_t *env)
     const Config *c = s->config;
     set_some(env, "AMBIENT_CP_TOKEN_URL", s->token_url);
     set_some(env, "AMBIENT_CP_TOKEN_PUBLIC_KEY", s->token_key);
+    kube_identity_env(s, env);
     setz(env, "AMBIENT_GRPC_URL", c->grpc_address);
     if (s->creds_secret) /* for images that know no file; ours reads the file first */
         kube_env_from_secret(env, "BOT_TOKEN", s->creds_secret, "api-token", false);

@@ -30,6 +30,7 @@
 #define RUNNER_CONTAINER "ambient-code-runner"
 #define RUNNER_PORT 8001
 #define KUBE_TOKEN_VOLUME "runner-token"
+#define KUBE_IDENTITY_VOLUME "ambient-identity"
 #define RUNNER_SECRETS "ambient-runner-secrets"
 #define PROJECT_SETTINGS_OBJECT "projectsettings"
 #define SERVICE_CA "openshift-service-ca.crt" /* put into every namespace by OpenShift */

@@ -202,6 +202,7 @@ void pod_view_read(const json_t *pod, const PodView *old, WallUsec now, PodView 
     read_node(status, &n);
     read_addresses(status, &n);
     n.token_file = has_volume(pod, KUBE_TOKEN_VOLUME);
+    n.identity = has_volume(pod, KUBE_IDENTITY_VOLUME);
     COPY(n.key_id, kube_annotation(pod, ANNOTATION_KEY));
     bool waited = old && old->exists && *old->waiting;
     bool was_lost = old && old->exists && old->node_lost;

@@ -25,6 +25,7 @@ typedef struct PodView {
     WallUsec waiting_since;                   /* since when it is of this sort, by our clock */
     char helper_reason[40], helper_text[160]; /* the first sidecar that does not work; "" = all do */
     WallUsec helper_well;                     /* it runs again: believed from then on; {0} = it does not */
+    bool identity;                            /* it can show whose pod it is */
     bool token_file;                          /* it has the session's token as a file */
     char addresses[KUBE_POD_ADDRESSES][46];   /* "" = not given yet */
     char key_id[20];                          /* of the token endpoint's key that it knows; "" = not said */

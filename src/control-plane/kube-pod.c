@@ -10,6 +10,7 @@
 /* Beyond what a session may run (its timeout), the kubelet ends the pod: our own stop comes before. */
 #define DEADLINE_SLACK 120
 #define GRACE_SECONDS 60
+#define IDENTITY_LIFE 3600 /* the kubelet renews it before */
 
 void kube_set_owner(json_t *object, const char *name, const char *uid)
 {
@@ -85,6 +86,23 @@ void kube_mount(json_t *mounts, const char *volume, const char *path, bool read_
     json_array_append_new(mounts, m);
 }
 
+static bool has_identity(const PodSpec *s)
+{
+    return s->config->kube.token_review && s->token_url && *s->token_url;
+}
+
+void kube_identity_env(const PodSpec *s, json_t *env)
+{
+    if (has_identity(s))
+        kube_env_set(env, "AMBIENT_CP_TOKEN_PROOF_FILE", STR(KUBE_IDENTITY_DIR "/token"));
+}
+
+void kube_identity_mount(const PodSpec *s, json_t *mounts)
+{
+    if (has_identity(s))
+        kube_mount(mounts, KUBE_IDENTITY_VOLUME, KUBE_IDENTITY_DIR, true);
+}
+
 static json_t *build_mounts(const PodSpec *s)
 {
     json_t *mounts = json_array();
@@ -97,6 +115,7 @@ static json_t *build_mounts(const PodSpec *s)
         kube_mount(mounts, "prompt", "/var/run/ambient", true);
     if (s->creds_secret) /* the whole directory: a single file would never change */
         kube_mount(mounts, KUBE_TOKEN_VOLUME, KUBE_TOKEN_DIR, true);
+    kube_identity_mount(s, mounts);
     return mounts;
 }
 
@@ -143,6 +162,10 @@ static json_t *build_volumes(const PodSpec *s)
         volume(volumes, KUBE_TOKEN_VOLUME, "secret",
                json_pack("{s:s, s:[{s:s, s:s}]}", "secretName", s->creds_secret, "items", "key", "api-token",
                          "path", "bot-token"));
+    if (has_identity(s))
+        volume(volumes, KUBE_IDENTITY_VOLUME, "projected",
+               json_pack("{s:[{s:{s:s, s:i, s:s}}]}", "sources", "serviceAccountToken", "audience",
+                         KUBE_IDENTITY_AUDIENCE, "expirationSeconds", IDENTITY_LIFE, "path", "token"));
     kube_sidecars_volumes(s, volumes);
     return volumes;
 }

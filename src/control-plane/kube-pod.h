@@ -15,6 +15,9 @@
 #define KUBE_CA_DIR "/etc/ambient/ca"
 #define KUBE_CA_FILE KUBE_CA_DIR "/ca-bundle.crt"
 #define KUBE_TOKEN_DIR "/var/run/secrets/ambient"
+/* The token of the pod's account, good for nothing but to show it to the token endpoint. */
+#define KUBE_IDENTITY_DIR "/var/run/secrets/ambient-identity"
+#define KUBE_IDENTITY_AUDIENCE "ambient-control-plane"
 
 typedef struct PodSpec {
     const Config *config;
@@ -41,6 +44,9 @@ json_t *kube_account_build(const char *name, const char *ns, json_t *labels);
 /* Adds the anchor as owner: when it goes, so does the object. */
 void kube_set_owner(json_t *object, const char *anchor_name, const char *anchor_uid);
 
+/* For a container that asks the token endpoint: what it shows there, if anything. */
+void kube_identity_env(const PodSpec *s, json_t *env);
+void kube_identity_mount(const PodSpec *s, json_t *mounts);
 void kube_mount(json_t *mounts, const char *volume, const char *path, bool read_only);
 const char *kube_pull_policy(const char *image);
 

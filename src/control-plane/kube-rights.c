@@ -19,7 +19,7 @@ static const Right rights[] = {
     {"create", KUBE_ROLE_BINDINGS, false}, {"patch", KUBE_ROLE_BINDINGS, false},
     {"delete", KUBE_ROLE_BINDINGS, false}, {"get", KUBE_LEASES, true},
     {"create", KUBE_LEASES, true},         {"update", KUBE_LEASES, true},
-    {"get", KUBE_SECRETS, true},
+    {"get", KUBE_SECRETS, true},           {"create", KUBE_TOKEN_REVIEWS, false},
 };
 
 struct Rights {
@@ -28,6 +28,11 @@ struct Rights {
     size_t at;
     KubeCall *call;
 };
+
+static bool is_needed(const Rights *r, const Right *one)
+{
+    return one->kind != KUBE_TOKEN_REVIEWS || r->config->kube.token_review;
+}
 
 static void ask(Rights *r);
 
@@ -49,6 +54,8 @@ static void on_allowed(void *arg, bool allowed, const KubeError *e)
 
 static void ask(Rights *r)
 {
+    while (r->at < ARRAY_LEN(rights) && !is_needed(r, &rights[r->at]))
+        r->at++;
     if (r->at == ARRAY_LEN(rights))
         return;
     const Right *one = &rights[r->at];

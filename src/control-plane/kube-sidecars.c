@@ -103,6 +103,8 @@ static void add_token_source(const PodSpec *s, json_t *env, json_t *mounts)
     if (has_endpoint(s)) {
         setz(env, "AMBIENT_CP_TOKEN_URL", s->token_url);
         setz(env, "AMBIENT_CP_TOKEN_PUBLIC_KEY", s->token_key);
+        kube_identity_env(s, env);
+        kube_identity_mount(s, mounts);
     } else {
         kube_mount(mounts, KUBE_TOKEN_VOLUME, KUBE_TOKEN_DIR, true);
     }

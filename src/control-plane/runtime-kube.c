@@ -644,6 +644,12 @@ bool kube_runtime_pod(const KubeRuntime *k, Str session_id, const char *ret[stat
     return true;
 }
 
+bool kube_runtime_pod_has_identity(const KubeRuntime *k, Str session_id)
+{
+    const Entry *e = entry_get(k, session_id);
+    return e && e->pod && e->pod->identity;
+}
+
 void kube_runtime_watch_stats(const KubeRuntime *k, KubeWatchStats *ret)
 {
     *ret = (KubeWatchStats){.connected = map_len(k->watches) > 0};

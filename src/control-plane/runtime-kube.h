@@ -48,6 +48,8 @@ bool kube_runtime_leads(const KubeRuntime *k);
    there is no such pod. */
 bool kube_runtime_pod(const KubeRuntime *k, Str session_id, const char *ret[static KUBE_POD_ADDRESSES],
                       size_t *ret_n);
+/* That pod has a token of its own account to show: not one that was made before that was wanted. */
+bool kube_runtime_pod_has_identity(const KubeRuntime *k, Str session_id);
 
 typedef struct KubeRuntimeStats {
     size_t known, pods;

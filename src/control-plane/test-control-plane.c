@@ -18,6 +18,7 @@ int main(int argc, char **argv)
     failures += run_kube_parts_tests();
     failures += run_kube_sidecars_tests();
     failures += run_token_ring_tests();
+    failures += run_token_review_tests();
     failures += run_session_tests();
     failures += run_session_strays_tests();
     failures += run_session_fuzz_tests();

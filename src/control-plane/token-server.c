@@ -2,11 +2,13 @@
 
 #include <ctype.h>
 #include <stdlib.h>
+#include <string.h>
 #include "base/file.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "json/json.h"
+#include "token-review.h"
 
 #define KEY_BITS 4096
 #define KEY_FILE "private.pem"
@@ -153,6 +155,68 @@ static void refuse(TokenServer *s, HttpReq *r, Str session)
     reply_text(r, 403, "forbidden");
 }
 
+static void reply_verdict(TokenServer *s, HttpReq *r, Str session, TokenVerdict v)
+{
+    switch (v) {
+    case TOKEN_MAY:
+        reply_token(s, r, session);
+        break;
+    case TOKEN_LATER:
+        s->stats.unavailable++;
+        reply_later(r, 503, "1", "not yet");
+        break;
+    case TOKEN_FORBIDDEN:
+        refuse(s, r, session);
+        break;
+    default:
+        s->stats.unauthorized++;
+        reply_text(r, 401, "unauthorized");
+    }
+}
+
+/* ---- a second look ---- */
+
+typedef struct Asking {
+    TokenServer *s;
+    HttpReq *request;
+    TokenReview *review;
+    char session[];
+} Asking;
+
+static void on_gone(void *arg)
+{
+    Asking *a = arg;
+    token_review_cancel(a->review);
+    free(a);
+}
+
+/* Meanwhile the session may have ended. */
+static void on_reviewed(void *arg, TokenVerdict v)
+{
+    Asking *a = arg;
+    const TokenServerOptions *o = &a->s->o;
+    Str session = str_from(a->session);
+    a->review = NULL;
+    if (v == TOKEN_MAY && o->may(o->arg, session, http_req_peer(a->request)) != TOKEN_REVIEW)
+        v = TOKEN_FORBIDDEN;
+    reply_verdict(a->s, a->request, session, v);
+}
+
+static void review(TokenServer *s, HttpReq *r, Str session)
+{
+    Str proof = http_req_header(r, "X-Ambient-SA-Token");
+    if (!proof.len) {
+        reply_verdict(s, r, session, TOKEN_UNPROVEN);
+        return;
+    }
+    Asking *a = xcalloc(1, sizeof(*a) + session.len + 1);
+    memcpy(a->session, session.ptr, session.len);
+    a->s = s;
+    a->request = r;
+    http_req_set_user(r, a, on_gone);
+    a->review = s->o.review(s->o.arg, session, proof, on_reviewed, a);
+}
+
 /* Somebody who may ask for this session, if it is one. */
 static void handle_session(TokenServer *s, HttpReq *r, Str session)
 {
@@ -162,11 +226,10 @@ static void handle_session(TokenServer *s, HttpReq *r, Str session)
     } else if (over_rate(s, session)) {
         s->stats.limited++;
         reply_later(r, 429, "60", "too many requests");
-    } else if (v == TOKEN_LATER) {
-        s->stats.unavailable++;
-        reply_later(r, 503, "1", "not yet");
+    } else if (v == TOKEN_REVIEW) {
+        review(s, r, session);
     } else {
-        reply_token(s, r, session);
+        reply_verdict(s, r, session, v);
     }
 }
 

@@ -141,7 +141,16 @@ static void on_limit(void *arg)
 
 /* ---- the request ---- */
 
-static void write_request(BriefGet *g, const Url *u, const Secret *bearer)
+static void write_secret(Buf *b, const char *name, const char *scheme, const Secret *value)
+{
+    if (secret_is_empty(value))
+        return;
+    (void)buf_addf(b, "%s: %s", name, scheme);
+    (void)buf_adds(b, secret_reveal(value));
+    (void)buf_addz(b, "\r\n");
+}
+
+static void write_request(BriefGet *g, const Url *u, const BriefRequest *r)
 {
     Buf *b = &g->request;
     (void)buf_addz(b, "GET ");
@@ -152,11 +161,8 @@ static void write_request(BriefGet *g, const Url *u, const Secret *bearer)
     if (u->port.len)
         (void)buf_addf(b, ":" STR_FMT, STR_ARG(u->port));
     (void)buf_addz(b, "\r\nAccept: application/json\r\nConnection: close\r\n");
-    if (!secret_is_empty(bearer)) {
-        (void)buf_addz(b, "Authorization: Bearer ");
-        (void)buf_adds(b, secret_reveal(bearer));
-        (void)buf_addz(b, "\r\n");
-    }
+    write_secret(b, "Authorization", "Bearer ", r->bearer);
+    write_secret(b, r->proof_name, "", r->proof);
     (void)buf_addz(b, "\r\n");
 }
 
@@ -188,7 +194,8 @@ int brief_get(Loop *l, const BriefRequest *r, BriefDone done, void *arg, BriefGe
     int rc = url_parse(url, &u, err);
     if (rc < 0)
         return rc;
-    if (u.has_userinfo || !u.host.len || !is_clean(url) || !is_clean(secret_reveal(r->bearer)))
+    if (u.has_userinfo || !u.host.len || !is_clean(url) || !is_clean(secret_reveal(r->bearer)) ||
+        !is_clean(secret_reveal(r->proof)))
         return err_set(err, ERR_INVALID, "not a URL, or not a token, that can be asked with");
     BriefGet *g = xnew(BriefGet);
     g->loop = l;
@@ -197,7 +204,7 @@ int brief_get(Loop *l, const BriefRequest *r, BriefDone done, void *arg, BriefGe
     g->max = r->max ? r->max : BODY_DEFAULT;
     buf_init(&g->request, HEAD_MAX);
     buf_init(&g->in, g->max + HEAD_MAX);
-    write_request(g, &u, r->bearer);
+    write_request(g, &u, r);
     rc = buf_check(&g->request, err);
     if (rc == 0)
         rc = dial(g, &u, r->tls, err);

@@ -2,9 +2,12 @@
 #include "base/mem.h"
 #include "kube-internal.h"
 
+#define WHO_PATIENCE (5 * USEC_PER_SEC) /* somebody waits for us, who gives up after ten */
+
 typedef struct Review {
     KubeAllowed allowed;
     KubeWho who;
+    bool for_audience;
     void *arg;
 } Review;
 
@@ -31,24 +34,32 @@ KubeCall *kube_can_i(Kube *k, const char *verb, KubeKind kind, const char *ns, c
     return c;
 }
 
+/* One was asked for, so what comes is that one; a server that knows no audiences says nothing of them. */
+static bool is_for_us(const Review *r, const json_t *status)
+{
+    return !r->for_audience || json_array_size(json_get_arr(status, "audiences")) > 0;
+}
+
 static void on_who(void *arg, json_t *body, const KubeError *e)
 {
     Review *r = arg;
     const json_t *status = json_get_obj(body, "status");
-    bool known = json_get_bool(status, "authenticated", false);
+    bool known = json_get_bool(status, "authenticated", false) && is_for_us(r, status);
     r->who(r->arg, known ? json_get_str(json_get_obj(status, "user"), "username") : NULL, e);
 }
 
-KubeCall *kube_token_review(Kube *k, const Secret *token, KubeWho done, void *arg)
+KubeCall *kube_token_review(Kube *k, const Secret *token, const char *audience, KubeWho done, void *arg)
 {
     Review *r = xnew(Review);
     r->who = done;
+    r->for_audience = audience != NULL;
     r->arg = arg;
     json_t *text = json_strv(secret_reveal(token));
-    CLEANUP_JSON json_t *body = json_pack("{s:{s:o}}", "spec", "token", text);
+    json_t *audiences = audience ? json_pack("[s]", audience) : NULL;
+    CLEANUP_JSON json_t *body = json_pack("{s:{s:o, s:o*}}", "spec", "token", text, "audiences", audiences);
     KubeCall *c = kube_send(k,
                             KUBE_REQUEST(.verb = KUBE_CREATE, .kind = KUBE_TOKEN_REVIEWS, .body = body,
-                                         .unfenced = true, .timeout = 10 * USEC_PER_SEC),
+                                         .unfenced = true, .timeout = WHO_PATIENCE),
                             on_who, r);
     c->owned = r;
     return c;

@@ -320,9 +320,14 @@ static void test_reviews(void **state)
             .want = "\"token\":\"secret\""),
         SAY("POST /apis/authentication.k8s.io/v1/tokenreviews", 201,
             "{\"status\":{\"authenticated\":false,\"user\":{\"username\":\"me\"}}}"),
+        SAY("POST /apis/authentication.k8s.io/v1/tokenreviews", 201,
+            "{\"status\":{\"authenticated\":true,\"audiences\":[\"us\"],\"user\":{\"username\":\"me\"}}}",
+            .want = "\"audiences\":[\"us\"]"),
+        SAY("POST /apis/authentication.k8s.io/v1/tokenreviews", 201,
+            "{\"status\":{\"authenticated\":true,\"user\":{\"username\":\"me\"}}}"),
     };
     TestApi t;
-    Asked a[4] = {0};
+    Asked a[6] = {0};
     const KubeOptions o = {.may_write = no_leader}; /* questions are no writes */
     test_api_init(&t, answers, ARRAY_LEN(answers), &o);
     CLEANUP(secret_freep) Secret *token = secret_new(STR("secret"));
@@ -330,14 +335,16 @@ static void test_reviews(void **state)
         kube_can_i(t.kube, "delete", KUBE_PODS, "p", NULL, on_allowed, &a[i]);
         test_wait(&t, &a[i].done);
     }
-    for (int i = 2; i < 4; i++) {
-        kube_token_review(t.kube, token, on_who, &a[i]);
+    for (int i = 2; i < 6; i++) {
+        kube_token_review(t.kube, token, i < 4 ? NULL : "us", on_who, &a[i]);
         test_wait(&t, &a[i].done);
     }
     assert_true(a[0].allowed && !a[1].allowed);
     assert_string_equal(a[2].user, "me");
     assert_string_equal(a[3].user, "");
-    kube_cancel(kube_token_review(t.kube, token, on_who, &a[0])); /* leaks nothing */
+    assert_string_equal(a[4].user, "me");
+    assert_string_equal(a[5].user, ""); /* nobody has looked at the audience */
+    kube_cancel(kube_token_review(t.kube, token, NULL, on_who, &a[0])); /* leaks nothing */
     test_api_done(&t);
 }
 

@@ -252,7 +252,7 @@ static void test_live__reviews_and_events(void **state)
     test_wait(&t, &can.done);
     assert_true(can.allowed);
     CLEANUP(secret_freep) Secret *nobody = secret_new(STR("not-a-token"));
-    kube_token_review(t.kube, nobody, on_who, &who);
+    kube_token_review(t.kube, nobody, NULL, on_who, &who);
     test_wait(&t, &who.done);
     assert_false(who.allowed);
     TestResult res;

@@ -54,6 +54,8 @@ static const Flag table[] = {
     ENV("AMBIENT_CP_TOKEN_URL", FLAG_STRING, cp_token_url, NULL,
         "endpoint that gives the session's token, where no file has it"),
     ENV("AMBIENT_CP_TOKEN_PUBLIC_KEY", FLAG_STRING, cp_token_key, NULL, "its public key, PEM"),
+    ENV("AMBIENT_CP_TOKEN_PROOF_FILE", FLAG_STRING, cp_token_proof, NULL,
+        "a token that says to it which pod this is; read again each time"),
     ENV("INITIAL_PROMPT", FLAG_STRING, initial_prompt, NULL, "the assembled prompt of the session"),
     ENV("INITIAL_PROMPT_FILE", FLAG_STRING, initial_prompt_file, NULL, "the same in a file"),
     ENV("INTERACTIVE", FLAG_STRING, interactive_text, NULL,

@@ -20,7 +20,7 @@ typedef struct RunnerConfig {
     int64_t listen_fds;
     char *log_level, *log_format;
     char *grpc_url, *grpc_enabled_text, *grpc_tls_text, *grpc_ca_file;
-    char *bot_token_file, *cp_token_url, *cp_token_key;
+    char *bot_token_file, *cp_token_url, *cp_token_key, *cp_token_proof;
     char *sandbox_hide;
     char *backend_url, *project, *credential_ids, *tmp;
     Usec credential_refresh;

@@ -65,10 +65,20 @@ static void on_answer(void *arg, int status, Str body, const Err *err)
 static void ask(void *arg)
 {
     CpToken *t = arg;
-    const BriefRequest request = {
-        .url = t->o.url, .bearer = t->bearer, .tls = t->tls, .timeout = PATIENCE, .max = ANSWER_MAX};
+    CLEANUP(secret_freep) Secret *proof = NULL;
     Err err = {0};
 
+    if (t->o.proof_file && *t->o.proof_file && secret_from_file(t->o.proof_file, &proof, &err) < 0) {
+        again(t, err.msg);
+        return;
+    }
+    const BriefRequest request = {.url = t->o.url,
+                                  .bearer = t->bearer,
+                                  .proof_name = "X-Ambient-SA-Token",
+                                  .proof = proof,
+                                  .tls = t->tls,
+                                  .timeout = PATIENCE,
+                                  .max = ANSWER_MAX};
     if (brief_get(t->loop, &request, on_answer, t, &t->call, &err) < 0)
         again(t, err.msg);
 }

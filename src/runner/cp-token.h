@@ -10,9 +10,10 @@
 typedef struct CpToken CpToken;
 typedef struct CpTokenOptions {
     const char *url, *public_key, *session_id; /* PEM; all borrowed */
-    const char *ca_file;                       /* of an https endpoint; NULL = the system's */
-    TokenSource *target;                       /* a static source; gets what was fetched; borrowed */
-    LoopFn on_token;                           /* each time; may be NULL */
+    const char *proof_file; /* of the pod's own identity, which is shown as well; NULL or "" = none */
+    const char *ca_file;    /* of an https endpoint; NULL = the system's */
+    TokenSource *target;    /* a static source; gets what was fetched; borrowed */
+    LoopFn on_token;        /* each time; may be NULL */
     void *arg;
 } CpTokenOptions;
 

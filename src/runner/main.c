@@ -80,6 +80,7 @@ static int run_with_endpoint(Loop *l, RunnerConfig *c, Err *err)
     CLEANUP(token_source_freep) TokenSource *token = token_source_static(STR_NULL);
     CpTokenOptions o = {.url = c->cp_token_url,
                         .public_key = c->cp_token_key,
+                        .proof_file = c->cp_token_proof,
                         .session_id = c->session_id,
                         .ca_file = c->grpc_ca_file,
                         .target = token,

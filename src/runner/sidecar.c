@@ -230,6 +230,7 @@ static int get_token(Sidecar *s, Err *err)
     const RunnerConfig *c = &s->config;
     const CpTokenOptions o = {.url = c->cp_token_url,
                               .public_key = c->cp_token_key,
+                              .proof_file = c->cp_token_proof,
                               .session_id = c->session_id,
                               .ca_file = c->grpc_ca_file,
                               .on_token = on_token,

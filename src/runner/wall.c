@@ -8,6 +8,7 @@
 #include "sandbox/hide.h"
 
 #define MOUNTED_TOKENS "/var/run/secrets/ambient"
+#define MOUNTED_IDENTITY "/var/run/secrets/ambient-identity"
 
 typedef VEC_OF(char *)
 Paths;
@@ -41,6 +42,8 @@ int wall_prepare(const RunnerConfig *c)
         bool mounted = str_starts(str_from(c->bot_token_file), STR(MOUNTED_TOKENS));
         vec_push(&hidden, xstrdup(mounted ? MOUNTED_TOKENS : c->bot_token_file));
     }
+    if (c->cp_token_proof && str_starts(str_from(c->cp_token_proof), STR(MOUNTED_IDENTITY)))
+        vec_push(&hidden, xstrdup(MOUNTED_IDENTITY));
     if (!hidden.len)
         return -1;
     if (c->tmp && *c->tmp)

@@ -3,9 +3,11 @@ import base64
 import functools
 import http.client
 import json
+import pathlib
 import ssl
 import subprocess
 
+import jwt
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
@@ -27,9 +29,10 @@ def subject(token):
     return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))["sub"]
 
 
-def ask(cp, session, key, **how):
+def ask(cp, session, key, proof=None, **how):
     sealed = key.encrypt(session.encode(), padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None))
-    return get(cp, {"Authorization": "Bearer " + base64.b64encode(sealed).decode()}, **how)
+    headers = {"Authorization": "Bearer " + base64.b64encode(sealed).decode()}
+    return get(cp, {**headers, "X-Ambient-SA-Token": proof} if proof is not None else headers, **how)
 
 
 def get(cp, headers, method="GET", tls=None):
@@ -137,6 +140,52 @@ def test_a_mesh_hides_addresses(make_plane):
     plane = make_plane(CP_TOKEN_CHECK_ADDRESS="false")
     sid = plane.start_running()
     plane.cp.wait_token_port()
+    ask_until(plane.cp, sid, public_key(plane, sid))
+
+
+def account_token(plane, sid, audience="ambient-control-plane"):
+    """As the kubelet brings it into the session's pod."""
+    return plane.cluster.kubectl("create", "token", plane.name(sid, "-sa"), "-n", plane.project,
+                                 f"--audience={audience}", "--bound-object-kind=Pod",
+                                 f"--bound-object-name={plane.name(sid)}").strip()
+
+
+def expired(cluster, token):
+    """The same a day later, by the API server's own signature."""
+    claims = jwt.decode(token, options={"verify_signature": False})
+    key = (cluster.directory / "sa.key").read_text()
+    old = {name: claims[name] - 86400 for name in ("iat", "nbf", "exp")}
+    return jwt.encode({**claims, **old}, key, "RS256", {"kid": jwt.get_unverified_header(token)["kid"]})
+
+
+def test_the_pods_own_account_as_second_factor(make_plane, cluster):
+    """(90e), where addresses say nothing."""
+    plane = make_plane(CP_TOKEN_REVIEW="true", CP_TOKEN_CHECK_ADDRESS="false")
+    mine, other = plane.start_running(), plane.start_running()
+    pod, key = plane.pod(mine), public_key(plane, mine)
+    path = pathlib.PurePath(env_of(pod)["AMBIENT_CP_TOKEN_PROOF_FILE"]["value"])
+    mount = next(m for m in pod["spec"]["containers"][0]["volumeMounts"] if m["mountPath"] == str(path.parent))
+    volume = next(v for v in pod["spec"]["volumes"] if v["name"] == mount["name"])["projected"]
+    shown = volume["sources"][0]["serviceAccountToken"]
+    assert (shown["audience"], shown["path"]) == ("ambient-control-plane", path.name) and mount["readOnly"]
+    assert pod["spec"]["automountServiceAccountToken"] is False, "nothing that Kubernetes itself would take"
+    plane.cp.wait_token_port()
+    right, theirs = account_token(plane, mine), account_token(plane, other)
+    answer = wait_for(lambda: (lambda a: a[0] == 200 and a[1])(ask(plane.cp, mine, key, right)), "its token")
+    assert mine in subject(json.loads(answer)["token"])
+    wrong = {None: 401, "x": 401, theirs: 403, expired(cluster, right): 401,
+             account_token(plane, mine, "https://kubernetes.default.svc"): 401}
+    assert {proof: ask(plane.cp, mine, key, proof)[0] for proof in wrong} == wrong
+    assert right not in plane.cp.log() and theirs not in plane.cp.log()
+    assert '"a right is missing"' not in plane.cp.log()
+
+
+def test_older_pods_have_no_account_to_show(make_plane):
+    plane = make_plane(CP_TOKEN_CHECK_ADDRESS="false", LEASE_DURATION="3s")
+    sid = plane.start_running()
+    plane.cp.stop()
+    plane.cp.env["CP_TOKEN_REVIEW"] = "true"
+    plane.cp.start().wait_token_port()
     ask_until(plane.cp, sid, public_key(plane, sid))
 
 

@@ -146,6 +146,7 @@ class Endpoint(http.server.BaseHTTPRequestHandler):
         sealed = self.headers["Authorization"].removeprefix("Bearer ")
         oaep = padding.OAEP(padding.MGF1(hashes.SHA256()), hashes.SHA256(), None)
         server.session = server.key.decrypt(base64.b64decode(sealed, validate=True), oaep).decode()
+        server.proof = self.headers["X-Ambient-SA-Token"]
         body = (json.dumps({"token": server.token}) + "\n").encode()
         status = 500 if server.asked <= server.failing else 200
         self.send_response(status)
@@ -183,12 +184,15 @@ def test_a_sidecar_gets_its_token_from_the_endpoint(grants, sidecar, endpoint):
     assert s.end() == 0
 
 
-def test_a_runner_gets_its_token_from_the_endpoint(api, grants, endpoint, runners):
+def test_a_runner_gets_its_token_from_the_endpoint(api, grants, endpoint, runners, tmp_path):
+    """And shows whose pod it is, where it was told how."""
     api.send(grants.sid, "echo hello from the endpoint")
-    r = runners(api, grants.sid, INTERACTIVE="false", **endpoint.env).start()
+    proof = tmp_path / "identity"
+    proof.write_text("the-pods-own-token\n")
+    r = runners(api, grants.sid, INTERACTIVE="false", AMBIENT_CP_TOKEN_PROOF_FILE=str(proof), **endpoint.env).start()
     assert r.wait() == 0, r.output()
     assert api.payloads(grants.sid, "assistant") == ["hello from the endpoint"]
-    assert endpoint.session == grants.sid
+    assert endpoint.session == grants.sid and endpoint.proof == "the-pods-own-token"
 
 
 def test_a_runner_that_waits_for_its_token_can_be_ended(api, grants, endpoint, runners):

@@ -12,11 +12,13 @@
 typedef struct BriefGet BriefGet;
 
 typedef struct BriefRequest {
-    const char *url;      /* http or https, with a host and without user information */
-    const Secret *bearer; /* NULL = none; copied */
-    TlsContext *tls;      /* for https; borrowed */
-    Usec timeout;         /* of all of it; 0 = 10 s */
-    size_t max;           /* of the answer; 0 = 1 MiB */
+    const char *url;        /* http or https, with a host and without user information */
+    const Secret *bearer;   /* NULL = none; copied */
+    const char *proof_name; /* one more header, with the next as its value */
+    const Secret *proof;    /* NULL = none; copied */
+    TlsContext *tls;        /* for https; borrowed */
+    Usec timeout;           /* of all of it; 0 = 10 s */
+    size_t max;             /* of the answer; 0 = 1 MiB */
 } BriefRequest;
 
 /* err NULL: an answer came, of any status. The body is erased after the call. */

@@ -131,9 +131,10 @@ size_t kube_waiting(const Kube *k); /* requests that wait for the bucket */
 typedef void (*KubeAllowed)(void *arg, bool allowed, const KubeError *err);
 KubeCall *kube_can_i(Kube *k, const char *verb, KubeKind kind, const char *ns, const char *name,
                      KubeAllowed done, void *arg);
-/* Whose token is it? user NULL and err NULL: nobody's. */
+/* Whose token is it? user NULL and err NULL: nobody's, or for another audience than this (NULL: the API's).
+ */
 typedef void (*KubeWho)(void *arg, const char *user, const KubeError *err);
-KubeCall *kube_token_review(Kube *k, const Secret *token, KubeWho done, void *arg);
+KubeCall *kube_token_review(Kube *k, const Secret *token, const char *audience, KubeWho done, void *arg);
 
 /* ---- events ---- */
 typedef enum KubeEventType { KUBE_EVENT_NORMAL, KUBE_EVENT_WARNING } KubeEventType;
