@@ -313,6 +313,10 @@ int app_list(App *app, const char *path, const char *query, int64_t limit, json_
         if (!items)
             return err_set(err, ERR_BAD_GATEWAY, "the server's answer to %s is not a list", path);
         size_t got = json_array_size(items);
+        if (page > 1 && got &&
+            json_equal(json_array_get(items, 0), json_array_get(json_get_arr(all, "items"), 0)))
+            return err_set(err, ERR_BAD_GATEWAY, "the server sends the first page of %s again and again",
+                           path);
         if (!all)
             all = json_incref(one);
         else

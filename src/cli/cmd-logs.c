@@ -71,8 +71,13 @@ static int print_runner(App *app, const char *id, Err *err)
     int rc = app_exchange(app, &x, &e);
     json_decref(x.answer);
     if (rc < 0) {
-        fprintf(stderr, "(no log of the runner: %s)\n",
-                rc == -ERR_BAD_GATEWAY || rc == -ERR_UNAVAILABLE ? "it is not running" : e.msg);
+        bool ended = rc == -ERR_BAD_GATEWAY || rc == -ERR_UNAVAILABLE;
+        fprintf(stderr, "(no log of the runner: %s)\n", ended ? "it is not running" : e.msg);
+        if (ended) /* the server asks the runner itself, so its place has to be looked at */
+            fprintf(stderr,
+                    "(what it wrote is kept where it ran: sessions/%s/runner.log of the platform's data, or "
+                    "'kubectl logs -l ambient-code.io/session-id=%s' while its pod is there)\n",
+                    id, id);
         return rc == -ERR_UNAUTHENTICATED || rc == -ERR_FORBIDDEN ? err_set(err, e.code, "%s", e.msg) : 0;
     }
     clean_text(&clean, buf_str(&text), true);

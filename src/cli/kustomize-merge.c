@@ -179,8 +179,9 @@ static bool put_at(json_t *doc, const char *pointer, const json_t *value, bool r
         return replace ? json_array_set_new(in, i, json_deep_copy(value)) == 0
                        : json_array_insert_new(in, i, json_deep_copy(value)) == 0;
     }
-    if (!json_is_object(in) || (replace && !json_object_get(in, key)))
+    if (!json_is_object(in))
         return false;
+    /* kustomize replaces what is not there, too, and patches count on it; RFC 6902 would not. */
     return json_object_set_new(in, key, json_deep_copy(value)) == 0;
 }
 

@@ -18,7 +18,18 @@ static void path_done(Path *p)
         free(p->segments[i]);
 }
 
-/* "metadata.annotations.a\.b", "items.[name=x].value", "items.*.value" */
+/* "[a.b/c]" is a key with dots; "[name=x]" is an element. */
+static char *take_segment(Buf *b)
+{
+    Str s = buf_str(b);
+    if (s.len < 3 || s.ptr[0] != '[' || s.ptr[s.len - 1] != ']' || str_find_byte(s, '=') >= 0)
+        return buf_take(b);
+    char *key = str_dup(str_slice(s, 1, s.len - 1));
+    buf_clear(b);
+    return key;
+}
+
+/* "metadata.annotations.a\.b", "metadata.annotations.[a.b]", "items.[name=x].value", "items.*.value" */
 static int parse_path(const char *text, Path *p, Err *err)
 {
     CLEANUP_BUF Buf b = BUF_INIT(8192);
@@ -27,7 +38,7 @@ static int parse_path(const char *text, Path *p, Err *err)
         if (*c == '\0' || (*c == '.' && !bracket)) {
             if (!b.len || p->n == SEGMENTS_MAX)
                 return err_set(err, ERR_INVALID, "\"%s\" is no field path", text);
-            p->segments[p->n++] = buf_take(&b);
+            p->segments[p->n++] = take_segment(&b);
             if (!*c)
                 return 0;
             continue;
@@ -56,11 +67,27 @@ typedef struct Replacement {
     size_t done;
 } Replacement;
 
+/* A scalar keeps the type that stands there where it can: a text stays one, and digits become a number. */
+static json_t *in_type_of(const json_t *value, const json_t *old)
+{
+    CLEANUP_BUF Buf b = BUF_INIT(64 * 1024);
+    json_t *number = NULL;
+    if (json_is_string(old) && (json_is_number(value) || json_is_boolean(value))) {
+        json_write(&b, value);
+        return json_strv(buf_str(&b));
+    }
+    if (json_is_number(old) && json_is_string(value) &&
+        json_parse(str_from(json_string_value(value)), &number, NULL) == 0 && json_is_number(number))
+        return number;
+    json_decref(number);
+    return json_deep_copy(value);
+}
+
 /* With a delimiter only one part of the text is replaced; an index outside adds a part. */
 static json_t *new_value(const Replacement *r, const json_t *old)
 {
     if (!r->delimiter || !json_is_string(old) || !json_is_string(r->value))
-        return json_deep_copy(r->value);
+        return in_type_of(r->value, old);
     CLEANUP_BUF Buf b = BUF_INIT(16 * 1024 * 1024);
     Str rest = {json_string_value(old), json_string_length(old)}, d = str_from(r->delimiter);
     const char *value = json_string_value(r->value);

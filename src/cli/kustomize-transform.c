@@ -225,6 +225,23 @@ static int add_envs(Layer *l, const json_t *spec, json_t *data, Err *err)
     return 0;
 }
 
+/* Labels, annotations and immutability, as written: booleans are texts here. The generator's own win. */
+static void add_options(json_t *body, const json_t *options)
+{
+    static const char *const maps[] = {"labels", "annotations"};
+    const char *immutable = json_get_str(options, "immutable");
+    json_t *meta = json_get_obj(body, "metadata");
+    for (size_t i = 0; i < ARRAY_LEN(maps); i++) {
+        json_t *given = json_get_obj(options, maps[i]), *have = json_get_obj(meta, maps[i]);
+        if (given && have)
+            json_object_update(have, given);
+        else if (given)
+            json_object_set_new(meta, maps[i], json_deep_copy(given));
+    }
+    if (immutable && strcmp(immutable, "true") == 0)
+        json_object_set_new(body, "immutable", json_true());
+}
+
 static int generate(Layer *l, const json_t *spec, Err *err)
 {
     static const char *const known[] = {"name", "files", "literals", "envs", "env", "options"};
@@ -250,6 +267,8 @@ static int generate(Layer *l, const json_t *spec, Err *err)
         return rc;
     json_t *body = json_pack("{s:s, s:O, s:s, s:{s:s}}", "apiVersion", "v1", "data", data, "kind",
                              "ConfigMap", "metadata", "name", name);
+    add_options(body, json_get_obj(l->doc, "generatorOptions"));
+    add_options(body, json_get_obj(spec, "options"));
     Doc *d = doc_new(body, l->file, l->dir);
     d->local = true;
     docs_add(l->docs, d);

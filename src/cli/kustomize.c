@@ -390,7 +390,9 @@ static int read_layer(Layer *l, json_t **ret, Err *err)
     json_t *doc = json_array_get(all, 0);
     if (json_array_size(all) > 1 || (doc && !json_is_object(doc) && !json_is_null(doc)))
         return err_set(err, ERR_INVALID, "%s: must be one mapping", l->file);
-    *ret = json_is_object(doc) ? json_incref(doc) : json_object();
+    if (!json_object_size(doc))
+        return err_set(err, ERR_INVALID, "%s is empty", l->file);
+    *ret = json_incref(doc);
     return 0;
 }
 

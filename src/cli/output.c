@@ -141,7 +141,11 @@ static int print_yaml(const json_t *v, Err *err)
 
 static void print_name(const char *noun, const json_t *obj)
 {
-    printf("%s/%s\n", noun, json_get_str(obj, "id") ? json_get_str(obj, "id") : "");
+    CLEANUP_BUF Buf clean = BUF_INIT(64 * 1024);
+    Str id = json_get_strv(obj, "id");
+    if (stdout_is_terminal())
+        clean_text(&clean, id, false);
+    printf("%s/" STR_FMT "\n", noun, STR_ARG(stdout_is_terminal() ? buf_str(&clean) : id));
 }
 
 /* ---- jsonpath=, custom-columns= ---- */

@@ -93,6 +93,12 @@ static size_t escape_len(Str s)
     return 2;
 }
 
+/* What changes the order in which the letters around it are shown: a name with it reads as another one. */
+static bool reorders(uint32_t cp)
+{
+    return (cp >= 0x202a && cp <= 0x202e) || (cp >= 0x2066 && cp <= 0x2069);
+}
+
 void clean_text(Buf *out, Str s, bool lines)
 {
     while (s.len) {
@@ -102,7 +108,7 @@ void clean_text(Buf *out, Str s, bool lines)
             continue;
         }
         size_t n = decode(s, &cp);
-        bool control = cp < 0x20 || (cp >= 0x7f && cp < 0xa0);
+        bool control = cp < 0x20 || (cp >= 0x7f && cp < 0xa0) || reorders(cp);
         if (lines && (cp == '\n' || cp == '\t'))
             buf_addc(out, (char)cp);
         else if (!lines && (cp == '\n' || cp == '\t'))

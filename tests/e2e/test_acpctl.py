@@ -732,6 +732,23 @@ def test_answers_that_make_no_sense(cli, body):
         assert cli.run("--api-url", stub.url, "get", "users", code=7).stderr.startswith("Error: list users: ")
 
 
+def test_a_server_that_sends_its_first_page_for_ever(cli):
+    page = json.dumps({"items": [{"id": str(i), "name": "x"} for i in range(500)], "total": 10 ** 9})
+    with Stub(200, page) as stub:
+        assert "again and again" in cli.fails(7, "--api-url", stub.url, "get", "users")
+
+
+def test_names_do_not_write_to_the_terminal(cli):
+    """In no format: escape sequences, C1 controls, and what turns the order of letters round."""
+    evil = {"id": "a\x1b[2Jb", "name": "n\x9b31m\u202etxt\r\n\x1b]0;x\x07", "created_at": "\x1b[1m"}
+    with Stub(200, json.dumps({"items": [evil], "total": 1})) as stub:
+        for form in ("table", "wide", "json", "yaml", "name", "jsonpath={.items[0].id}", "custom-columns=N:.name"):
+            _, text = on_terminal(cli, "--api-url", stub.url, "get", "users", "-o", form)
+            assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", text), (form, text)
+            assert form in ("json", "yaml") or "\u202e" not in text
+        assert "\x1b" in cli.out("--api-url", stub.url, "get", "users", "-o", "name")  # a pipe gets it as it is
+
+
 def test_request_timeout(cli):
     with socket.create_server(("127.0.0.1", 0)) as s:
         url = f"http://127.0.0.1:{s.getsockname()[1]}"

@@ -171,6 +171,72 @@ SAME = {
 }
 
 
+GENERATED = "configMapGenerator:\n- name: t\n  literals: [a=b, 'c=d=e', 'f=']\n"
+PLAIN = "  options: {disableNameSuffixHash: true, labels: {q: own}}\n"
+NUMBER = "replacements:\n- source: {kind: Agent, name: api, fieldPath: spec.number}\n  targets:\n  - select: "
+
+
+def operations(target, *ops):
+    lines = "".join(f"    - {{{op}}}\n" for op in ops)
+    return f"resources: [../b]\npatches:\n- target: {{{target}}}\n  patch: |\n" + lines
+
+
+SAME |= {
+    "generator-options": ((4, 0), "generatorOptions: {disableNameSuffixHash: true, labels: {q: r, s: t}, "
+                                  "annotations: {u: v}, immutable: true}\nnamePrefix: o-\n" + GENERATED + PLAIN, {}),
+    "replace-what-is-not-there": ((4, 0), operations("kind: Agent", "op: replace, path: /spec/none, value: 1"), {}),
+    "positions-in-a-list": ((4, 0), operations(
+        "kind: Agent, name: lead", "op: add, path: /spec/list/0, value: 0", "op: remove, path: /spec/list/2",
+        "op: replace, path: /spec/list/2/a, value: 7"), {}),
+    "target-group-and-version": (
+        (4, 0), operations("group: ambient.io, version: v1", "op: add, path: /spec/q, value: 0"), {}),
+    "target-of-another-group": ((4, 0), operations("group: x.io, kind: Agent", "op: add, path: /spec/q, value: 0"), {}),
+    "target-kind-regex": ((4, 0), operations("kind: 'Ag.*|Credential'", "op: add, path: /spec/q, value: 0"), {}),
+    "target-without-label": ((4, 0), operations("labelSelector: '!team'", "op: add, path: /spec/q, value: 0"), {}),
+    "target-by-name-before-and-after": (
+        (4, 0), "resources: [../m]\nnamePrefix: o-\npatches:\n- target: {kind: Agent, name: m-lead}\n  patch: |\n"
+                "    - {op: add, path: /spec/q, value: 0}\n- target: {kind: Agent, name: api}\n  patch: |\n"
+                "    - {op: add, path: /spec/r, value: 0}\n",
+        {"../m/kustomization.yaml": "resources: [../b]\nnamePrefix: m-\n"}),
+    "several-patches-in-a-file": (
+        (4, 0), "resources: [../b]\npatches: [{path: p.yaml}]\n",
+        {"p.yaml": SM + "spec: {prompt: a}\n---\n" + SM.replace("lead", "api") + "spec: {nested: {}, list: null}\n"}),
+    "patch-deletes-its-target": (
+        (4, 0), "resources: [../b]\npatches:\n- target: {kind: Agent, name: api}\n  patch: |\n"
+                "    $patch: delete\n    apiVersion: ambient.io/v1\n    kind: Agent\n    metadata: {name: any}\n", {}),
+    "labels-with-selectors": ((4, 1), "resources: [../b]\nlabels:\n- pairs: {a: b}\n  includeSelectors: true\n"
+                                      "- pairs: {c: d}\n  includeTemplates: true\n", {}),
+    "replace-an-element": ((4, 2), "resources: [../b]\n" + NUMBER + "{kind: Agent, name: lead}\n"
+                                   "    fieldPaths: [spec.list.0, spec.list.2.a]\n", {}),
+    "replace-by-key": (
+        (4, 2), "resources: [../b, r.yaml]\n" + NUMBER + "{kind: Box}\n"
+                "    fieldPaths: ['spec.items.[name=b].v', 'spec.all.*.v', 'metadata.annotations.[x.y/z]']\n",
+        {"r.yaml": "apiVersion: ambient.io/v1\nkind: Box\nmetadata: {name: box, annotations: {x.y/z: w}}\n"
+                   "spec: {items: [{name: a, v: 1}, {name: b, v: 2}], all: [{v: 1}, {v: 2}]}\n"}),
+    "replace-a-number-with-digits": ((4, 2), "resources: [../b, r.yaml]\nreplacements:\n- source: {kind: Box, "
+                                             "fieldPath: spec.digits}\n  targets:\n  - select: {kind: Agent}\n"
+                                             "    fieldPaths: [spec.number, spec.prompt]\n",
+                                     {"r.yaml": "apiVersion: v1\nkind: Box\nmetadata: {name: box}\n"
+                                                "spec: {digits: '12'}\n"}),
+    "replace-with-a-map": ((4, 2), "resources: [../b]\nreplacements:\n"
+                                   "- source: {kind: Agent, name: lead, fieldPath: spec.nested}\n  targets:\n"
+                                   "  - select: {kind: Agent, name: api}\n    fieldPaths: [spec.copied]\n"
+                                   "    options: {create: true}\n", {}),
+    "replace-with-a-part": ((4, 2), "resources: [../b]\nreplacements:\n- source: {kind: Credential, name: lead-key, "
+                                    "fieldPath: spec.url, options: {delimiter: ':', index: 1}}\n  targets:\n"
+                                    "  - select: {kind: Agent, name: lead}\n    fieldPaths: [spec.prompt]\n", {}),
+    "replace-by-the-new-name": ((4, 2), "resources: [../b]\nnamePrefix: o-\nreplacements:\n"
+                                        "- source: {kind: Agent, name: api}\n  targets:\n"
+                                        "  - select: {kind: Agent, name: lead}\n    fieldPaths: [spec.prompt]\n", {}),
+    "component-renames": ((4, 0), "resources: [../b]\ncomponents: [../c]\n",
+                          {"../c/kustomization.yaml": "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n"
+                                                      "namePrefix: c-\ncommonLabels: {from: component}\n"}),
+    "one-base-twice": ((4, 0), "resources: [../m, ../n]\n",
+                       {"../m/kustomization.yaml": "resources: [../b]\nnamePrefix: m-\n",
+                        "../n/kustomization.yaml": "resources: [../b]\nnamePrefix: n-\n"}),
+}
+
+
 @pytest.mark.parametrize("case", SAME)
 def test_the_same_documents_as_kubectl(build, acpctl, tmp_path, case):
     needs, overlay, files = SAME[case]
@@ -205,6 +271,12 @@ BOTH_REFUSE = {
                               "operation 0 (replace /spec/none/none) does not fit the document"),
     "component-as-resource": ("resources: [../c]\n", {"../c/kustomization.yaml": "kind: Component\n"},
                               "is a Component: list it under components"),
+    "empty": ("# nothing\n", {}, "kustomization.yaml is empty"),
+    "remove-what-is-not-there": (operations("kind: Agent", "op: remove, path: /spec/none"), {}, "does not fit"),
+    "a-test-that-fails": (operations("kind: Agent, name: lead", "op: test, path: /spec/number, value: 9"), {},
+                          "does not fit"),
+    "source-without-the-field": ("resources: [../b]\n" + NUMBER.replace("number", "none") + "{kind: Agent}\n", {},
+                                 "none"),
     "ambiguous-source": ("resources: [../b]\nreplacements:\n- source: {kind: Agent}\n"
                          "  targets:\n  - select: {kind: Agent}\n",
                          {}, "several documents match the source"),

@@ -121,6 +121,13 @@ def test_logs(cli, talking):
     assert cli.fails(3, "logs", "nobody") == 'session "nobody" not found'
 
 
+def test_logs_of_a_runner_that_ended_say_where_to_look(cli, name):
+    sid = cli.json("create", "session", "--name", name, "--prompt", "echo x", *SHELL)["id"]
+    cli.run("wait", "session", sid, "--for=phase=Completed", "--timeout", "50s")
+    done = cli.run("logs", sid)
+    assert "run_finished" in done.stdout and f"sessions/{sid}/runner.log" in done.stderr
+
+
 def test_session_export(cli, talking, tmp_path):
     exported = json.loads(cli.out("session", "export", "talking"))
     assert talking in json.dumps(exported)
