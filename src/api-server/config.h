@@ -46,7 +46,8 @@ typedef struct Config {
     char *log_level;
     bool log_json;
     /* limits.def */
-    int64_t body_max, message_max, header_max, connections_max, connections_per_peer, streams_per_user;
+    int64_t body_max, upload_max, message_max, header_max, connections_max, connections_per_peer,
+        streams_per_user;
     int64_t grpc_message_max, grpc_streams_per_conn, grpc_connections_max, grpc_connections_per_peer;
     int64_t grpc_watches_per_user, store_queue, store_pending;
     Usec grpc_watch_idle, header_timeout, body_timeout, idle_timeout, store_wait, read_limit;

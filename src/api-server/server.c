@@ -155,6 +155,7 @@ static Rest *make_rest(Server *s)
         .streams_per_user = (unsigned)c->streams_per_user,
     };
     o.limits.body_max = (size_t)c->body_max;
+    o.limits.upload_max = (size_t)c->upload_max;
     o.limits.headers_max = (size_t)c->header_max;
     o.limits.header_timeout = c->header_timeout;
     o.limits.body_timeout = c->body_timeout;

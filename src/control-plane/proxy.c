@@ -10,7 +10,7 @@
 /* A refusal is passed on as a whole; what a runner answers well is streamed and has no limit. */
 #define REFUSAL_MAX (1024 * 1024)
 #define URL_MAX (64 * 1024)
-#define BODY_MAX (16UL << 20) /* a file of 8 MiB, written as base64 */
+#define BODY_MAX (24UL << 20) /* a file of 16 MiB, written as base64 */
 
 struct Proxy {
     ProxyOptions o;

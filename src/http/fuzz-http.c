@@ -28,7 +28,7 @@ static void feed(Outcome *o, Str bytes)
 static void parse(Outcome *o, Str in, uint32_t seed)
 {
     *o = (Outcome){.last = PARSER_MORE};
-    parser_init(&o->p, HEADERS_MAX, BODY_MAX);
+    parser_init(&o->p, HEADERS_MAX, BODY_MAX, 2 * BODY_MAX);
     for (size_t at = 0; at < in.len;) {
         seed = seed * 1664525U + 1013904223U;
         size_t n = o->last == PARSER_MORE && seed ? 1 + (seed >> 24) % 16 : in.len;

@@ -45,6 +45,7 @@ typedef struct Parser {
     VEC_OF(Field)
     fields;
     Span method, target;
+    size_t upload_max;
     unsigned minor; /* HTTP/1.minor */
     unsigned n_host, n_length, n_coding;
     bool chunked, close, keep_alive, expect_continue;
@@ -55,7 +56,8 @@ typedef struct Parser {
     Err err;
 } Parser;
 
-void parser_init(Parser *p, size_t headers_max, size_t body_max);
+/* `upload_max`: of a PUT's body, when it is more. */
+void parser_init(Parser *p, size_t headers_max, size_t body_max, size_t upload_max);
 void parser_done(Parser *p);
 /* Takes bytes until there are news; returns how many. */
 size_t parser_feed(Parser *p, Str bytes, ParserNews *news);

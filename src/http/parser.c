@@ -10,9 +10,9 @@
 /* Chunk extensions and trailers are read and dropped: no more than this of them in one request. */
 #define CHUNK_EXTRA_MAX (16UL * 1024)
 
-void parser_init(Parser *p, size_t headers_max, size_t body_max)
+void parser_init(Parser *p, size_t headers_max, size_t body_max, size_t upload_max)
 {
-    *p = (Parser){0};
+    *p = (Parser){.upload_max = upload_max};
     buf_init(&p->head, headers_max);
     buf_init(&p->body, body_max);
     buf_init(&p->line, CHUNK_LINE_MAX);
@@ -207,6 +207,8 @@ static int check_framing(Parser *p)
         return bad(p, "Transfer-Encoding in HTTP/1.0");
     if (p->n_host == 0 && p->minor > 0)
         return bad(p, "Host is missing");
+    if (str_eq(parser_str(p, p->method), STR("PUT")) && p->upload_max > p->body.max)
+        buf_init(&p->body, p->upload_max);
     if (p->left > p->body.max)
         return parser_refuse(p, 413, ERR_TOO_LARGE, "request body is larger than allowed");
     if (p->chunked)

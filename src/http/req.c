@@ -11,7 +11,7 @@ HttpReq *req_new(HttpConn *hc)
     const HttpLimits *limits = &hc->server->limits;
     HttpReq *r = xnew(HttpReq);
     r->hc = hc;
-    parser_init(&r->parser, limits->headers_max, limits->body_max);
+    parser_init(&r->parser, limits->headers_max, limits->body_max, limits->upload_max);
     buf_init(&r->path, limits->headers_max);
     buf_init(&r->query_text, limits->headers_max);
     buf_init(&r->reply_fields, REPLY_FIELDS_MAX);
@@ -144,6 +144,11 @@ void http_req_set_user(HttpReq *r, void *user, LoopFn on_gone)
 {
     r->user = user;
     r->on_gone = on_gone;
+}
+
+void http_req_ends_with_client(HttpReq *r)
+{
+    r->ends_with_client = true;
 }
 
 void *http_req_user(const HttpReq *r)

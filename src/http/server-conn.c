@@ -220,7 +220,8 @@ static void conn_drain(void *arg)
 static void conn_end(void *arg, ConnEnd how, const char *why)
 {
     HttpConn *hc = arg;
-    bool owed = hc->state == HTTP_ANSWERING || (hc->state == HTTP_IDLE && hc->kept > 0 && !hc->flushing);
+    bool answering = hc->state == HTTP_ANSWERING && !hc->req->ends_with_client;
+    bool owed = answering || (hc->state == HTTP_IDLE && hc->kept > 0 && !hc->flushing);
     if (how == CONN_EOF && owed)
         hc->half_closed = true;
     else if (how == CONN_EOF && hc->state == HTTP_IDLE)

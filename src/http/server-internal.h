@@ -81,7 +81,8 @@ struct HttpReq {
     VEC_OF(QueryPair)
     query_pairs;
     bool query_done;
-    Buf reply_fields; /* "Name: value\r\n" each */
+    bool ends_with_client; /* http_req_ends_with_client() */
+    Buf reply_fields;      /* "Name: value\r\n" each */
     HttpStream stream;
     void *user;
     LoopFn on_gone;

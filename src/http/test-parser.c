@@ -167,7 +167,7 @@ static void check(const ParserCase *c, size_t step, size_t first)
     snprintf(with_tail, sizeof with_tail, "%sNEXT", c->raw);
     Str in = str_from(c->status ? c->raw : with_tail);
     Outcome o = {.last = PARSER_MORE};
-    parser_init(&o.p, HEADERS_MAX, BODY_MAX);
+    parser_init(&o.p, HEADERS_MAX, BODY_MAX, 0);
     feed(&o, str_slice(in, 0, first));
     for (size_t at = first; at < in.len; at += step)
         feed(&o, str_slice(in, at, at + step < in.len ? at + step : in.len));
@@ -198,7 +198,7 @@ static void test_parser__every_cut_gives_the_same(void **state)
 static void test_parser__views(void **state)
 {
     Outcome o = {.last = PARSER_MORE};
-    parser_init(&o.p, HEADERS_MAX, 100);
+    parser_init(&o.p, HEADERS_MAX, 100, 0);
     feed(&o, STR("PUT /a/b?c HTTP/1.1\r\nhOST:  x \r\nX-Y:\tz\t\r\n\r\n"));
     assert_int_equal(o.last, PARSER_REQUEST);
     assert_true(str_eqz(parser_str(&o.p, o.p.method), "PUT"));
@@ -212,7 +212,7 @@ static void test_parser__views(void **state)
 static int status_of(const Buf *raw, size_t headers_max, size_t body_max)
 {
     Outcome o = {.last = PARSER_MORE};
-    parser_init(&o.p, headers_max, body_max);
+    parser_init(&o.p, headers_max, body_max, 2 * body_max);
     feed(&o, buf_str(raw));
     int status = o.last == PARSER_ERROR ? o.p.status : o.last == PARSER_REQUEST ? 0 : -1;
     parser_done(&o.p);

@@ -494,6 +494,21 @@ static void test_server__half_closed_client_gets_its_answers(void **state)
     world_free(w);
 }
 
+static void test_server__half_closed_client_of_a_request_that_ends_with_it(void **state)
+{
+    World *w = world();
+    Raw *r = raw_connect(w);
+    raw_send(r, GET("/hold") GET("/hello"));
+    PUMP_UNTIL(w->loop, w->held);
+    http_req_ends_with_client(w->held);
+    conn_shut_output(r->conn);
+    PUMP_UNTIL(w->loop, r->ended);
+    assert_int_equal(w->gone, 1);
+    assert_int_equal(r->in.len, 0);
+    assert_int_equal(http_server_conns(w->server), 0);
+    world_free(w);
+}
+
 static void test_server__half_closed_in_the_middle_of_a_request(void **state)
 {
     World *w = world();
@@ -881,6 +896,7 @@ int test_server_group(void)
         cmocka_unit_test(test_server__long_pipeline_behind_a_slow_answer),
         cmocka_unit_test(test_server__client_leaves_while_the_last_answer_is_sent),
         cmocka_unit_test(test_server__half_closed_client_gets_its_answers),
+        cmocka_unit_test(test_server__half_closed_client_of_a_request_that_ends_with_it),
         cmocka_unit_test(test_server__half_closed_in_the_middle_of_a_request),
         cmocka_unit_test(test_server__client_that_resets_is_gone),
         cmocka_unit_test(test_server__slow_headers_are_408),

@@ -12,7 +12,7 @@
 #include "json/json.h"
 #include "runner.h"
 
-#define BODY_MAX ((size_t)16 << 20) /* a file of 8 MiB as base64, and more */
+#define BODY_MAX ((size_t)24 << 20) /* a file of 16 MiB as base64, and more */
 #define INHERITED_FD 3
 
 /* ---- answers ---- */

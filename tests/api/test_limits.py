@@ -67,6 +67,20 @@ def test_body_and_message_sizes(tmp_path):
         expect_error(api.raw("POST", path, fits[:-2] + b'x"}', json_type), 413, 17)
 
 
+def test_files_may_be_larger_than_other_bodies(tmp_path):
+    with running(tmp_path, ["--max-body-size=4096", "--max-upload-size=8192"]) as server:
+        path = f"{V1}/sessions/{server.client().session()['id']}/files/a"
+        for head in (lambda n: f"Content-Length: {n}\r\n\r\n".encode(),
+                     lambda n: f"Transfer-Encoding: chunked\r\n\r\n{n:x}\r\n".encode()):
+            def answer(size):
+                with socket.create_connection(("127.0.0.1", server.ports["http"]), 60) as s:
+                    s.sendall(f"PUT {path} HTTP/1.1\r\nHost: x\r\n".encode() + head(size) + b"x" * size
+                              + (b"\r\n0\r\n\r\n" if size <= 8192 else b""))
+                    return s.recv(4096).split(b" ")[1]
+            assert answer(8192) == b"503"  # it has no runner
+            assert answer(8193) == b"413"
+
+
 def test_header_size(tmp_path):
     with running(tmp_path, ["--max-header-size=4096"]) as server:
         start = f"GET {V1}/version HTTP/1.1\r\nHost: x\r\nX-Fill: "

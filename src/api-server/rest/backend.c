@@ -293,6 +293,7 @@ void handle_backend(Request *q)
     request_hold(q);
     q->on_left = client_left;
     q->left_arg = b;
+    http_req_ends_with_client(q->http);
     backend_send(b, q, url.data);
 }
 

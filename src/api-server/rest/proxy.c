@@ -376,6 +376,7 @@ static void end_with_client(Proxy *p, Request *q)
 {
     q->on_left = client_left;
     q->left_arg = p;
+    http_req_ends_with_client(q->http);
 }
 
 static void proxy_send(Proxy *p, Request *q, const char *url, Str body)

@@ -18,6 +18,7 @@ typedef struct HttpStream HttpStream;
 
 typedef struct HttpLimits {
     size_t body_max;         /* 413 beyond */
+    size_t upload_max;       /* the same of a PUT, when it is more: a file as it is */
     size_t headers_max;      /* 431 beyond */
     Usec header_timeout;     /* from accept or keep-alive to the end of the headers */
     Usec idle_timeout;       /* between requests */
@@ -54,6 +55,9 @@ const char *http_req_peer(const HttpReq *r);
 /* on_gone(user) is called when the request is over: answered, or the client left. */
 void http_req_set_user(HttpReq *r, void *user, LoopFn on_gone);
 void *http_req_user(const HttpReq *r);
+/* A client that ends its side of the connection from now on has left: it is not answered. For requests that
+   wait on somebody else for long; others are answered to a client that has only shut its output. */
+void http_req_ends_with_client(HttpReq *r);
 
 /* The answer: headers first, then exactly one of these. Date, Content-Length, Transfer-Encoding and
    Connection are set here and ignored when given; a header with control characters is left out. HEAD gets no
