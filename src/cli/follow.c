@@ -191,6 +191,14 @@ static void enter_run(Follow *f)
     show_early(f);
 }
 
+/* An event stream has lines of a million bytes at most. */
+static void say_truncated(const Follow *f, const json_t *m, uint64_t seq)
+{
+    if (json_get_bool(m, "truncated", false))
+        fprintf(stderr, "[message %llu is longer: acpctl session messages %s shows it whole]\n",
+                (unsigned long long)seq, f->o->session);
+}
+
 static void on_message(void *arg, Str id, Str data)
 {
     Follow *f = arg;
@@ -208,6 +216,7 @@ static void on_message(void *arg, Str id, Str data)
         enter_run(f);
     RenderEvent ev = show_message(f, m);
     fflush(stdout);
+    say_truncated(f, m, seq);
     if (ev == RENDER_RUN_STARTED) {
         f->run_failed = false;
         enter_run(f);

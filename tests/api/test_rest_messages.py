@@ -156,6 +156,23 @@ def test_payloads_survive_the_stream(api, server, session):
     stream.close()
 
 
+def test_ui12_a_line_of_the_stream_stays_below_a_million_bytes(api, server, session):
+    """A longer one makes the reference's Go client fail at the same message for ever."""
+    texts = ["<" * 200_000, "\u00e9\U0001f600" * 170_000, "fits " * 199_000]
+    stream = server.stream(session)
+    for text in texts:
+        body = json.dumps({"payload": text}, ensure_ascii=False).encode()
+        assert api.post(f"/sessions/{session}/messages", body).status == 201
+    events = [stream.next()[1] for _ in texts]
+    stream.close()
+    assert [len(e.encode()) <= 1_000_000 for e in events] == [True] * 3
+    cut = [json.loads(e) for e in events]
+    assert [m.get("truncated") for m in cut] == [True, True, None]
+    assert all(text.startswith(m["payload"]) and len(m["payload"]) > 130_000
+               for m, text in zip(cut, texts))
+    assert [m["payload"] for m in api.messages(session)] == texts
+
+
 def test_a_stream_of_a_deleted_session_ends(api, server):
     session = api.session(prompt="only")["id"]
     stream = server.stream(session)
