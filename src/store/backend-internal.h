@@ -105,6 +105,8 @@ struct Backend {
     SqlValue (*column)(Stmt *st, unsigned col, SqlType as);
     void (*done)(Stmt *st);
     int64_t (*changes)(const Db *db); /* rows that the last statement changed */
+    /* The serial number of the last inserted row. NULL: ask for it with RETURNING. */
+    int64_t (*last_serial)(const Db *db);
 
     int (*columns)(Db *db, const char *table, DbNameFn fn, void *arg,
                    Err *err); /* no call for a missing table */

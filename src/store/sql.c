@@ -60,9 +60,9 @@ static int kind_sql_init(KindSql *s, const Kind *k, Err *err)
     s->get = xasprintf("SELECT %s FROM %s WHERE id = ?1 AND deleted_at IS NULL", s->columns, k->table);
     s->exists = xasprintf("SELECT 1 FROM %s WHERE id = ?1 AND deleted_at IS NULL", k->table);
     s->insert = insert_text(k);
-    s->remove =
-        xasprintf("UPDATE %s SET deleted_at = ?2 WHERE id = ?1 AND deleted_at IS NULL RETURNING %s, %s",
-                  k->table, column_or_null(k, k->project_field), column_or_null(k, k->owner_field));
+    s->place = xasprintf("SELECT %s, %s FROM %s WHERE id = ?1 AND deleted_at IS NULL",
+                         column_or_null(k, k->project_field), column_or_null(k, k->owner_field), k->table);
+    s->remove = xasprintf("UPDATE %s SET deleted_at = ?2 WHERE id = ?1 AND deleted_at IS NULL", k->table);
     return 0;
 }
 
@@ -93,6 +93,7 @@ Sql *sql_free(Sql *s)
         free(k->get);
         free(k->exists);
         free(k->insert);
+        free(k->place);
         free(k->remove);
     }
     free(s->kinds);

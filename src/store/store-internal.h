@@ -18,7 +18,8 @@ typedef struct KindSql {
     char *get;     /* one live row by id */
     char *exists;
     char *insert;
-    char *remove;  /* soft delete; returns project and owner */
+    char *place;   /* project and owner */
+    char *remove;  /* soft delete */
     OrderBy order; /* the kind's default */
 } KindSql;
 

@@ -1,6 +1,7 @@
 #include "test-support.h"
 
 #include "base/vec.h"
+#include "store-internal.h"
 
 static Obj *project(const char *name, const char *prompt)
 {
@@ -309,7 +310,9 @@ static void test_tx__pages_cover_everything_once(void **state)
     delete_object(f, &kind_session, deleted);
     free(deleted);
     for (int i = 0; i < 25; i++)
-        free(new_session(f, i % 2 ? "odd" : "even")); /* all at the same time: the id decides */
+        free(new_session(
+            f, i % 2 ? "odd"
+                     : "even")); /* all at the same time: the id decides, in the direction of the order */
 
     OrderBy order = {0};
     assert_ok(order_by_parse(&kind_session, STR("name desc"), &order, &err), &err);
@@ -324,7 +327,7 @@ static void test_tx__pages_cover_everything_once(void **state)
         for (size_t i = 0; i < l.out.len; i++) {
             assert_str_equal(obj_str(l.out.ptr[i], SESSION_NAME), seen < 12 ? "odd" : "even");
             if (seen && seen != 12)
-                assert_true(strcmp(last, obj_cstr(l.out.ptr[i], FIELD_ID)) < 0);
+                assert_true(strcmp(last, obj_cstr(l.out.ptr[i], FIELD_ID)) > 0);
             keep(last, sizeof(last), obj_str(l.out.ptr[i], FIELD_ID));
             seen++;
         }
@@ -337,6 +340,71 @@ static void test_tx__pages_cover_everything_once(void **state)
     assert_int_equal(none.out.len, 0);
     assert_int_equal(none.out.total, 25);
     obj_list_done(&none.out);
+}
+
+/* ---- what SQLite makes of our statements ---- */
+
+typedef struct Plan {
+    const Kind *kind;
+    const char *order;
+    bool sorts;
+} Plan;
+
+static int plan_job(Tx *tx, void *arg, Err *err)
+{
+    Plan *p = arg;
+    OrderBy order = {0};
+    CLEANUP(query_done) Query q = QUERY_INIT;
+    CLEANUP_STMT Stmt *st = NULL;
+    int rc = order_by_parse(p->kind, str_from(p->order), &order, err);
+    if (rc < 0)
+        return rc;
+    (void)buf_addf(&q.sql, "EXPLAIN QUERY PLAN SELECT id, name FROM %s WHERE deleted_at IS NULL",
+                   p->kind->table);
+    query_order(&q, tx->sql->dialect, p->kind, &order);
+    rc = query_use(&q, tx->db, &st, err);
+    while (rc >= 0 && (rc = stmt_step(st, err)) > 0)
+        p->sorts = p->sorts || str_find(stmt_text(st, 3), STR("TEMP B-TREE")) >= 0;
+    return rc;
+}
+
+/* The console asks for the newest first, again and again. */
+static void test_tx__an_index_serves_lists_in_both_directions(void **state)
+{
+    static const Kind *const kinds[] = {&kind_session, &kind_project, &kind_agent, &kind_credential};
+    static const char *const orders[] = {"created_at", "created_at desc", "created_at desc,id desc"};
+    if (on_postgres())
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+        for (size_t k = 0; k < ARRAY_LEN(orders); k++) {
+            Err err = {0};
+            Plan p = {.kind = kinds[i], .order = orders[k]};
+            assert_ok(run_job(*state, STORE_READ, plan_job, &p, &err), &err);
+            assert_false(p.sorts);
+        }
+}
+
+/* One would cost a job the square of the rows that it changes (db_last_serial() in sqlite/db.c). */
+static int statements_job(Tx *tx, void *arg, Err *err)
+{
+    bool *ret = arg;
+    for (size_t i = 0; i < tx->sql->n_kinds; i++) {
+        const KindSql *k = &tx->sql->kinds[i];
+        *ret = *ret || str_find(str_from(k->remove), STR("RETURNING")) >= 0 ||
+               str_find(str_from(k->insert), STR("RETURNING")) >= 0;
+    }
+    *ret = *ret || !tx->db->be->last_serial;
+    return 0;
+}
+
+static void test_tx__many_deletions_in_one_job_need_no_journals_of_statements(void **state)
+{
+    Err err = {0};
+    bool returning = false;
+    if (on_postgres())
+        return;
+    assert_ok(run_job(*state, STORE_READ, statements_job, &returning, &err), &err);
+    assert_false(returning);
 }
 
 static int find_job(Tx *tx, void *arg, Err *err)
@@ -489,6 +557,8 @@ int run_tx_tests(void)
         TEST(test_tx__old_events_go_and_the_newest_stays),
         TEST(test_tx__a_list_larger_than_its_bound_is_refused),
         TEST(test_tx__pages_cover_everything_once),
+        TEST(test_tx__an_index_serves_lists_in_both_directions),
+        TEST(test_tx__many_deletions_in_one_job_need_no_journals_of_statements),
         TEST(test_tx__find),
         TEST(test_tx__one_started_session_per_agent),
         TEST(test_tx__requests_are_remembered_for_a_day),

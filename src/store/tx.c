@@ -37,6 +37,10 @@ void tx_ksuid(Tx *tx, char out[static KSUID_LEN + 1])
     ksuid_make(out, tx->stamp, w->random + w->random_left);
 }
 
+#define INSERT_EVENT                                                                                         \
+    "INSERT INTO events (id, source, source_id, event_type, project_id, owner, created_at)"                  \
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+
 int tx_event(Tx *tx, EventType type, const Kind *k, Str id, Str project, Str owner, Err *err)
 {
     static const char *const names[] = {
@@ -44,11 +48,8 @@ int tx_event(Tx *tx, EventType type, const Kind *k, Str id, Str project, Str own
     if (!k->event_source)
         return 0;
     CLEANUP_STMT Stmt *st = NULL;
-    int rc =
-        stmt_use(tx->db,
-                 STR("INSERT INTO events (id, source, source_id, event_type, project_id, owner, created_at)"
-                     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) RETURNING version"),
-                 &st, err);
+    int64_t (*serial)(const Db *) = tx->db->be->last_serial;
+    int rc = stmt_use(tx->db, serial ? STR(INSERT_EVENT) : STR(INSERT_EVENT " RETURNING version"), &st, err);
     if (rc < 0)
         return rc;
     char ksuid[KSUID_LEN + 1];
@@ -60,11 +61,16 @@ int tx_event(Tx *tx, EventType type, const Kind *k, Str id, Str project, Str own
     stmt_bind(st, 5, sql_text_or_null(project));
     stmt_bind(st, 6, sql_text_or_null(owner));
     stmt_bind(st, 7, sql_time(tx->stamp));
-    rc = stmt_step(st, err);
-    if (rc <= 0)
-        return rc < 0 ? rc : err_set(err, ERR_INTERNAL, "store: an event got no version");
-    tx->w->last_event = (uint64_t)stmt_int(st, 0);
-    return stmt_run(st, err);
+    if (!serial) {
+        rc = stmt_step(st, err);
+        if (rc <= 0)
+            return rc < 0 ? rc : err_set(err, ERR_INTERNAL, "store: an event got no version");
+        tx->w->last_event = (uint64_t)stmt_int(st, 0);
+    }
+    rc = stmt_run(st, err);
+    if (rc == 0 && serial)
+        tx->w->last_event = (uint64_t)serial(tx->db);
+    return rc;
 }
 
 static Str field_or_null(const Obj *o, int field)
@@ -163,8 +169,10 @@ void query_order(Query *q, const Dialect *d, const Kind *k, const OrderBy *order
                  it->desc ? " DESC" : "", nulls_word(d, it));
         by_id = it->field == FIELD_ID;
     }
+    /* In the direction of the last item: an index that ends with the id serves both directions then. */
     if (!by_id)
-        buf_addf(&q->sql, "%sid", order->n ? ", " : "");
+        buf_addf(&q->sql, "%sid%s", order->n ? ", " : "",
+                 order->n && order->items[order->n - 1].desc ? " DESC" : "");
 }
 
 static int count(Tx *tx, const Kind *k, const SearchExpr *where, int64_t *ret, Err *err)
@@ -388,33 +396,50 @@ int tx_update(Tx *tx, const Kind *k, Str id, const Obj *changes, bool *ret_chang
     return 0;
 }
 
-int tx_delete(Tx *tx, const Kind *k, Str id, bool *ret_deleted, Err *err)
+/* 1 and where the object belongs, 0 when it is not there. */
+static int find_place(Tx *tx, const Kind *k, Str id, char **ret_project, char **ret_owner, Err *err)
 {
-    int rc = tx_change(tx, err);
+    CLEANUP_STMT Stmt *st = NULL;
+    int rc = stmt_use(tx->db, str_from(sql_of(tx->sql, k)->place), &st, err);
     if (rc < 0)
         return rc;
+    stmt_bind(st, 1, sql_text(id));
+    rc = stmt_step(st, err);
+    if (rc > 0) {
+        *ret_project = str_dup(stmt_text(st, 0));
+        *ret_owner = str_dup(stmt_text(st, 1));
+    }
+    return rc;
+}
+
+static int mark_deleted(Tx *tx, const Kind *k, Str id, Err *err)
+{
     CLEANUP_STMT Stmt *st = NULL;
-    rc = stmt_use(tx->db, str_from(sql_of(tx->sql, k)->remove), &st, err);
+    int rc = stmt_use(tx->db, str_from(sql_of(tx->sql, k)->remove), &st, err);
     if (rc < 0)
         return rc;
     stmt_bind(st, 1, sql_text(id));
     stmt_bind(st, 2, sql_time(tx->stamp));
-    rc = stmt_step(st, err);
-    if (rc < 0)
-        return rc;
-    bool deleted = rc > 0;
-    if (deleted) {
+    return stmt_run(st, err);
+}
+
+int tx_delete(Tx *tx, const Kind *k, Str id, bool *ret_deleted, Err *err)
+{
+    CLEANUP_FREE char *project = NULL, *owner = NULL;
+    int rc = tx_change(tx, err);
+    if (rc == 0)
+        rc = find_place(tx, k, id, &project, &owner, err);
+    bool found = rc > 0;
+    if (found) {
         message_heads_forget(tx->w->heads); /* it may be a session: nothing is appended to it any more */
-        CLEANUP_FREE char *project = str_dup(stmt_text(st, 0));
-        CLEANUP_FREE char *owner = str_dup(stmt_text(st, 1));
-        rc = stmt_run(st, err);
+        rc = mark_deleted(tx, k, id, err);
         if (rc == 0)
             rc = tx_event(tx, EVENT_DELETED, k, id, str_from(project), str_from(owner), err);
     }
     if (rc < 0)
         return rc;
     if (ret_deleted)
-        *ret_deleted = deleted;
+        *ret_deleted = found;
     return 0;
 }
 

@@ -143,6 +143,14 @@ static void db_rollback_to(Db *db)
         (void)run(db, STR("RELEASE job"), NULL);
 }
 
+/* SQLite keeps a journal of its own for a statement with RETURNING, and shortens it afterwards by walking
+   along all that the savepoint around it has changed: many such statements in one job cost the square of
+   their number. */
+static int64_t db_last_serial(const Db *db)
+{
+    return sqlite3_last_insert_rowid(CONTAINER_OF(db, SqliteDb, db)->h);
+}
+
 static int64_t db_changes(const Db *db)
 {
     return sqlite3_changes64(CONTAINER_OF(db, SqliteDb, db)->h);
@@ -421,6 +429,7 @@ const Backend sqlite_backend = {
     .column = sqlite_column,
     .done = sqlite_done,
     .changes = db_changes,
+    .last_serial = db_last_serial,
     .columns = db_columns,
     .tables = db_tables,
     .prepare_schema = db_prepare_schema,
