@@ -54,7 +54,8 @@ typedef struct App {
     Proxy *proxy;
     HttpServer *metrics;
     Timer *queue_timer, *sweep_timer, *end_timer;
-    SignalWatch *sigterm, *sigint;
+    SignalWatch *sigterm, *sigint, *sigusr1;
+    bool stop_runners;  /* at the end: by the settings, or as it was asked for */
     uint64_t runs_seen; /* of the queue, at the last look of /healthz */
     Usec progress_at;
     bool ending;
@@ -414,8 +415,8 @@ static bool end_if_done(App *a)
     WqStats st;
     wq_stats(sessions_queue(a->sessions), &st);
     bool busy = st.running > 0;
-    if (a->c->stop_on_exit)
-        busy = busy || st.waiting > 0 || (a->process && process_runtime_ended(a->process) > 0);
+    if (a->stop_runners)
+        busy = busy || (a->process && process_runtime_ended(a->process) > 0);
     if (!busy)
         leave(a);
     return !busy;
@@ -443,11 +444,11 @@ static void begin_end(App *a, int signo)
         loop_stop(a->loop);
         return;
     }
-    log_info("ending", F_BOOL("stop_runners", a->c->stop_on_exit));
+    log_info("ending", F_BOOL("stop_runners", a->stop_runners));
     if (!a->sessions) {
         timer_arm(a->end_timer, END_PATIENCE);
         leave(a);
-    } else if (a->c->stop_on_exit && a->process) {
+    } else if (a->stop_runners && a->process) {
         timer_arm(a->end_timer, STOP_PATIENCE);
         process_runtime_stop_all(a->process, on_all_stopped, a);
     } else {
@@ -466,6 +467,14 @@ static void on_sigterm(void *arg)
 static void on_sigint(void *arg)
 {
     begin_end(arg, SIGINT);
+}
+
+/* `ambient down`: the end of everything here, whatever the settings say. */
+static void on_sigusr1(void *arg)
+{
+    App *a = arg;
+    a->stop_runners = true;
+    begin_end(a, SIGUSR1);
 }
 
 /* ---- the start ---- */
@@ -678,6 +687,7 @@ static void watch_signals(App *a)
     a->end_timer = timer_new(a->loop, on_end_timer, a);
     a->sigterm = signal_watch_new(a->loop, SIGTERM, on_sigterm, a);
     a->sigint = signal_watch_new(a->loop, SIGINT, on_sigint, a);
+    a->sigusr1 = signal_watch_new(a->loop, SIGUSR1, on_sigusr1, a);
 }
 
 static void start(App *a)
@@ -696,6 +706,7 @@ static void app_done(App *a)
     a->ending = false; /* nothing below is to stop a loop that has stopped */
     signal_watch_free(a->sigterm);
     signal_watch_free(a->sigint);
+    signal_watch_free(a->sigusr1);
     http_server_free(a->metrics);
     proxy_free(a->proxy);
     token_server_free(a->token_server);
@@ -721,7 +732,7 @@ static void app_done(App *a)
 
 int app_run(const Config *c, Err *err)
 {
-    CLEANUP(app_done) App a = {.c = c, .token_key_pem = BUF_INIT(64 * 1024)};
+    CLEANUP(app_done) App a = {.c = c, .stop_runners = c->stop_on_exit, .token_key_pem = BUF_INIT(64 * 1024)};
     int rc = loop_new(&a.loop, err);
     if (rc < 0)
         return rc;

@@ -11,12 +11,13 @@
 #define DOWN_TIMEOUT (45 * USEC_PER_SEC)
 #define POLL (100 * USEC_PER_MSEC)
 
-/* Stops every active session through the API, as a user would, and waits until none is left. */
+/* Stops every active session through the API, as a user would, and waits until none is left. Sessions that
+   begin meanwhile are stopped too; what begins after the last look ends with the control plane. */
 typedef struct Stopper {
     Loop *loop;
     Client *client;
     unsigned active, asked;
-    bool done, first;
+    bool done;
     Err err;
 } Stopper;
 
@@ -30,7 +31,7 @@ static void on_session(void *arg, Obj *o)
     Phase ph = obj_phase(o);
     if (phase_is_active(ph) || ph == PHASE_STOPPING)
         s->active++;
-    if (s->first && phase_is_active(ph)) {
+    if (phase_is_active(ph)) {
         CLEANUP_FREE char *path = xasprintf("/sessions/%s/stop", obj_cstr(o, FIELD_ID));
         ClientRequest r = {.method = "POST", .path = path};
         client_request(s->client, &r, on_stopped, s);
@@ -69,14 +70,13 @@ static void stop_sessions(const Place *p, const State *st)
                        .token = source,
                        .user_agent = "ambient",
                        .request_timeout = 5 * USEC_PER_SEC};
-    Stopper s = {.loop = loop, .first = true};
+    Stopper s = {.loop = loop};
     if (client_new(loop, &o, &s.client, NULL) == 0) {
         Usec end = usec_add(clock_now(&clock_system), SESSIONS_TIMEOUT);
         int rc = count_active(&s);
         if (s.asked)
             printf("Stopping %u session%s ...\n", s.asked, s.asked == 1 ? "" : "s");
         fflush(stdout);
-        s.first = false;
         while (rc == 0 && s.active && clock_now(&clock_system) < end) {
             look_again_in(POLL);
             rc = count_active(&s);
@@ -98,7 +98,7 @@ int cmd_down(const Place *p, const Options *o, Err *err)
         return err_wrap(err, "Ambient is starting or stopping; try again");
     if (!o->keep_sessions)
         stop_sessions(p, &s);
-    if (kill(s.supervisor, SIGTERM) < 0 && errno != ESRCH)
+    if (kill(s.supervisor, o->keep_sessions ? SIGTERM : SIGUSR1) < 0 && errno != ESRCH)
         return err_set_errno(err, errno, "signal to the supervisor (pid %d)", (int)s.supervisor);
     Usec end = usec_add(clock_now(&clock_system), DOWN_TIMEOUT);
     while (place_is_running(p)) {

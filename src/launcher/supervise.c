@@ -17,7 +17,7 @@
 #define STABLE_AFTER (30 * USEC_PER_SEC) /* a run this long forgets earlier failures */
 #define READY_POLL (5 * USEC_PER_MSEC)
 #define READY_TIMEOUT (30 * USEC_PER_SEC)
-#define STOP_TIMEOUT (20 * USEC_PER_SEC)
+#define STOP_TIMEOUT (35 * USEC_PER_SEC) /* beyond the patience of the control plane */
 
 /*
  *   DOWN --spawn--> STARTING --ports file--> UP --exit--> BACKOFF --timer--> STARTING
@@ -58,7 +58,7 @@ struct Supervisor {
     Secret *service_token;
     int proxy_port;
     int ready_fd;
-    bool stopping;
+    bool stopping, end_sessions;
     int rc;
     Err err;
 };
@@ -378,10 +378,11 @@ static void platform_stop(Supervisor *sv)
     if (sv->stopping)
         return;
     sv->stopping = true;
+    bool ends_runners = sv->end_sessions && sv->cp.state == PROGRAM_UP; /* before, it does not listen yet */
     program_stop(&sv->cp);
     program_stop(&sv->api);
     if (sv->cp.child)
-        child_signal(sv->cp.child, SIGTERM);
+        child_signal(sv->cp.child, ends_runners ? SIGUSR1 : SIGTERM);
     else if (sv->api.child)
         child_signal(sv->api.child, SIGTERM);
     platform_finish(sv);
@@ -394,6 +395,14 @@ static void on_signal(void *arg)
         log_info("stopping");
     tell_ready(sv, "interrupted while starting");
     platform_stop(sv);
+}
+
+/* `ambient down`: no runner may stay, not even of a session that was made after it looked. */
+static void on_end_all(void *arg)
+{
+    Supervisor *sv = arg;
+    sv->end_sessions = true;
+    on_signal(sv);
 }
 
 static void program_init(Supervisor *sv, Program *p, const char *name, const char *file)
@@ -442,10 +451,12 @@ static int run(Supervisor *sv, Err *err)
     program_init(sv, &sv->cp, "control-plane", "ambient-control-plane");
     SignalWatch *term = signal_watch_new(sv->loop, SIGTERM, on_signal, sv);
     SignalWatch *intr = signal_watch_new(sv->loop, SIGINT, on_signal, sv);
+    SignalWatch *all = signal_watch_new(sv->loop, SIGUSR1, on_end_all, sv);
     program_start(&sv->api);
     loop_run(sv->loop);
     signal_watch_free(term);
     signal_watch_free(intr);
+    signal_watch_free(all);
     program_done(&sv->api);
     program_done(&sv->cp);
     (void)unlink(sv->place->state);

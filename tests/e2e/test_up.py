@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from platform_support import BIN, alive, processes_with, wait_until
+from platform_support import BIN, Platform, alive, processes_with, wait_until
 
 
 def test_first_session_runs_to_completed(platform):
@@ -133,6 +133,35 @@ def test_down_stops_sessions_and_programs(place):
     assert place.ambient("status", check=False).returncode == 3
     place.up()
     assert place.phase(sid) == "Stopped"
+
+
+def test_down_stops_what_begins_meanwhile(tmp_path):
+    place = Platform(str(tmp_path), LOCAL_STOP_GRACE="3s")
+    place.up()
+    slow = place.shell_session("trap '' TERM INT; while :; do sleep 1; done", interactive=True)
+    place.wait_phase(slow, "Running")
+    down = subprocess.Popen([os.path.join(BIN, "ambient"), "down"], env=place.env, stdout=subprocess.PIPE, text=True)
+    line = down.stdout.readline()
+    try:
+        late = place.shell_session("sleep 1000", interactive=True)
+    except (OSError, AssertionError, subprocess.SubprocessError, ValueError):
+        late = None  # it was down already
+    assert "Ambient is down" in line + down.communicate(timeout=120)[0] and down.returncode == 0
+    wait_until("no process left", lambda: not processes_with(place.data))
+    place.up()
+    assert late is None or place.phase(late) in ("Stopped", "Failed")
+    place.down()
+
+
+def test_down_ends_what_it_did_not_see(place):
+    """A session that began behind its last look: what the supervisor does then, without the look."""
+    pids = place.up()["pids"]
+    sid = place.shell_session("sleep 1000", interactive=True)
+    place.wait_phase(sid, "Running")
+    os.kill(pids["supervisor"], signal.SIGUSR1)
+    wait_until("no process left", lambda: not processes_with(place.data) and not processes_with(sid))
+    place.up()
+    assert place.phase(sid) == "Failed"
 
 
 def test_data_survives_down_and_up(place):
