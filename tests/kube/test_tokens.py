@@ -2,6 +2,7 @@
 import base64
 import functools
 import http.client
+import itertools
 import json
 import pathlib
 import ssl
@@ -11,6 +12,7 @@ import jwt
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from api_proxy import ApiProxy
 from api_support import DEADLINE, wait_for
 from cluster_support import SYSTEM, running, terminated
 from plane_support import control_plane
@@ -313,6 +315,60 @@ def test_pods_would_wait_forever_for_an_endpoint_that_is_off():
 def token_secrets(cp, result):
     line = next(s for s in cp.metrics().splitlines() if f'token_secrets_total{{result="{result}"}}' in s)
     return int(line.split()[-1])
+
+
+def over_three_pages(plane, projects):
+    """A running session on each page of a list, in a project of its own; a page is a hundred. In this order."""
+    made = []
+    plane.cp.stop()
+    for project in projects:
+        made.append(plane.session(project_id=project))
+        for _ in range(100 if project != projects[-1] else 0):
+            plane.client.status(plane.session(project_id=project), phase="Stopped")
+    plane.cp.start()
+    for sid, project in zip(made, projects):
+        wait_for(lambda s=sid, p=project: plane.cluster.get("pod", plane.name(s), p), "the pod")
+        plane.cluster.bind(project, plane.name(sid))
+        plane.cluster.patch_status(project, plane.name(sid), running())
+        plane.wait_phase(sid, "Running")
+    return made
+
+
+def test_a_round_reaches_every_page_and_every_project(make_plane):
+    """R12; R13: a page that fails is asked for again; R14: a project that fails does not stop the others."""
+    plane = make_plane(RUNNER_TOKEN_MODE="secret", LEASE_DURATION="3s")
+    projects = [plane.project, plane.project + "b", plane.project + "c"]
+    for project in projects[1:]:
+        plane.client.project(project)
+    sids = over_three_pages(plane, projects)
+
+    def tokens():
+        found = [plane.cluster.get("secret", plane.name(sid, "-creds"), p) for sid, p in zip(sids, projects)]
+        return [secret and token_in(secret) for secret in found]
+
+    before, stuck = tokens(), plane.name(sids[1], "-creds")
+    plane.cluster.kubectl("patch", "secret", stuck, "-n", projects[1], "--type=merge", "-p", '{"immutable":true}')
+    plane.cp.kill()
+    lists = itertools.count(1)
+
+    def second_page(method, path):
+        return method == "GET" and path.startswith("/api/ambient/v1/sessions?") and next(lists) == 2
+
+    with ApiProxy(plane.api.ports["http"], second_page) as proxy:
+        plane.cp.env["AMBIENT_API_SERVER_URL"] = proxy.url
+        plane.cp.start()
+        wait_for(lambda: token_secrets(plane.cp, "written") >= 2 and token_secrets(plane.cp, "failed"), "a round")
+        now = tokens()
+        assert now[0] != before[0] and now[1] == before[1] and now[2] != before[2]
+        plane.cluster.kubectl("delete", "secret", stuck, "-n", projects[1])
+        wait_for(lambda: tokens()[1] not in (None, before[1]), "the one that failed")
+        assert proxy.failed == 1
+        minted = {path for method, path, _ in proxy.seen if method == "POST" and path.endswith("/token")}
+        assert minted == {f"/api/ambient/v1/sessions/{sid}/token" for sid in sids}
+        assert all(headers.get("X-Ambient-Project") != "" for _, _, headers in proxy.seen)
+        plane.cp.stop()
+    for project in projects[1:]:
+        plane.cluster.kubectl("delete", "pods", "--all", "-n", project, "--grace-period=0", "--force")
 
 
 def test_an_unchanged_token_is_not_written(make_plane):
