@@ -37,12 +37,14 @@ static json_t *rights(const Config *c, const char *ns, Str project)
     return binding(PROJECT_ROLE_BINDING, ns, project_labels(project), PROJECT_ROLE, subject);
 }
 
-/* Runners are called by the API server, which lives in our namespace, and by nobody else. */
+/* Runners are called by the API server, which lives in our namespace, and by nobody else: not by what else is
+   there, either. The reference's has that label, too. */
 static json_t *network_policy(const Config *c, const char *ns)
 {
     json_t *o = new_object("allow-ambient-api-server", ns, project_labels(STR_NULL));
-    json_t *from = json_pack("[{s:{s:{s:s}}}]", "namespaceSelector", "matchLabels",
-                             "kubernetes.io/metadata.name", c->kube.runtime_ns);
+    json_t *from = json_pack("[{s:{s:{s:s}}, s:{s:{s:s}}}]", "namespaceSelector", "matchLabels",
+                             "kubernetes.io/metadata.name", c->kube.runtime_ns, "podSelector", "matchLabels",
+                             "app", "ambient-api-server");
     json_t *ports = json_pack("[{s:s, s:i}]", "protocol", "TCP", "port", RUNNER_PORT);
     json_object_set_new(o, "spec",
                         json_pack("{s:{}, s:[s], s:[{s:o, s:o}]}", "podSelector", "policyTypes", "Ingress",

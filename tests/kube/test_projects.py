@@ -30,7 +30,8 @@ def test_what_a_project_gets(make_plane):
         "ambient-code.io/installation": SYSTEM}
     policy = plane.cluster.get("networkpolicy", "allow-ambient-api-server", plane.project)["spec"]
     assert policy == {"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [
-        {"from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": SYSTEM}}}],
+        {"from": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": SYSTEM}},
+                   "podSelector": {"matchLabels": {"app": "ambient-api-server"}}}],
          "ports": [{"port": 8001, "protocol": "TCP"}]}]}
     puller = plane.cluster.get("rolebinding", f"ambient-image-puller-{plane.project}", "images")
     assert puller["subjects"][0]["name"] == f"system:serviceaccounts:{plane.project}"
