@@ -80,6 +80,12 @@ static void on_settings(void *arg, const char *id)
         cache_each(k->project_cache, on_project, k);
 }
 
+static void on_relist(void *arg)
+{
+    KubeApp *k = arg;
+    informer_relist(k->project_informer);
+}
+
 static Informer *follow(KubeApp *k, const Kind *kind, void (*on_key)(void *arg, const char *id),
                         Cache **ret_cache)
 {
@@ -103,6 +109,7 @@ static void begin_reconciling(KubeApp *k)
         .clock = loop_clock(k->loop),
         .wake = on_wake,
         .on_ready = on_project_ready,
+        .relist = on_relist,
         .arg = k,
     };
     k->projects = kube_projects_new(&po);
@@ -405,6 +412,11 @@ void kube_app_metrics(const KubeApp *k, Buf *b)
     buf_addz(b, "# HELP ambient_cp_kube_waiting Requests to Kubernetes that wait for their turn.\n"
                 "# TYPE ambient_cp_kube_waiting gauge\n");
     buf_addf(b, "ambient_cp_kube_waiting %zu\n", kube_waiting(k->inside));
+    buf_addz(b, "# HELP ambient_cp_namespaces_without_project Namespaces that are ours and whose project is "
+                "unknown.\n"
+                "# TYPE ambient_cp_namespaces_without_project gauge\n");
+    buf_addf(b, "ambient_cp_namespaces_without_project %zu\n",
+             k->projects ? kube_projects_strays(k->projects) : 0);
     buf_addz(b, "# HELP ambient_cp_orphans_deleted_total Sessions whose objects were removed.\n"
                 "# TYPE ambient_cp_orphans_deleted_total counter\n");
     buf_addf(b, "ambient_cp_orphans_deleted_total{resource=\"sessions\"} %llu\n",

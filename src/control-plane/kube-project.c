@@ -10,6 +10,7 @@
 #include "kube-flow.h"
 #include "kube-names.h"
 #include "kube-project-objects.h"
+#include "strays.h"
 
 /* A namespace that is being made, or that is still going. */
 #define PENDING_WAIT (3 * USEC_PER_SEC)
@@ -41,6 +42,8 @@ struct KubeProjects {
     WorkQueue *queue;
     Map *all;       /* id -> Project, owned */
     Usec legacy_at; /* not before: the cluster knows no ProjectSettings, or we may not see them */
+    Strays *strays;
+    size_t seen; /* namespaces in this look */
 };
 
 static Project *self(Flow *f)
@@ -104,6 +107,7 @@ static void on_flow(Flow *f, const KubeError *e)
 {
     Project *pr = self(f);
     if (!e && !pr->objects) { /* it was deleted, and is gone now */
+        strays_forget(pr->p->strays, str_from(pr->id));
         set_state(pr, PROJECT_UNKNOWN, "the project was deleted");
         end_run(pr, WQ_OK, 0, NULL);
         return;
@@ -553,26 +557,67 @@ static const Obj *find_settings(const KubeProjects *p, const char *project)
     return f.found;
 }
 
+static bool is_known(const KubeProjects *p, Str id)
+{
+    return cache_get(p->o.projects, id) && !cache_is_doubtful(p->o.projects, id);
+}
+
+static void run_end(Project *pr)
+{
+    flow_start(&pr->flow, pr->p->o.config->kube.mpp ? mpp_end : standard_end);
+}
+
+/* Nobody said that it was deleted. A list without it is the server's word, and it takes two of them. */
+static StrayVerdict judge_stray(const Project *pr, Usec *ret_wait)
+{
+    const KubeProjects *p = pr->p;
+    *ret_wait = PENDING_WAIT;
+    if (!p->o.config->kube.gc_namespaces || is_known(p, str_from(pr->id)))
+        return STRAY_KEEP;
+    return strays_gone(p->strays, str_from(pr->id), cache_lists(p->o.projects), ret_wait);
+}
+
+/* False: it is none. */
+static bool run_stray(Project *pr)
+{
+    Usec wait;
+    switch (judge_stray(pr, &wait)) {
+    case STRAY_KEEP:
+        return false;
+    case STRAY_REMOVE:
+        run_end(pr);
+        return true;
+    case STRAY_RELIST:
+        pr->p->o.relist(pr->p->o.arg);
+        break;
+    case STRAY_WAIT:
+        break;
+    }
+    end_run(pr, WQ_WAIT, wait, NULL);
+    return true;
+}
+
 static void queue_run(void *arg, const char *key, WqRun *run)
 {
     KubeProjects *p = arg;
     Project *pr = get_project(p, key);
     const Obj *project = cache_get(p->o.projects, str_from(key));
-    bool mpp = p->o.config->kube.mpp, deleted = cache_was_deleted(p->o.projects, str_from(key));
     Err err = {0};
     wq_run_set_data(run, pr);
     pr->run = run;
     if (project_namespace(&p->o.config->kube, str_from(key), pr->ns, &err) < 0) {
         set_state(pr, PROJECT_REFUSED, err.msg);
         end_run(pr, WQ_OK, 0, NULL);
+    } else if (cache_was_deleted(p->o.projects, str_from(key))) {
+        run_end(pr);
+    } else if (run_stray(pr)) {
+        return;
     } else if (project) {
         pr->objects = xnew(ProjectObjects);
         project_objects_build(p->o.config, pr->ns, project, find_settings(p, key), pr->objects);
-        flow_start(&pr->flow, mpp ? mpp_steps : standard_steps);
-    } else if (deleted || p->o.config->kube.gc_namespaces) {
-        flow_start(&pr->flow, mpp ? mpp_end : standard_end);
+        flow_start(&pr->flow, p->o.config->kube.mpp ? mpp_steps : standard_steps);
     } else {
-        end_run(pr, WQ_OK, 0, NULL); /* nobody said that it was deleted: its namespace stays */
+        end_run(pr, WQ_OK, 0, NULL);
     }
 }
 
@@ -597,6 +642,7 @@ KubeProjects *kube_projects_new(const KubeProjectsOptions *o)
     KubeProjects *p = xnew(KubeProjects);
     p->o = *o;
     p->all = map_new();
+    p->strays = strays_new(o->clock, o->config->kube.young, o->config->kube.confirm);
     const WqOptions wo = {
         .name = "projects", .clock = o->clock, .workers = 4, .run_deadline = 120 * USEC_PER_SEC};
     p->queue = wq_new(&wo, &ops, p);
@@ -611,6 +657,7 @@ KubeProjects *kube_projects_free(KubeProjects *p)
     MAP_FOREACH (p->all, it)
         project_free(it.value);
     map_free(p->all);
+    strays_free(p->strays);
     free(p);
     return NULL;
 }
@@ -637,4 +684,43 @@ WallUsec kube_projects_made_at(const KubeProjects *p, Str project)
 {
     const Project *pr = map_get(p->all, project);
     return pr ? pr->made_at : (WallUsec){0};
+}
+
+/* ---- namespaces that are there ---- */
+
+void kube_projects_look_begin(KubeProjects *p)
+{
+    p->seen = 0;
+    strays_round_begin(p->strays);
+}
+
+void kube_projects_saw(KubeProjects *p, const char *project, WallUsec made_at)
+{
+    Str id = str_from(project);
+    p->seen++;
+    if (cache_list_age(p->o.projects) == USEC_NEVER) /* we know of no project yet */
+        return;
+    if (is_known(p, id))
+        strays_forget(p->strays, id);
+    else
+        strays_round_add(p->strays, id, made_at);
+}
+
+static void add_stray(void *arg, const char *id)
+{
+    kube_projects_add(arg, id);
+}
+
+void kube_projects_look_end(KubeProjects *p)
+{
+    if (!strays_round_end(p->strays, p->seen))
+        log_error("too many namespaces without a project: none is deleted",
+                  F_UINT("missing", strays_count(p->strays)), F_UINT("existing", p->seen));
+    else if (p->o.config->kube.gc_namespaces)
+        strays_each(p->strays, add_stray, p);
+}
+
+size_t kube_projects_strays(const KubeProjects *p)
+{
+    return strays_count(p->strays);
 }

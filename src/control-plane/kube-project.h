@@ -5,6 +5,9 @@
  *
  * A namespace is ours when it carries our labels and the project's id, or an admin's label
  * ambient-code.io/adopt. Any other is left alone, and the project is refused.
+ *
+ * The namespace of a project whose deletion we saw is deleted. One whose project nobody knows is only
+ * counted, unless GC_NAMESPACES says otherwise: then it goes after the doubts of strays.h.
  */
 #pragma once
 
@@ -22,6 +25,7 @@ typedef struct KubeProjectsOptions {
     const Clock *clock;
     void (*wake)(void *arg);                          /* the queue's next deadline may have moved */
     void (*on_ready)(void *arg, const char *project); /* sessions may start there now */
+    void (*relist)(void *arg);                        /* projects: a complete list is wanted soon */
     void *arg;
 } KubeProjectsOptions;
 
@@ -39,3 +43,9 @@ typedef enum ProjectState {
 ProjectState kube_projects_state(const KubeProjects *p, Str project, const char **why);
 /* When its namespace was made; {0} = unknown. Rights in a young one may still be on their way. */
 WallUsec kube_projects_made_at(const KubeProjects *p, Str project);
+
+/* One look at all namespaces that are ours: begin, one saw per namespace, end. */
+void kube_projects_look_begin(KubeProjects *p);
+void kube_projects_saw(KubeProjects *p, const char *project, WallUsec made_at);
+void kube_projects_look_end(KubeProjects *p);
+size_t kube_projects_strays(const KubeProjects *p); /* namespaces of the last look whose project is unknown */

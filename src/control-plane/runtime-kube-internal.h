@@ -73,7 +73,8 @@ struct KubeRuntime {
     uint64_t removed;
     /* runtime-kube-sweep.c */
     KubeList *list;
-    json_t *namespaces; /* still to look at */
+    json_t *namespaces;  /* still to look at */
+    json_t *of_projects; /* id -> when its namespace was made */
     char *list_ns;
     unsigned sweeps;
 };

@@ -52,8 +52,25 @@ static void next_namespace(KubeRuntime *k)
 static void on_namespace(void *arg, json_t *ns)
 {
     KubeRuntime *k = arg;
-    if (is_managed(ns) && !is_of_another(k->settings, ns) && !kube_deleting(ns))
-        json_array_append_new(k->namespaces, json_string(kube_name(ns)));
+    const char *project = kube_label(ns, LABEL_PROJECT);
+    if (!is_managed(ns) || is_of_another(k->settings, ns) || kube_deleting(ns))
+        return;
+    json_array_append_new(k->namespaces, json_string(kube_name(ns)));
+    if (project && *project)
+        json_object_set_new(k->of_projects, project, json_integer(kube_created(ns).us));
+}
+
+/* Complete, so what it does not show is not there. */
+static void tell_projects(const KubeRuntime *k)
+{
+    const char *project;
+    json_t *made_at;
+    if (!k->projects)
+        return;
+    kube_projects_look_begin(k->projects);
+    json_object_foreach(k->of_projects, project, made_at)
+        kube_projects_saw(k->projects, project, (WallUsec){json_integer_value(made_at)});
+    kube_projects_look_end(k->projects);
 }
 
 static void on_namespaces(void *arg, const char *version, const KubeError *e)
@@ -65,6 +82,7 @@ static void on_namespaces(void *arg, const char *version, const KubeError *e)
         rearm(k);
         return;
     }
+    tell_projects(k);
     next_namespace(k);
 }
 
@@ -74,6 +92,7 @@ void start_sweep(void *arg)
     stop_sweep(k);
     k->sweeps++;
     k->namespaces = json_array();
+    k->of_projects = json_object();
     if (k->settings->mpp) { /* nobody may list them there: those of the projects that we know */
         MAP_FOREACH (k->watches, it)
             json_array_append_new(k->namespaces, json_strv(it.key));
@@ -88,5 +107,6 @@ void stop_sweep(KubeRuntime *k)
 {
     kube_list_cancel(TAKE(k->list));
     json_decref(TAKE(k->namespaces));
+    json_decref(TAKE(k->of_projects));
     free(TAKE(k->list_ns));
 }

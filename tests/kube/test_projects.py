@@ -101,6 +101,42 @@ def test_a_deleted_project_takes_its_namespace(plane):
     assert not plane.cluster.get("namespace", plane.project)["metadata"].get("deletionTimestamp")
 
 
+def forget_project(plane, name):
+    """Its deletion is seen by nobody."""
+    wait_mark(plane, name)
+    plane.cp.stop()
+    plane.client.ok("DELETE", f"/projects/{name}")
+    plane.cp.start()
+
+
+def is_going(plane, name):
+    return plane.cluster.get("namespace", name)["metadata"].get("deletionTimestamp")
+
+
+def test_a_namespace_without_a_project_is_told(make_plane):
+    plane = make_plane(ORPHAN_YOUNG="1s", ORPHAN_CONFIRM="1s", ORPHAN_SWEEP_FIRST="1s", ORPHAN_SWEEP="1s")
+    name = f"{plane.project}-lost"
+    plane.client.project(name)
+    forget_project(plane, name)
+    # Those of other tests on this cluster count, too: no API server here knows their projects.
+    wait_for(lambda: any(line.startswith("ambient_cp_namespaces_without_project ") and not line.endswith(" 0")
+                         for line in plane.cp.metrics().splitlines()), "the namespace to be counted")
+    assert not is_going(plane, name)
+
+
+def test_a_namespace_without_a_project_goes_when_that_is_wanted(make_plane):
+    """And one that the settings of a project speak of before its project was listed stays."""
+    plane = make_plane(GC_NAMESPACES="true", ORPHAN_YOUNG="1s", ORPHAN_CONFIRM="1s", ORPHAN_SWEEP_FIRST="1s",
+                       ORPHAN_SWEEP="1s")
+    plane.client.ok("POST", "/project_settings", {"project_id": plane.project, "group_access": "[]"})
+    name = f"{plane.project}-lost"
+    plane.client.project(name)
+    wait_mark(plane)
+    forget_project(plane, name)
+    wait_for(lambda: is_going(plane, name), "it to go")
+    assert not is_going(plane, plane.project)
+
+
 def test_what_somebody_changed_is_put_right_by_a_new_look(plane):
     wait_mark(plane)
     plane.cluster.kubectl("delete", "networkpolicy", "allow-ambient-api-server", "-n", plane.project)
