@@ -16,6 +16,7 @@ int main(int argc, char **argv)
     failures += run_session_tokens_tests();
     failures += run_parts_tests();
     failures += run_kube_parts_tests();
+    failures += run_kube_flow_tests();
     failures += run_kube_sidecars_tests();
     failures += run_token_ring_tests();
     failures += run_token_review_tests();

@@ -14,6 +14,7 @@
 
 int run_cache_tests(void);
 int run_kube_parts_tests(void);
+int run_kube_flow_tests(void);
 int run_kube_sidecars_tests(void);
 int run_token_ring_tests(void);
 int run_token_review_tests(void);
