@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "ca-bundle.h"
 #include "http/url.h"
 #include "kube-sidecars.h"
 #include "process-cgroup.h"
@@ -27,8 +28,8 @@ static const Flag table[] = {
     SET("grpc-address", "AMBIENT_GRPC_SERVER_ADDR", FLAG_STRING, grpc_address, "localhost:8001",
         "the API server, gRPC; runners are told the same", "HOST:PORT"),
     SET("grpc-tls", "AMBIENT_GRPC_USE_TLS", FLAG_BOOL, grpc_tls, "false", "TLS to it", NULL),
-    SET("ca-file", "AMBIENT_CA_FILE", FLAG_STRING, ca_file, NULL, "roots for TLS instead of the system's",
-        "FILE"),
+    SET("ca-file", "AMBIENT_CA_FILE", FLAG_STRING, ca_file, NULL,
+        "roots for TLS instead of the system's (in a pod: and of its service-ca.crt)", "FILE"),
     SET(NULL, "AMBIENT_API_TOKEN", FLAG_SECRET, api_token, NULL, "bearer token for the API server", NULL),
     SET("token-file", "AMBIENT_API_TOKEN_FILE", FLAG_STRING, api_token_file, NULL,
         "the same in a file, read again when it changes", "FILE"),
@@ -315,6 +316,12 @@ static int check_endpoint_listens(const Config *c, Err *err)
     return 0;
 }
 
+/* As the reference does: the authority of the cluster's own services counts beside the public ones. */
+static int derive_roots(Config *c, Err *err)
+{
+    return c->ca_file ? 0 : ca_bundle_make(CA_PUBLIC, CA_SERVICE, &c->ca_file, err);
+}
+
 /* Pods reach it, so it is not on the loopback interface, and its URL is our Service's. */
 static int derive_endpoint(Config *c, Err *err)
 {
@@ -380,6 +387,8 @@ static int derive(Config *c, Err *err)
         rc = derive_endpoint(c, err);
     if (rc == 0 && c->mode == MODE_KUBE)
         rc = check_sidecar_api(c, err);
+    if (rc == 0 && c->mode == MODE_KUBE)
+        rc = derive_roots(c, err);
     c->use_vertex = is_true(c->use_vertex_text);
     if (!c->backend_api_url)
         c->backend_api_url = xstrdup(c->api_url);

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "ca-bundle.h"
 
 #define CHORES USEC_PER_SEC
 /* So many refusals in a row, and PERMANENT_AFTER, make a session fail. */
@@ -464,7 +465,7 @@ static char *read_roots(const Config *c)
 {
     CLEANUP_BUF Buf b = BUF_INIT(ROOTS_MAX);
     Err err = {0};
-    if (file_read(c->ca_file ? c->ca_file : "/etc/ssl/certs/ca-certificates.crt", &b, &err) == 0)
+    if (file_read(c->ca_file ? c->ca_file : CA_PUBLIC, &b, &err) == 0)
         return buf_take(&b);
     log_warn("no public roots for runners", F_ERR(&err));
     return NULL;

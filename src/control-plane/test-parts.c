@@ -2,7 +2,12 @@
 #include "test-internal.h"
 
 #include <string.h>
+#include <stdlib.h>
+#include "base/file.h"
+#include "base/mem.h"
+#include "ca-bundle.h"
 #include "conditions.h"
+#include "oidc.h"
 #include "prompt.h"
 #include "strays.h"
 
@@ -83,6 +88,61 @@ static void test_prompt__parts_are_joined_once(void **state)
         prompt_join(parts, 3, &b);
         assert_true(str_eqz(buf_str(&b), cases[i].want));
     }
+}
+
+/* ---- tokens of an identity provider ---- */
+
+#define NOW 1800000000LL
+
+static void test_oidc__how_long_a_token_may_be_used(void **state)
+{
+    /* The middle parts: {"exp":1800000120}, {"exp":1799999999}, {"exp":"soon"}, no JSON. */
+    static const struct {
+        const char *answer;
+        Usec seconds;
+    } cases[] = {
+        {"{\"access_token\":\"t\",\"expires_in\":300}", 300},
+        {"{\"access_token\":\"h.eyJleHAiOjE4MDAwMDAxMjB9.s\",\"expires_in\":300}", 300},
+        {"{\"access_token\":\"h.eyJleHAiOjE4MDAwMDAxMjB9.s\"}", 120},
+        {"{\"access_token\":\"h.eyJleHAiOjE3OTk5OTk5OTl9.s\"}", 60},
+        {"{\"access_token\":\"h.eyJleHAiOiJzb29uIn0.s\"}", 60},
+        {"{\"access_token\":\"h.bm8.s\",\"expires_in\":-1}", 60},
+        {"{\"access_token\":\"..\"}", 60},
+        {"{\"access_token\":\"opaque\"}", 60},
+        {"{\"access_token\":\"t\",\"expires_in\":9223372036854775807}", 86400},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        CLEANUP_JSON json_t *answer = NULL;
+        assert_int_equal(json_parse(str_from(cases[i].answer), &answer, NULL), 0);
+        Usec life = oidc_life(answer, (WallUsec){NOW * (int64_t)USEC_PER_SEC});
+        if (life != cases[i].seconds * USEC_PER_SEC)
+            fail_msg("%s may be used for %llu us", cases[i].answer, (unsigned long long)life);
+    }
+}
+
+/* ---- roots for TLS ---- */
+
+static void test_ca_bundle__has_both(void **state)
+{
+    char dir[] = "/tmp/ca-bundle-XXXXXX";
+    assert_non_null(mkdtemp(dir));
+    CLEANUP_FREE char *roots = path_join(dir, "roots"), *extra = path_join(dir, "extra"), *made = NULL;
+    CLEANUP_BUF Buf text = BUF_INIT(1024);
+    assert_int_equal(ca_bundle_make(roots, extra, &made, NULL), 0);
+    assert_null(made); /* nothing to add: the system's own */
+    assert_int_equal(file_write_atomic(extra, STR("service\n"), 0600, NULL), 0);
+    assert_int_equal(ca_bundle_make(roots, extra, &made, NULL), 0);
+    assert_int_equal(file_read(made, &text, NULL), 0);
+    assert_string_equal(text.data, "\nservice\n");
+    free(made);
+    assert_int_equal(file_write_atomic(roots, STR("public"), 0600, NULL), 0);
+    assert_int_equal(ca_bundle_make(roots, extra, &made, NULL), 0);
+    for (int i = 0; i < 2; i++) { /* each who opens it reads it whole */
+        buf_clear(&text);
+        assert_int_equal(file_read(made, &text, NULL), 0);
+        assert_string_equal(text.data, "public\nservice\n");
+    }
+    assert_int_equal(remove(roots) + remove(extra) + remove(dir), 0);
 }
 
 /* ---- strays ---- */
@@ -189,6 +249,8 @@ int run_parts_tests(void)
         cmocka_unit_test(test_conditions__text_that_is_no_list_counts_as_empty),
         cmocka_unit_test(test_conditions__those_of_others_stay),
         cmocka_unit_test(test_prompt__parts_are_joined_once),
+        cmocka_unit_test(test_oidc__how_long_a_token_may_be_used),
+        cmocka_unit_test(test_ca_bundle__has_both),
         cmocka_unit_test(test_strays__two_answers_a_minute_apart_and_a_list_between),
         cmocka_unit_test(test_strays__one_that_is_seen_again_starts_afresh),
         cmocka_unit_test(test_strays__the_brake_holds_until_three_rounds_agree),

@@ -336,7 +336,7 @@ def test_a_new_token_reaches_running_sessions(make_plane, tmp_path):
 
 
 class IdentityProvider(http.server.BaseHTTPRequestHandler):
-    """Gives the platform's token to one client, after it has failed once."""
+    """Gives the platform's token to one client, after it has failed once, and takes its secret in the body only."""
     asked = []
 
     def log_message(self, *args):
@@ -344,9 +344,10 @@ class IdentityProvider(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        self.asked.append((self.path, self.headers["Content-Type"], urllib.parse.parse_qs(body)))
+        basic = self.headers.get("Authorization")
+        self.asked.append((self.path, self.headers["Content-Type"], urllib.parse.parse_qs(body), basic))
         answer = json.dumps({"access_token": TOKEN, "expires_in": 300}).encode()
-        self.send_response(503 if len(self.asked) == 1 else 200)
+        self.send_response(503 if len(self.asked) == 1 else 401 if basic else 200)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
@@ -365,7 +366,9 @@ def test_a_token_from_an_identity_provider(make_plane):
     finally:
         provider.shutdown()
         provider.server_close()
-    path, kind, form = IdentityProvider.asked[1]
+    header = "Basic " + base64.b64encode(b"the+client:a%26secret%3Dx").decode()
+    assert [a[3] for a in IdentityProvider.asked[:3]] == [header, header, None]
+    path, kind, form, _ = IdentityProvider.asked[2]
     assert (path, kind) == ("/token", "application/x-www-form-urlencoded")
     assert form == {"grant_type": ["client_credentials"], "client_id": ["the client"],
                     "client_secret": ["a&secret=x"]}
