@@ -177,7 +177,7 @@ int app_project(App *app, const char **ret, Err *err)
 
 typedef struct Waiting {
     Exchange *x;
-    bool done, reached;
+    bool done, reached, begun;
     unsigned retry_after;
     Failure failure;
     Err err;
@@ -207,6 +207,13 @@ static void on_answer(void *arg, const ClientAnswer *a, const Err *err)
         err_set(&w->err, ERR_TOO_LARGE, "the answer is too large");
 }
 
+static void on_bytes(void *arg, Str bytes)
+{
+    Waiting *w = arg;
+    w->begun = true;
+    w->x->on_bytes(w->x->arg, bytes);
+}
+
 static void call_once(App *app, Waiting *w)
 {
     Exchange *x = w->x;
@@ -216,7 +223,8 @@ static void call_once(App *app, Waiting *w)
                        .body = x->body,
                        .content_type = x->content_type,
                        .accept = x->accept,
-                       .if_match = x->if_match};
+                       .if_match = x->if_match,
+                       .on_bytes = x->on_bytes ? on_bytes : NULL};
     *w = (Waiting){.x = x};
     client_request(app->client, &r, on_answer, w);
     client_wait(app->loop, &w->done);
@@ -238,7 +246,7 @@ static void call_with_fresh_token(App *app, Waiting *w)
 /* A server that cannot be reached at all is told at once: it will not be there in half a second either. */
 static bool worth_retrying(const Waiting *w)
 {
-    return strcmp(w->x->method, "GET") == 0 && w->reached && err_info(w->err.code)->may_retry &&
+    return strcmp(w->x->method, "GET") == 0 && w->reached && !w->begun && err_info(w->err.code)->may_retry &&
            w->err.code != ERR_DEADLINE;
 }
 

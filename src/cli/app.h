@@ -40,13 +40,15 @@ const char *app_project_or_null(App *app);
 /* A call with everything that one may want of it. */
 typedef struct Exchange {
     const char *method, *path;
-    Str body;                 /* ptr NULL = none */
-    const char *content_type; /* NULL = application/json */
-    const char *accept;       /* NULL = application/json */
-    const char *if_match;     /* NULL = any version */
-    Buf *text;                /* the raw answer goes here; NULL = not wanted */
-    json_t *answer;           /* result: the caller's, NULL when it is not JSON */
-    char etag[160];           /* result: "" = none */
+    Str body;                               /* ptr NULL = none */
+    const char *content_type;               /* NULL = application/json */
+    const char *accept;                     /* NULL = application/json */
+    const char *if_match;                   /* NULL = any version */
+    Buf *text;                              /* the raw answer goes here; NULL = not wanted */
+    void (*on_bytes)(void *arg, Str bytes); /* or here, in pieces; NULL = not wanted */
+    void *arg;
+    json_t *answer; /* result: the caller's, NULL when it is not JSON */
+    char etag[160]; /* result: "" = none */
 } Exchange;
 int app_exchange(App *app, Exchange *x, Err *err);
 

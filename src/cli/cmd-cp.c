@@ -6,6 +6,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,7 +18,7 @@
 #include "output.h"
 #include "resource.h"
 
-#define FILE_MAX ((size_t)64 << 20)
+#define FILE_MAX ((size_t)64 << 20) /* to a session; from one it may be any size */
 #define DEPTH_MAX 32
 
 typedef struct Copy {
@@ -57,12 +58,17 @@ static char *join(const char *dir, const char *name)
     return *dir ? xasprintf("%s/%s", dir, name) : xstrdup(name);
 }
 
+static void show(const Copy *c)
+{
+    if (c->progress)
+        fprintf(stderr, "\r\033[K%zu files, %llu bytes", c->files, c->bytes);
+}
+
 static void count(Copy *c, size_t bytes)
 {
     c->files++;
     c->bytes += bytes;
-    if (c->progress)
-        fprintf(stderr, "\r\033[K%zu files, %llu bytes", c->files, c->bytes);
+    show(c);
 }
 
 static const char *base_name(const char *path)
@@ -72,16 +78,6 @@ static const char *base_name(const char *path)
 }
 
 /* ---- from the session ---- */
-
-static int fetch_file(Copy *c, const char *path, Buf *out, Err *err)
-{
-    CLEANUP_FREE char *escaped = escaped_path(path);
-    CLEANUP_FREE char *url = xasprintf("/sessions/%s/workspace/%s", c->session, escaped);
-    Exchange x = {.method = "GET", .path = url, .accept = "application/octet-stream", .text = out};
-    int rc = app_exchange(c->app, &x, err);
-    json_decref(x.answer);
-    return rc;
-}
 
 static int list_remote(Copy *c, const char *path, json_t **ret, Err *err)
 {
@@ -111,16 +107,85 @@ static int make_dir(const char *path, Err *err)
     return err_set_errno(err, errno, "%s", path);
 }
 
+/* A file that is being written. It has no name before it is whole: whoever interrupts leaves nothing behind.
+ */
+typedef struct Sink {
+    Copy *copy;
+    const char *to;
+    int fd;
+    char *temp; /* its name for a moment, or all the time where files must have one */
+    int errnum; /* of the first write that failed */
+} Sink;
+
+static int sink_open(Sink *s, Err *err)
+{
+    const char *slash = strrchr(s->to, '/');
+    CLEANUP_FREE char *dir = slash ? str_dup((Str){s->to, (size_t)(slash - s->to) + 1}) : xstrdup(".");
+    s->temp = xasprintf("%s.acpctl-%d", s->to, (int)getpid());
+    s->fd = open(dir, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0666);
+    if (s->fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR))
+        s->fd = open(s->temp, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
+    return s->fd < 0 ? err_set_errno(err, errno, "%s", s->to) : 0;
+}
+
+static void sink_bytes(void *arg, Str bytes)
+{
+    Sink *s = arg;
+    s->copy->bytes += bytes.len;
+    show(s->copy);
+    while (bytes.len && !s->errnum) {
+        ssize_t n = write(s->fd, bytes.ptr, bytes.len);
+        if (n < 0 && errno != EINTR)
+            s->errnum = errno;
+        if (n > 0)
+            bytes = str_slice(bytes, (size_t)n, bytes.len);
+    }
+}
+
+static int sink_finish(Sink *s, Err *err)
+{
+    char self[64];
+    snprintf(self, sizeof(self), "/proc/self/fd/%d", s->fd);
+    if (!s->errnum && fsync(s->fd) < 0)
+        s->errnum = errno;
+    if (!s->errnum && linkat(AT_FDCWD, self, AT_FDCWD, s->temp, AT_SYMLINK_FOLLOW) < 0 && errno != EEXIST)
+        s->errnum = errno;
+    if (!s->errnum && rename(s->temp, s->to) < 0)
+        s->errnum = errno;
+    return s->errnum ? err_set_errno(err, s->errnum, "%s", s->to) : 0;
+}
+
+static void sink_done(Sink *s)
+{
+    if (s->fd >= 0 && s->fd != STDOUT_FILENO)
+        (void)close(s->fd);
+    if (s->temp)
+        (void)unlink(s->temp); /* it is there only when something failed */
+    free(s->temp);
+}
+
 static int download_file(Copy *c, const char *from, const char *to, Err *err)
 {
-    CLEANUP_BUF Buf text = BUF_INIT(FILE_MAX);
-    int rc = fetch_file(c, from, &text, err);
-    if (rc == 0 && strcmp(to, "-") == 0)
-        fwrite(text.data ? text.data : "", 1, text.len, stdout);
-    else if (rc == 0)
-        rc = file_write_atomic(to, buf_str(&text), 0644, err);
+    CLEANUP_FREE char *escaped = escaped_path(from);
+    CLEANUP_FREE char *url = xasprintf("/sessions/%s/workspace/%s", c->session, escaped);
+    CLEANUP(sink_done) Sink s = {.copy = c, .to = to, .fd = STDOUT_FILENO};
+    Exchange x = {.method = "GET",
+                  .path = url,
+                  .accept = "application/octet-stream",
+                  .on_bytes = sink_bytes,
+                  .arg = &s};
+    bool is_file = strcmp(to, "-") != 0;
+    int rc = is_file ? sink_open(&s, err) : 0;
+    if (rc < 0)
+        return rc;
+    rc = app_exchange(c->app, &x, err);
+    json_decref(x.answer);
+    if (rc == 0 && is_file)
+        rc = sink_finish(&s, err);
+    if (rc == 0 && s.errnum)
+        rc = err_set_errno(err, s.errnum, "standard output");
     if (rc == 0)
-        count(c, text.len);
+        count(c, 0);
     return rc < 0 ? err_wrap(err, "%s", from) : 0;
 }
 
@@ -200,6 +265,10 @@ static int upload_file(Copy *c, const char *from, const char *to, Err *err)
     json_decref(x.answer);
     if (rc == 0)
         count(c, text.len);
+    if (rc == -ERR_TOO_LARGE)
+        return err_set(err, ERR_TOO_LARGE,
+                       "%s: the server does not take a file of %zu bytes; let the session fetch it", from,
+                       text.len);
     return rc < 0 ? err_wrap(err, "%s", from) : 0;
 }
 

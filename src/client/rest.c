@@ -16,6 +16,7 @@ struct ClientCall {
     ClientDone done;
     void (*on_event)(void *arg, Str id, Str data);
     void (*on_open)(void *arg);
+    void (*on_bytes)(void *arg, Str bytes);
     bool (*may_send)(void *arg);
     void *arg;
     bool ended; /* no callback any more; memory goes at the end of the turn */
@@ -143,6 +144,10 @@ static void on_piece(void *arg, Str bytes)
     ClientCall *call = arg;
     Err e = {0};
 
+    if (!call->ended && call->on_bytes) {
+        call->on_bytes(call->arg, bytes);
+        return;
+    }
     if (call->ended || sse_decoder_feed(call->sse, bytes) == 0 || call->ended)
         return;
     http_cancel(call->http);
@@ -184,6 +189,7 @@ static ClientCall *call_new(Client *c, const ClientRequest *r, ClientDone done, 
     call->done = done;
     call->on_event = r->on_event;
     call->on_open = r->on_open;
+    call->on_bytes = r->on_bytes;
     call->may_send = r->may_send;
     call->arg = arg;
     if (r->on_event)
@@ -205,6 +211,7 @@ ClientCall *client_request(Client *c, const ClientRequest *r, ClientDone done, v
     CLEANUP_FREE char *url = xasprintf("%s%s", c->base, r->path);
     ClientCall *call = call_new(c, r, done, arg);
     HttpHeader headers[HEADERS_MAX];
+    bool streamed = r->on_event || r->on_bytes;
     HttpRequest req = {
         .method = r->method,
         .url = url,
@@ -212,11 +219,11 @@ ClientCall *client_request(Client *c, const ClientRequest *r, ClientDone done, v
         .n_headers = make_headers(c, r, headers),
         .bearer = client_bearer(c),
         .body = r->body,
-        .timeout = r->timeout    ? r->timeout
-                   : r->on_event ? USEC_NEVER
-                                 : c->timeout,
-        .on_piece = r->on_event ? on_piece : NULL,
-        .on_headers = r->on_event ? on_headers : NULL,
+        .timeout = r->timeout ? r->timeout
+                   : streamed ? USEC_NEVER
+                              : c->timeout,
+        .on_piece = streamed ? on_piece : NULL,
+        .on_headers = streamed ? on_headers : NULL,
         .may_send = r->may_send ? may_send : NULL,
     };
     call->http = http_send(c->http, &req, on_done, call);

@@ -95,6 +95,22 @@ def test_cp_to_a_session_and_back(cli, talking, tmp_path):
     assert sorted(os.listdir(tmp_path / "back")) == ["bytes", "sub"]
 
 
+def test_cp_of_files_that_no_buffer_holds(cli, talking, tmp_path):
+    size = (64 << 20) + 1
+    cli.run("session", "send", talking, f"head -c {size} /dev/zero >big", "-f")
+    place = os.path.join(where(cli, talking), "big")
+    cli.run("cp", f"{talking}:{place}", str(tmp_path / "big"))
+    assert (tmp_path / "big").stat().st_size == size
+    cli.fails(3, "cp", f"{talking}:none", str(tmp_path / "none"))
+    assert sorted(set(os.listdir(tmp_path)) - {"cache"}) == ["big", "config.json"]  # nothing half-done
+    text = cli.fails(1, "cp", str(tmp_path / "big"), f"{talking}:again")
+    assert "larger than" in text
+    with open(tmp_path / "big", "r+b") as f:
+        f.truncate(9 << 20)
+    assert "the server does not take a file of 9437184 bytes" in cli.fails(1, "cp", str(tmp_path / "big"),
+                                                                           f"{talking}:again")
+
+
 def test_words_of_cp(cli, tmp_path):
     assert cli.fails(2, "cp", "a", "b") == "one of both is SESSION:PATH, the other a path here"
     assert cli.fails(2, "cp", "a:x", "b:y") == "one of both is SESSION:PATH, the other a path here"

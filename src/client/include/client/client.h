@@ -76,6 +76,8 @@ typedef struct ClientRequest {
     /* Not NULL: stream the answer as SSE; called per event. Then done comes when the stream ends. */
     void (*on_event)(void *arg, Str id, Str data);
     void (*on_open)(void *arg);
+    /* Not NULL: the body of a good answer comes in pieces, as it is; done has none then. */
+    void (*on_bytes)(void *arg, Str bytes);
     const char *accept; /* NULL = application/json */
     /* Asked immediately before the request goes out; false ends it with ERR_PRECONDITION. NULL = always. */
     bool (*may_send)(void *arg);
