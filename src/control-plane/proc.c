@@ -21,6 +21,8 @@
 #define KILL_WAIT 100
 /* Looks in a row that find no marked process, until none is believed to be there. */
 #define QUIET_LOOKS 2
+/* How often, 1 ms apart, a process is asked for its environment while it has a program and no environment. */
+#define EXEC_LOOKS 50
 
 typedef struct ProcStat {
     char state;
@@ -179,12 +181,24 @@ bool proc_kill_children(Usec patience)
     }
 }
 
+/* Of foreign users and of kernel threads there is nothing to read. In the middle of exec a process has no
+   environment for a moment; some have none for good. */
+static void read_environ(pid_t pid, Buf *out)
+{
+    char path[64], byte;
+    snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
+    for (int i = 0; i < EXEC_LOOKS; i++) {
+        if (read_proc(pid, "environ", out) < 0 || out->len > 0 || readlink(path, &byte, 1) < 0)
+            return;
+        poll(NULL, 0, 1);
+    }
+}
+
 static bool is_marked(pid_t pid, const void *arg)
 {
     const char *mark = arg;
     CLEANUP_BUF Buf b = BUF_INIT(ENVIRON_MAX);
-    /* Of foreign users and of kernel threads there is nothing to read. Entries end with NUL. */
-    read_proc(pid, "environ", &b);
+    read_environ(pid, &b); /* entries end with NUL */
     Str rest = buf_str(&b);
     while (rest.len > 0) {
         if (str_eqz(str_cut(&rest, '\0'), mark))

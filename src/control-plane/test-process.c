@@ -515,6 +515,37 @@ static void test_process__a_killed_shim_takes_its_runner_along(void **state)
     }
 }
 
+/* For a moment of exec, a process has no environment that could be read. */
+static void test_process__nothing_marked_escapes_by_starting_another_program(void **state)
+{
+    enum { N = 8 };
+    pid_t pids[N];
+    static const char mark[] = RUN_COOKIE_NAME "=restless";
+    int started[2];
+    assert_int_equal(pipe2(started, O_CLOEXEC), 0);
+    for (int i = 0; i < N; i++) {
+        pids[i] = fork();
+        if (pids[i] == 0) {
+            execve(runner_path, (char *[]){runner_path, (char[]){"--restless"}, NULL},
+                   (char *[]){(char *)(uintptr_t)mark, NULL});
+            _exit(127);
+        }
+    }
+    close(started[1]);
+    char byte;
+    assert_int_equal(read(started[0], &byte, 1), 0); /* closed by the last one's exec */
+    close(started[0]);
+    proc_kill_marked(mark, 1000);
+    int left = 0;
+    for (int i = 0; i < N; i++) {
+        left += waitpid(pids[i], NULL, WNOHANG) == 0;
+        kill(pids[i], SIGKILL);
+    }
+    while (waitpid(-1, NULL, 0) > 0)
+        continue;
+    assert_int_equal(left, 0);
+}
+
 static void test_process__a_number_that_was_used_again_is_not_touched(void **state)
 {
     CLEANUP_RIG Rig r;
@@ -872,6 +903,7 @@ int run_process_tests(void)
         cmocka_unit_test(test_process__an_end_while_nobody_watched_is_told),
         cmocka_unit_test(test_process__a_stop_outlives_its_control_plane),
         cmocka_unit_test(test_process__a_killed_shim_takes_its_runner_along),
+        cmocka_unit_test(test_process__nothing_marked_escapes_by_starting_another_program),
         cmocka_unit_test(test_process__a_number_that_was_used_again_is_not_touched),
         cmocka_unit_test(test_process__stop_has_a_grace_and_leaves_nothing),
         cmocka_unit_test(test_process__an_orphan_does_not_outlive_its_runner),

@@ -10,6 +10,7 @@
  *     --stubborn      ignore SIGTERM
  *     --orphan        leave a process in a session of its own behind
  *     --environ FILE  write the environment
+ *     --restless      start this program anew in the same process, for ever
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,7 +29,7 @@
 typedef struct Options {
     const char *starts, *environ_file;
     int64_t code, after;
-    bool deaf, stubborn, orphan, random;
+    bool deaf, stubborn, orphan, random, restless;
 } Options;
 
 #define CLIENTS_MAX 16
@@ -62,6 +63,7 @@ static void parse(Options *o, int argc, char **argv)
         o->stubborn |= str_eqz(a, "--stubborn");
         o->orphan |= str_eqz(a, "--orphan");
         o->random |= str_eqz(a, "--random");
+        o->restless |= str_eqz(a, "--restless");
     }
 }
 
@@ -189,6 +191,8 @@ int main(int argc, char **argv)
 {
     Options o = {0};
     parse(&o, argc, argv);
+    if (o.restless)
+        execv("/proc/self/exe", argv);
     if (o.stubborn)
         signal(SIGTERM, SIG_IGN);
     else
