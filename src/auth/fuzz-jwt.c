@@ -15,7 +15,8 @@ static const char keys_text[] =
     "Su0OMIk1OWreBUa5oA9levBtNJBw9PCM5KaBzR2cipfwss-fkMSRPAvZJtKGbZLaHafqc0BrVqGDGmLV"
     "jmTjx5QnN2CALwSSJ-1M5KokAhdouDLHwoiyM7DjPK2LJv_V8f7Sf98H-dQ\",\"e\":\"AQAB\"},{\"kty\":"
     "\"EC\",\"kid\":\"e\",\"crv\":\"P-256\",\"x\":\"0zgfYHAu64n7MkSp35tJcUPvYHb2hyuw0JM_Lh7QIr4\",\""
-    "y\":\"B7vEXDvvmaeWUSx3opO2pQCRzbJluG1BOewSOGuuAcs\"}]}";
+    "y\":\"B7vEXDvvmaeWUSx3opO2pQCRzbJluG1BOewSOGuuAcs\"},{\"kty\":\"OKP\",\"kid\":\"d\","
+    "\"crv\":\"Ed25519\",\"x\":\"2fvQbHf93AVasifK0zSNX6gZpXTKQouOdAUDUy_N9Fs\"}]}";
 
 static void check_claims(const json_t *claims)
 {
