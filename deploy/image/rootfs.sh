@@ -16,7 +16,7 @@ for program in "${programs[@]}"; do
     chmod 0755 "$root/usr/bin/$program"
 done
 # What the loader would load, where it would look for it.
-libcurl=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p | awk '$1 == "libcurl.so.4" {print $NF; exit}')
+libcurl=$(PATH=$PATH:/sbin:/usr/sbin ldconfig -p | awk '$1 == "libcurl.so.4" && !n++ {print $NF}')
 {
     for program in "${programs[@]}"; do
         ldd "$(readlink -f "$build/bin/$program")"
