@@ -80,7 +80,8 @@ def plane(node, tmp_path_factory):
         node, directory, kubeconfig,
         ["--api-server-bindaddress=0.0.0.0:8000", "--grpc-server-bindaddress=0.0.0.0:9000"],
         AMBIENT_API_SERVER_URL=f"http://{service}:8000", AMBIENT_GRPC_SERVER_ADDR=f"{service}:9000",
-        CP_TOKEN_LISTEN_ADDR=f"{ADDRESS}:8080", RUNNER_TOKEN_MODE="both", RUNNER_IMAGE=RUNNER,
+        CP_TOKEN_LISTEN_ADDR=f"{ADDRESS}:8080", RUNNER_TOKEN_MODE="both", CP_TOKEN_REVIEW="true",
+        RUNNER_IMAGE=RUNNER,
         GITHUB_MCP_IMAGE=SIDECAR, JIRA_MCP_IMAGE="localhost/nobody-has-this:1", IMAGE_TIMEOUT="2s",
         RUNNER_CPU_REQUEST="50m", RUNNER_MEMORY_REQUEST="64Mi", RUNNER_MEMORY_LIMIT="512Mi")
     yield made
@@ -162,7 +163,7 @@ def test_what_an_agent_sees(plane):
     names = [line.split("=")[0] for line in ask(plane, sid, "env").splitlines()]
     assert not [name for name in names if name.startswith("SESSION_") and name != "SESSION_ID"], "links to Services"
     assert not [name for name in names if name.endswith(("TOKEN", "KEY"))], "its own"
-    for path in ("/var/run/secrets/ambient/bot-token", "/proc/1/environ"):
+    for path in ("/var/run/secrets/ambient/bot-token", "/var/run/secrets/ambient-identity/token", "/proc/1/environ"):
         assert "Permission denied" in ask(plane, sid, f"cat {path} 2>&1"), path
     for one in plane.client.items("/sessions", search="phase = 'Running'"):
         stop(plane, one["id"])
