@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
@@ -111,8 +112,25 @@ static int make_file(Edit *e, Err *err)
 
 /* ---- the editor ---- */
 
+/* With its own idea of what an interrupt does. */
+static int spawn_editor(char **argv, pid_t *ret)
+{
+    posix_spawnattr_t attr;
+    sigset_t own;
+    int rc = posix_spawnattr_init(&attr);
+    if (rc != 0)
+        return rc;
+    sigemptyset(&own);
+    sigaddset(&own, SIGINT);
+    (void)posix_spawnattr_setsigdefault(&attr, &own);
+    (void)posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGDEF);
+    rc = posix_spawn(ret, "/bin/sh", NULL, &attr, argv, environ);
+    (void)posix_spawnattr_destroy(&attr);
+    return rc;
+}
+
 /* By the shell, as editors are set with options: EDITOR="code -w". */
-static int run_editor(const char *file, Err *err)
+static int run_editor(App *app, const char *file, Err *err)
 {
     const char *editor = getenv("EDITOR");
     if (!editor || !*editor)
@@ -123,12 +141,18 @@ static int run_editor(const char *file, Err *err)
     CLEANUP_FREE char *copy = xstrdup(file);
     char sh[] = "sh", c[] = "-c", name[] = "acpctl-editor";
     char *argv[] = {sh, c, script, name, copy, NULL};
-    pid_t pid;
-    int status = 0, rc = posix_spawn(&pid, "/bin/sh", NULL, NULL, argv, environ);
+    pid_t pid = 0;
+    /* The keys are the editor's; we stay to take the file away. */
+    struct sigaction ignore = {.sa_handler = SIG_IGN}, before;
+    (void)sigaction(SIGINT, &ignore, &before);
+    int status = 0, rc = spawn_editor(argv, &pid);
+    while (rc == 0 && waitpid(pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    (void)sigaction(SIGINT, &before, NULL);
     if (rc != 0)
         return err_set_errno(err, rc, "editor %s", editor);
-    while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-        ;
+    if (WIFSIGNALED(status) ? WTERMSIG(status) == SIGINT : WEXITSTATUS(status) == 128 + SIGINT)
+        app->exit_code = 128 + SIGINT;
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
         return err_set(err, ERR_CANCELLED, "editor %s failed: nothing is changed", editor);
     return 0;
@@ -231,7 +255,7 @@ static int turn(Edit *e, Buf *reason, Err *err)
     Err why = {0};
     int rc = write_file(e, reason->data, err);
     if (rc == 0)
-        rc = run_editor(e->file, err);
+        rc = run_editor(e->app, e->file, err);
     if (rc == 0)
         rc = read_file(e, err);
     if (rc < 0)

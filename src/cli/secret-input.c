@@ -1,6 +1,10 @@
 #include "secret-input.h"
 
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <termios.h>
 #include <unistd.h>
 #include "base/buf.h"
@@ -25,6 +29,27 @@ static int read_input(FILE *in, bool whole, Buf *out, Err *err)
     return buf_check(out, err);
 }
 
+/* Until a line was typed. Whoever interrupts must not be left with a terminal that shows nothing: it is put
+   right first, and the signal comes then. */
+static void wait_for_line(const struct termios *old)
+{
+    sigset_t ends, before;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGINT);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGHUP);
+    sigprocmask(SIG_BLOCK, &ends, &before);
+    CLEANUP_FD int fd = signalfd(-1, &ends, SFD_CLOEXEC);
+    struct pollfd p[] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
+    while (fd >= 0 && poll(p, 2, -1) < 0 && errno == EINTR)
+        ;
+    if (p[1].revents) {
+        tcsetattr(STDIN_FILENO, TCSAFLUSH, old);
+        fputc('\n', stderr);
+    }
+    sigprocmask(SIG_SETMASK, &before, NULL);
+}
+
 /* On a terminal one line is read, without showing it. */
 static int read_stdin(const SecretInput *in, Buf *out, Err *err)
 {
@@ -36,6 +61,7 @@ static int read_stdin(const SecretInput *in, Buf *out, Err *err)
     quiet.c_lflag &= ~(tcflag_t)ECHO;
     tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet); /* first: what answers the prompt is not flushed away */
     fprintf(stderr, "%s (not shown): ", in->prompt ? in->prompt : "Secret");
+    wait_for_line(&old);
     int rc = read_input(stdin, false, out, err);
     tcsetattr(STDIN_FILENO, TCSAFLUSH, &old);
     fputc('\n', stderr);

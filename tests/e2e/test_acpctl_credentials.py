@@ -1,11 +1,15 @@
 """Credentials, roles, schedules and applications with acpctl against `ambient up`."""
 import json
 import os
+import pty
+import signal
+import subprocess
+import termios
 
 import pytest
 
 from cli_support import Cli, Stub, StubHandler, on_terminal
-from platform_support import wait_until
+from platform_support import DEADLINE, wait_until
 
 SECRET = "planted-token-of-a-credential"
 
@@ -108,6 +112,22 @@ def test_a_token_is_asked_for_without_showing_it(cli, credential):
     status, text = on_terminal(cli, "credential", "rotate", credential, answer="typed-" + SECRET + "\n")
     assert status == 0 and SECRET not in text and f"credential/{credential} rotated" in text
     assert token_of(cli, credential) == "typed-" + SECRET
+
+
+def test_ctrl_c_at_a_prompt_leaves_a_terminal_that_shows_what_is_typed(cli, credential):
+    master, slave = pty.openpty()
+    shows = termios.tcgetattr(slave)[3] & termios.ECHO
+    proc = subprocess.Popen(cli.argv("credential", "rotate", credential), env=cli.env, stdin=slave, stdout=slave,
+                            stderr=slave, start_new_session=True)
+    seen = b""
+    while b"not shown" not in seen:
+        seen += os.read(master, 1000)
+    assert shows and not termios.tcgetattr(slave)[3] & termios.ECHO
+    proc.send_signal(signal.SIGINT)
+    assert proc.wait(DEADLINE) == -signal.SIGINT
+    assert termios.tcgetattr(slave)[3] & termios.ECHO
+    os.close(slave)
+    os.close(master)
 
 
 def test_rotate(cli, credential):

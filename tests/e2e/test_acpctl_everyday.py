@@ -313,6 +313,12 @@ def test_a_failing_editor_changes_nothing(cli, editor):
     assert "nothing is changed" in cli.fails(1, "edit", "agent", "one", env=env) and gone(turns)
 
 
+def test_edit_that_is_interrupted_leaves_no_file(cli, editor):
+    """As a terminal does it: the editor, its shell and acpctl get the signal."""
+    env, turns = editor("kill -INT $PPID; kill -INT $$")
+    assert "nothing is changed" in cli.fails(130, "edit", "agent", "one", env=env) and gone(turns)
+
+
 def test_edit_opens_again_on_a_mistake(cli, name, editor):
     cli.run("agent", "create", "--name", name, "--prompt", "p")
     env, turns = editor('echo "prompt: [" >"$2"', 'echo "zzz: 1" >"$2"', 'echo "name: \'\'" >"$2"',
