@@ -407,6 +407,9 @@ void kube_app_metrics(const KubeApp *k, Buf *b)
     kube_runtime_stats(k->runtime, &st);
     buf_addz(b, "# HELP ambient_cp_leader Whether this replica leads.\n# TYPE ambient_cp_leader gauge\n");
     buf_addf(b, "ambient_cp_leader %d\n", k->leading);
+    buf_addz(b, "# HELP ambient_cp_rights_missing Rights that Kubernetes said we lack, at the start.\n"
+                "# TYPE ambient_cp_rights_missing gauge\n");
+    buf_addf(b, "ambient_cp_rights_missing %u\n", rights_missing(k->rights));
     buf_addz(b, "# HELP ambient_cp_pods Pods of sessions.\n# TYPE ambient_cp_pods gauge\n");
     buf_addf(b, "ambient_cp_pods %zu\n", st.pods);
     buf_addz(b, "# HELP ambient_cp_kube_waiting Requests to Kubernetes that wait for their turn.\n"

@@ -58,6 +58,7 @@ def test_a_session_of_a_tenant(make_plane, tenant_config):
     wait_for(lambda: plane.cp.log().count('"a session cannot start yet"') > 1, "the session to be tried again")
     assert not plane.phase(sid), "it waits, and does not fail"
     make_tenant(plane.cluster, namespace)
+    assert '"a right is missing"' not in plane.cp.log(), "of namespaces that it does not make"
     plane.project = namespace  # where its pods are
     plane.wait_pod(sid)
     assert plane.wait_phase(sid, "Creating")["kube_namespace"] == namespace
