@@ -32,7 +32,7 @@ static bool exited_with(const RtObserved *o, int code)
 
 static void describe_time_limit(const PlanSession *s, Plan *p)
 {
-    p->reason = "TimeLimitExceeded";
+    p->reason = "Timeout";
     snprintf(p->message, sizeof(p->message), "the session ran longer than its time limit of %llu s",
              (unsigned long long)(s->time_limit / USEC_PER_SEC));
 }

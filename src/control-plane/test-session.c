@@ -258,7 +258,7 @@ static void test_session__time_limit_stops_and_fails(void **state)
     fake_end(&r.f, SID, RT_END_EXIT, 0);
     settle(&r);
     assert_phase(&r, SID, PHASE_FAILED);
-    assert_condition(&r, SID, "Ready", "False", "TimeLimitExceeded");
+    assert_condition(&r, SID, "Ready", "False", "Timeout");
 }
 
 static void test_session__time_limit_survives_a_restart(void **state)
@@ -276,7 +276,7 @@ static void test_session__time_limit_survives_a_restart(void **state)
     settle(&r);
     fake_end(&r.f, SID, RT_END_SIGNAL, 15);
     settle(&r);
-    assert_condition(&r, SID, "Ready", "False", "TimeLimitExceeded");
+    assert_condition(&r, SID, "Ready", "False", "Timeout");
 }
 
 /* ---- trouble ---- */

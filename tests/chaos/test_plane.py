@@ -61,14 +61,14 @@ def test_time_limit(make_plane):
     plane = make_plane()
     sid = plane.session(timeout=1)
     plane.wait_phase(sid, "Failed")
-    assert plane.condition(sid, "Ready")["reason"] == "TimeLimitExceeded"
+    assert plane.condition(sid, "Ready")["reason"] == "Timeout"
 
 
 def test_a_runner_that_notices_the_time_limit_first(make_plane):
     plane = make_plane("--after 300 --code 11")
     sid = plane.session(timeout=300)
     plane.wait_phase(sid, "Failed")
-    assert plane.condition(sid, "Ready")["reason"] == "TimeLimitExceeded"
+    assert plane.condition(sid, "Ready")["reason"] == "Timeout"
 
 
 def test_inactivity_ends_a_session_and_says_so(make_plane):

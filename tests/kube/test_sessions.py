@@ -120,7 +120,7 @@ def test_the_time_limit(plane):
     assert plane.pod(sid)["metadata"]["annotations"]["ambient-code.io/stop-reason"] == "time-limit"
     plane.finish(sid)
     plane.wait_phase(sid, "Failed")
-    assert reason(plane, sid) == "TimeLimitExceeded"
+    assert reason(plane, sid) == "Timeout"
 
 
 # ---- stop and start ----
