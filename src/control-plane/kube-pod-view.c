@@ -15,9 +15,21 @@ static void copy(char *out, size_t size, const char *s)
 {
     snprintf(out, size, "%s", s ? s : "");
 }
+
+/* What began and, of a long one, what it comes from: runtimes write the cause last. */
+static void copy_message(char *out, size_t size, const char *s)
+{
+    size_t len = s ? strlen(s) : 0, head = size / 4;
+    if (len < size)
+        copy(out, size, s);
+    else
+        snprintf(out, size, "%.*s...%s", (int)head, s, s + len - (size - head - sizeof("...")));
+}
+
 /* A container that has run for so long is believed to work. */
 #define HELPER_SETTLES (60 * USEC_PER_SEC)
 #define COPY(field, s) copy(field, sizeof(field), s)
+#define COPY_MESSAGE(field, s) copy_message(field, sizeof(field), s)
 
 /* ---- reading ---- */
 
@@ -39,7 +51,7 @@ static void read_schedule(const json_t *pod, const json_t *status, PodView *v)
     if (v->unscheduled_since.us == 0)
         v->unscheduled_since = v->created;
     if (!v->scheduled && c)
-        COPY(v->text, json_get_str(c, "message"));
+        COPY_MESSAGE(v->text, json_get_str(c, "message"));
 }
 
 /* A container that waits for something that will not come by itself. ContainerCreating and PodInitializing
@@ -52,7 +64,7 @@ static void read_waiting(const json_t *container, PodView *v)
         *v->waiting)
         return;
     COPY(v->waiting, reason);
-    COPY(v->waiting_text, json_get_str(w, "message"));
+    COPY_MESSAGE(v->waiting_text, json_get_str(w, "message"));
 }
 
 static void read_runner(const json_t *container, PodView *v)
@@ -68,7 +80,7 @@ static void read_runner(const json_t *container, PodView *v)
     v->signal = (int)json_get_int(end, "signal", 0);
     v->finished = kube_time(end, "finishedAt");
     COPY(v->reason, json_get_str(end, "reason"));
-    COPY(v->text, json_get_str(end, "message"));
+    COPY_MESSAGE(v->text, json_get_str(end, "message"));
 }
 
 static const json_t *find_runner(const json_t *status)
@@ -137,7 +149,7 @@ static void read_pod_reason(const json_t *status, PodView *v)
     if (!reason || !*reason)
         return;
     COPY(v->reason, reason);
-    COPY(v->text, json_get_str(status, "message"));
+    COPY_MESSAGE(v->text, json_get_str(status, "message"));
 }
 
 static void read_addresses(const json_t *status, PodView *v)

@@ -295,6 +295,26 @@ static void test_pod__says_why_it_was_stopped_and_which_run_it_is(void **state)
     assert_int_equal(v.deletion.us, t0.us); /* when it was asked for, not when the grace ends */
 }
 
+static void test_pod__a_long_message_keeps_its_cause(void **state)
+{
+    CLEANUP_BUF Buf b = BUF_INIT(4096);
+    CLEANUP_JSON json_t *pod = NULL;
+    buf_addz(
+        &b,
+        "{\"status\":{\"containerStatuses\":[{\"name\":\"ambient-code-runner\",\"state\":{\"terminated\":{"
+        "\"exitCode\":128,\"reason\":\"StartError\",\"message\":\"failed to create task: ");
+    for (int i = 0; i < 40; i++)
+        buf_addz(&b, "because of it: ");
+    buf_addz(&b, "no such file\"}}}]}}");
+    assert_int_equal(json_parse(buf_str(&b), &pod, NULL), 0);
+    PodView v;
+    pod_view_read(pod, NULL, t0, &v);
+    assert_int_equal(strlen(v.text), sizeof(v.text) - 1);
+    assert_memory_equal(v.text, "failed to create task: ", 23);
+    assert_string_equal(v.text + sizeof(v.text) - 1 - 12, "no such file");
+    assert_non_null(strstr(v.text, "..."));
+}
+
 /* ---- the pod we want ---- */
 
 static Obj *session_of(const char *json)
@@ -475,6 +495,7 @@ int run_kube_parts_tests(void)
         cmocka_unit_test(test_names__of_a_session),
         cmocka_unit_test(test_names__namespaces_that_are_not_for_projects),
         cmocka_unit_test(test_names__of_bindings_do_not_collide),
+        cmocka_unit_test(test_pod__a_long_message_keeps_its_cause),
         cmocka_unit_test(test_pod__means),
         cmocka_unit_test(test_pod__keeps_since_when),
         cmocka_unit_test(test_pod__a_sidecar_that_fails_leaves_the_runner_alone),
