@@ -8,4 +8,4 @@
 typedef struct Rights Rights;
 Rights *rights_check(Kube *k, const Config *c);
 unsigned rights_missing(const Rights *r); /* so far; NULL-safe */
-Rights *rights_free(Rights *r); /* NULL-safe */
+Rights *rights_free(Rights *r);           /* NULL-safe */
