@@ -368,6 +368,8 @@ int tx_message_append(Tx *tx, const MessageIn *in, Message **ret, Err *err)
         rc = read_head(tx, in->session_id, &head, err);
     if (rc == 0 && in->request_id.len)
         rc = find_request(tx, in, &m, err);
+    if (rc >= 0 && in->ret_replayed)
+        *in->ret_replayed = m != NULL;
     if (rc == 0) {
         rc = next_message(tx, in, &head, &m, err);
         if (rc == 0)

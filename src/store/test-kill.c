@@ -37,7 +37,8 @@ static int append_job(Tx *tx, void *arg, Err *err)
                           STR("some payload"),
                           STR("service"),
                           STR_NULL,
-                          STR_NULL};
+                          STR_NULL,
+                          NULL};
     return tx_message_append(tx, &in, &p->out, err);
 }
 

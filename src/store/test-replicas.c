@@ -62,8 +62,8 @@ static void teardown_world(void)
 static int push_job(Tx *tx, void *arg, Err *err)
 {
     Pusher *p = arg;
-    const MessageIn in = {str_from(world.session), STR("user"), STR("some text"),
-                          STR("service"),          STR_NULL,    STR_NULL};
+    const MessageIn in = {
+        str_from(world.session), STR("user"), STR("some text"), STR("service"), STR_NULL, STR_NULL, NULL};
     /* An object, too: it has an event. */
     CLEANUP(obj_freep) Obj *o = obj_new(&kind_session);
     obj_set_str(o, SESSION_NAME, STR("other"));

@@ -181,7 +181,9 @@ def test_the_same_key_repeats_the_first_answer_of_a_start(api, base, name):
     key = {"Idempotency-Key": f"start-{name}"}
     first = api.ok("POST", base + "/start", {"prompt": "x"}, headers=key)
     api.status(first["session"]["id"], phase="Failed")
-    again = api.ok("POST", base + "/start", {"prompt": "x"}, headers=key)
+    replay = api.post(base + "/start", {"prompt": "x"}, headers=key)
+    assert replay.status == 201 and replay.headers["Idempotency-Replayed"] == "true"
+    again = replay.json()
     assert again["session"]["id"] == first["session"]["id"]
     assert again["starting_prompt"] == first["starting_prompt"]
 

@@ -130,6 +130,9 @@ def test_the_same_idempotency_key_makes_one_object(api, project, name):
     first = api.ok("POST", "/sessions", body, headers=key)
     again = api.ok("POST", "/sessions", body, headers=key)
     assert first == again
+    answers = [api.post("/sessions", body, headers=h) for h in (key, {"Idempotency-Key": f"other-{name}"})]
+    assert [a.headers["Idempotency-Replayed"] for a in answers] == ["true", None]  # ui-and-sdk.md 15.3
+    api.ok("DELETE", f"/sessions/{answers[1].json()['id']}")
     assert len(api.items("/sessions", project_id=project)) == 1
     assert len(api.messages(first["id"])) == 1
     agent = {"project_id": "", "name": "agent"}

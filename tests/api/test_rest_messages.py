@@ -64,7 +64,9 @@ def test_a_repeated_post_is_one_message(api, session, name):
     key = {"Idempotency-Key": f"push-{name}"}
     first = api.ok("POST", f"/sessions/{session}/messages", {"payload": "once"}, headers=key)
     assert api.ok("POST", f"/sessions/{session}/messages", {"payload": "once"}, headers=key) == first
-    assert len(api.messages(session)) == 1
+    answers = [api.post(f"/sessions/{session}/messages", {"payload": "once"}, h) for h in (key, {})]
+    assert [a.headers["Idempotency-Replayed"] for a in answers] == ["true", None]
+    assert len(api.messages(session)) == 2
 
 
 def test_pages(api, session):

@@ -147,7 +147,7 @@ def test_preflight_refusals(api):
 def test_plain_requests_of_an_allowed_origin(api):
     answer = api.get("/projects", headers={"Origin": ORIGIN})
     assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
-    assert answer.headers["Access-Control-Expose-Headers"] == "ETag, X-Operation-ID"
+    assert answer.headers["Access-Control-Expose-Headers"] == "ETag, Idempotency-Replayed, X-Operation-ID"
     assert {v.strip() for v in answer.headers["Vary"].split(",")} == {"Accept-Encoding", "Authorization", "Origin"}
     assert "Access-Control-Allow-Origin" not in api.get("/projects", headers={"Origin": "http://x"}).headers
 

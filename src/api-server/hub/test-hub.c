@@ -167,8 +167,8 @@ typedef struct Push {
 static int push_job(Tx *tx, void *arg, Err *err)
 {
     Push *p = arg;
-    const MessageIn in = {str_from(p->session), STR("user"), str_from(p->payload),
-                          STR("service"),       STR_NULL,    STR_NULL};
+    const MessageIn in = {
+        str_from(p->session), STR("user"), str_from(p->payload), STR("service"), STR_NULL, STR_NULL, NULL};
     return tx_message_append(tx, &in, &p->out, err);
 }
 

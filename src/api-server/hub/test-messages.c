@@ -379,7 +379,7 @@ static void test_messages__a_cursor_beyond_the_end_waits(void **state)
 
 static int push_elsewhere(Tx *tx, void *arg, Err *err)
 {
-    const MessageIn in = {str_from(arg), STR("user"), STR("x"), STR("service"), STR_NULL, STR_NULL};
+    const MessageIn in = {str_from(arg), STR("user"), STR("x"), STR("service"), STR_NULL, STR_NULL, NULL};
     Message *m = NULL;
     int rc = tx_message_append(tx, &in, &m, err);
     message_unref(m);

@@ -83,7 +83,8 @@ void cors_headers(Request *q)
     if (!cors_allows(q->rest->cors, origin))
         return;
     allow_origin(q, origin);
-    http_reply_header(q->http, "Access-Control-Expose-Headers", STR("ETag, X-Operation-ID"));
+    http_reply_header(q->http, "Access-Control-Expose-Headers",
+                      STR("ETag, Idempotency-Replayed, X-Operation-ID"));
 }
 
 static bool method_allowed(Str method)

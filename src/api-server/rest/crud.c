@@ -26,11 +26,19 @@ static void render_object(void *arg, SvcAnswer *a)
     pack_output(q);
 }
 
+/* ui-and-sdk.md 15.3 */
+void mark_replayed(Request *q, const SvcAnswer *a)
+{
+    if (a->replayed)
+        http_reply_header(q->http, "Idempotency-Replayed", STR("true"));
+}
+
 void answer_object(void *arg, SvcAnswer *a)
 {
     Request *q = arg;
     if (!request_answered(q, a))
         return;
+    mark_replayed(q, a);
     if (!q->out.len)
         obj_to_json(a->obj, &q->out, NULL);
     cache_keep(q);
@@ -221,6 +229,7 @@ static void answer_start(void *arg, SvcAnswer *a)
     Request *q = arg;
     if (!request_answered(q, a))
         return;
+    mark_replayed(q, a);
     (void)buf_addz(&q->out, "{\"session\":");
     obj_to_json(a->obj, &q->out, NULL);
     (void)buf_addz(&q->out, ",\"starting_prompt\":");

@@ -285,6 +285,7 @@ static void answer_push(void *arg, SvcAnswer *a)
     Request *q = arg;
     if (!request_answered(q, a))
         return;
+    mark_replayed(q, a);
     message_to_json(a->message, &q->out);
     (void)buf_addc(&q->out, '\n');
     rest_reply_json(q, 201, &q->out);

@@ -250,6 +250,7 @@ void handle_application_refresh(Request *q);
 int query_i64(Request *q, const char *name, int64_t dflt, int64_t *ret, Err *err);
 /* Answers with the object of a good answer, or with the error. */
 void answer_object(void *arg, SvcAnswer *a);
+void mark_replayed(Request *q, const SvcAnswer *a);
 
 /* credentials.c */
 void handle_credential_token(Request *q);

@@ -88,6 +88,7 @@ static int run_push(Op *op, Tx *tx, Err *err)
         .actor = str_from(op->caller->actor),
         .turn = op->turn,
         .request_id = str_from(request),
+        .ret_replayed = &op->replayed,
     };
     rc = tx_message_append(tx, &in, &op->message, err);
     if (rc == -ERR_NOT_FOUND)

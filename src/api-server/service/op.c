@@ -101,6 +101,7 @@ static SvcAnswer op_answer(Op *op, const Err *err)
         .n_messages = op->messages.len,
         .more = op->more,
         .created = op->created,
+        .replayed = op->replayed,
         .text = buf_str(&op->text),
     };
 }

@@ -37,6 +37,7 @@ int request_replay(Op *op, Tx *tx, const Kind *k, Obj **ret, Err *err)
         return err_set(err, ERR_CONFLICT, "the %s made by this Idempotency-Key was deleted", k->name);
     if (rc < 0 && err)
         *err = why;
+    op->replayed = rc == 0;
     return rc < 0 ? rc : check_readable(op, k, ret, err);
 }
 

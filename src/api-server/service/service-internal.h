@@ -100,6 +100,7 @@ struct Op {
     VEC_OF(Message *)
     messages;
     bool more, created;
+    bool replayed; /* the answer to an earlier call with the same request id */
     Buf text;
 };
 

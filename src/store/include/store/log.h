@@ -27,12 +27,13 @@ Message *message_ref(Message *m);
 Message *message_unref(Message *m); /* NULL-safe, returns NULL */
 
 typedef struct MessageIn {
-    Str session_id; /* must exist and be live: ERR_NOT_FOUND */
-    Str event_type; /* 1..255 bytes, no control characters */
-    Str payload;    /* at most MESSAGE_PAYLOAD_MAX: ERR_TOO_LARGE; valid UTF-8 without NUL */
-    Str actor;      /* who pushed: "user:alice", "service", "session:<id>" */
-    Str turn;       /* may be empty */
-    Str request_id; /* empty = none; the same id again gives the first message back */
+    Str session_id;     /* must exist and be live: ERR_NOT_FOUND */
+    Str event_type;     /* 1..255 bytes, no control characters */
+    Str payload;        /* at most MESSAGE_PAYLOAD_MAX: ERR_TOO_LARGE; valid UTF-8 without NUL */
+    Str actor;          /* who pushed: "user:alice", "service", "session:<id>" */
+    Str turn;           /* may be empty */
+    Str request_id;     /* empty = none; the same id again gives the first message back */
+    bool *ret_replayed; /* whether it did; may be NULL */
 } MessageIn;
 #define MESSAGE_PAYLOAD_MAX (4194304 - 1024)
 

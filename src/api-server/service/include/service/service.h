@@ -69,6 +69,7 @@ struct SvcAnswer {
     size_t n_messages;
     bool more;            /* message lists: the page ended at one of its limits */
     bool created;         /* agent start: a new session (201), else the active one (200) */
+    bool replayed;        /* this request id was answered before, with the same */
     const Secret *secret; /* tokens of credentials and sessions; borrowed for the call */
     WallUsec expires;     /* of a session's token */
     Str text;             /* agent start and preview: the starting prompt */
