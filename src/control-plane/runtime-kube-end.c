@@ -216,6 +216,29 @@ static void delete_pod(Entry *e, int64_t grace)
     e->chore = kube_send(e->k->o.kube, &r, on_chore, e);
 }
 
+/* Between its creation and its end the watch may have been down: then it has never seen this pod, and will
+   not say that it went. */
+static void on_unseen(void *arg, json_t *body, const KubeError *e)
+{
+    Entry *entry = arg;
+    entry->chore = NULL;
+    if (!entry->pod || entry->answered_at == 0)
+        return;
+    entry->answered_at = clock_now(entry->k->o.clock);
+    if ((e && e->status == 404) || (body && strcmp(kube_uid(body), entry->pod_uid) != 0))
+        entry_pod_vanished(entry);
+}
+
+static void look_for_unseen(Entry *e)
+{
+    if (clock_now(e->k->o.clock) - e->answered_at < e->k->settings->missing_after)
+        return;
+    e->chore = kube_send(e->k->o.kube,
+                         KUBE_REQUEST(.verb = KUBE_GET, .kind = KUBE_PODS, .ns = e->ns, .name = e->pod_name,
+                                      .background = true),
+                         on_unseen, e);
+}
+
 static bool is_past(WallUsec since, Usec limit, WallUsec now)
 {
     return since.us > 0 && now.us - since.us >= (int64_t)limit;
@@ -226,6 +249,10 @@ static void look_after(Entry *e, WallUsec now)
     const KubeSettings *s = e->k->settings;
     if (!e->pod || e->chore || e->op)
         return;
+    if (e->answered_at > 0) {
+        look_for_unseen(e);
+        return;
+    }
     WallUsec ended = e->pod->finished.us > 0 ? e->pod->finished : e->pod->created;
     if (e->pod->deletion.us != 0) {
         if (!is_past(e->pod->deletion, s->force_after, now))

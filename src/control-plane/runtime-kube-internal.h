@@ -27,7 +27,9 @@ typedef struct Entry {
     WallUsec made_at;
     PodView *pod; /* NULL = there is none */
     char *pod_uid, *pod_name;
-    Gone *gone; /* NULL = nothing to tell */
+    char *gone_uid;   /* of the last one that went */
+    Usec answered_at; /* the watch has not shown this pod yet, an answer has; 0 = it has */
+    Gone *gone;       /* NULL = nothing to tell */
     RtStop stop;
     bool deleting, forced, retired; /* of this pod */
     RtOp *op;                       /* what is done for this session */
@@ -112,7 +114,12 @@ struct RtOp {
 Entry *entry_get(const KubeRuntime *k, Str id);
 Entry *entry_make(KubeRuntime *k, Str id, const char *ns, WallUsec made_at);
 void entry_drop(Entry *e); /* forgets it */
+/* As the watch shows it. */
 void entry_pod(Entry *e, const json_t *pod);
+/* As an answer shows it, which may be older than what the watch has shown, or its end. */
+void entry_pod_answered(Entry *e, const json_t *pod);
+/* It does not exist; the watch will not say so. */
+void entry_pod_vanished(Entry *e);
 void entry_changed(Entry *e);
 bool entry_pod_over(const Entry *e);
 /* {metadata: {name, namespace, uid}} of its pod, for an Event. */

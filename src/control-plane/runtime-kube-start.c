@@ -182,8 +182,8 @@ static void on_other_pod(Flow *f, json_t *pod)
     op->must_wait = true; /* for the watch to tell whose it is */
     if (pod && is_managed(pod) && !is_of_another(op->k->settings, pod) && kube_label(pod, LABEL_SESSION) &&
         str_eqz(session_id(op), kube_label(pod, LABEL_SESSION))) {
-        entry_pod(op->e, pod);
-        op->must_wait = op->e->pod->run != op->run || kube_deleting(pod);
+        entry_pod_answered(op->e, pod);
+        op->must_wait = !op->e->pod || op->e->pod->run != op->run || kube_deleting(pod);
     } else if (pod) {
         flow_fail(f, ERR_INVALID, "NameConflict", "a pod of the session's name exists and is not ours");
         return;
@@ -198,9 +198,10 @@ static void on_pod(Flow *f, json_t *pod)
         flow_get(f, KUBE_PODS, op->ns, op->pod_name, on_other_pod);
         return;
     }
-    entry_pod(op->e, pod);
-    entry_event(op->e, KUBE_EVENT_NORMAL, "SessionStarting",
-                "the control plane made the pod of this session");
+    entry_pod_answered(op->e, pod);
+    if (op->e->pod)
+        entry_event(op->e, KUBE_EVENT_NORMAL, "SessionStarting",
+                    "the control plane made the pod of this session");
     log_info("pod created", F_STR("session_id", op->e->id), F_STR("namespace", op->ns),
              F_INT("run", op->run));
     flow_next(f);

@@ -60,6 +60,7 @@ static void entry_free(Entry *e)
     free(e->ns);
     free(e->pod);
     free(e->pod_uid);
+    free(e->gone_uid);
     free(e->pod_name);
     free(e->gone);
     free(e);
@@ -121,6 +122,15 @@ void entry_pod(Entry *e, const json_t *pod)
     pod_view_read(pod, e->pod, clock_wall(e->k->o.clock), e->pod);
 }
 
+void entry_pod_answered(Entry *e, const json_t *pod)
+{
+    const char *uid = kube_uid(pod);
+    if ((e->pod_uid && strcmp(e->pod_uid, uid) == 0) || (e->gone_uid && strcmp(e->gone_uid, uid) == 0))
+        return;
+    entry_pod(e, pod);
+    e->answered_at = now_of(e->k);
+}
+
 static void on_pod(void *arg, json_t *pod)
 {
     KubeRuntime *k = ((PodWatch *)arg)->k;
@@ -129,6 +139,7 @@ static void on_pod(void *arg, json_t *pod)
         return;
     Entry *e = entry_make(k, str_from(id), kube_namespace(pod), kube_created(pod));
     entry_pod(e, pod);
+    e->answered_at = 0;
     entry_changed(e);
 }
 
@@ -168,9 +179,16 @@ static void pod_gone(Entry *e, const json_t *last)
         e->gone = how_it_went(e, last);
     map_remove(e->k->by_uid, str_from(e->pod_uid));
     free(TAKE(e->pod));
-    free(TAKE(e->pod_uid));
+    free(e->gone_uid);
+    e->gone_uid = TAKE(e->pod_uid);
     e->token = token_write_free(e->token);
     e->deleting = false;
+}
+
+void entry_pod_vanished(Entry *e)
+{
+    pod_gone(e, NULL);
+    entry_changed(e);
 }
 
 static void on_pod_gone(void *arg, const char *ns, const char *name, const char *uid, json_t *last)

@@ -14,6 +14,8 @@
 #define BACKOFF_MIN (800 * USEC_PER_MSEC)
 #define BACKOFF_MAX (30 * USEC_PER_SEC)
 #define HEALTHY (120 * USEC_PER_SEC)
+/* The server answers at once, long before there is an event. */
+#define OPEN_WITHIN (15 * USEC_PER_SEC)
 /* A watch that ends this soon and has said nothing is a failure. */
 #define TOO_SHORT USEC_PER_SEC
 
@@ -255,6 +257,7 @@ static void on_open(void *arg)
     KubeWatch *w = arg;
     w->stats.connected = true;
     w->opened_at = now_of(w);
+    timer_cancel(w->timer);
 }
 
 static void on_stream_end(void *arg, json_t *body, const KubeError *e)
@@ -262,6 +265,7 @@ static void on_stream_end(void *arg, json_t *body, const KubeError *e)
     KubeWatch *w = arg;
     bool was_open = w->stats.connected;
     w->stream = NULL;
+    timer_cancel(w->timer);
     buf_clear(&w->rest); /* half an event: the next watch begins before it */
     w->stats.reconnects++;
     if (was_open && now_of(w) - w->opened_at > HEALTHY)
@@ -289,6 +293,7 @@ static void start_stream(KubeWatch *w)
                     KUBE_REQUEST(.verb = KUBE_WATCH, .kind = w->kind, .ns = w->ns, .labels = w->labels,
                                  .fields = w->fields, .resource_version = w->version, .timeout = length),
                     on_open, on_piece, on_stream_end, w);
+    timer_arm(w->timer, OPEN_WITHIN);
 }
 
 static void go_on(KubeWatch *w)
@@ -302,7 +307,16 @@ static void go_on(KubeWatch *w)
 
 static void on_timer(void *arg)
 {
-    go_on(arg);
+    KubeWatch *w = arg;
+    if (!w->stream) {
+        go_on(w);
+        return;
+    }
+    KubeError e = {0};
+    err_set(&e.err, ERR_DEADLINE, "the server does not answer a watch");
+    log_failure(w, "watch", &e);
+    end_stream(w);
+    retry_later(w);
 }
 
 /* ---- life ---- */
