@@ -37,7 +37,8 @@ def describe(handler):
         verb = "apply" if "apply" in handler.headers.get("Content-Type", "") else "patch"
     else:
         verb = {"POST": "create", "PUT": "update", "DELETE": "delete" if name else "deletecollection"}[method]
-    return Request(time.monotonic(), verb, kind, name, handler.headers.get("Authorization", "").removeprefix("Bearer ")), query
+    who = handler.headers.get("Authorization", "").removeprefix("Bearer ")
+    return Request(time.monotonic(), verb, kind, name, who), query
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

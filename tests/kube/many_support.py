@@ -47,7 +47,8 @@ class Many:
         self.projects = [f"many-{i}" for i in range(projects)]
         for project in self.projects:
             self.client.project(project)
-        self.env = {"LEASE_DURATION": "3s", "SESSION_TOKENS": "off", "KUBE_API_QPS": "500", "LOG_LEVEL": "info", **env}
+        self.env = {"LEASE_DURATION": "3s", "SESSION_TOKENS": "off", "KUBE_API_QPS": "500", "LOG_LEVEL": "info",
+                    **env}
         self.others = []
         self.cp = self.control_plane("cp")
         self.sessions = self.fill(n)
@@ -60,7 +61,8 @@ class Many:
     def start(self):
         """The control plane again, until nothing is left to do."""
         self.cp.start()
-        wait_for(lambda: self.is_quiet() and sum(self.phases().values()) >= len(self.sessions), "all to be looked at", 120)
+        n = len(self.sessions)
+        wait_for(lambda: self.is_quiet() and sum(self.phases().values()) >= n, "all to be looked at", 120)
         return self
 
     def fill(self, n):

@@ -1,4 +1,4 @@
-"""A Kubernetes API in memory, enough of it for the control plane: what a real one would take too long to be filled with.
+"""A Kubernetes API in memory, enough of it for the control plane: a real one would take too long to be filled.
 It keeps every rule that the control plane relies on: versions, conflicts, uids, selectors, pages, watches."""
 import base64
 import collections

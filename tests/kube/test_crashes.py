@@ -1,6 +1,6 @@
-"""The control plane is killed at any moment, its requests get lost, refused, and done without an answer, while sessions are
-made, started, stopped and deleted, and their pods come, run and end. Whatever the order, all of it converges: one pod
-for each session that runs, none for others, nothing of what is gone, no run started twice.
+"""The control plane is killed at any moment, its requests get lost, refused, and done without an answer, while
+sessions are made, started, stopped and deleted, and their pods come, run and end. Whatever the order, all of it
+converges: one pod for each session that runs, none for others, nothing of what is gone, no run started twice.
 
 AMBIENT_FUZZ_SEED repeats a run as far as real processes can, AMBIENT_FUZZ_SECONDS makes it longer."""
 import http.client

@@ -1,5 +1,5 @@
-"""Many sessions: what a restart and an outage cost, by what a Kubernetes API counts. AMBIENT_TEST_SESSIONS says how many:
-10000 take some minutes."""
+"""Many sessions: what a restart and an outage cost, by what a Kubernetes API counts. AMBIENT_TEST_SESSIONS says how
+many: 10000 take some minutes."""
 import os
 import time
 
@@ -28,8 +28,8 @@ def settle(many):
 
 
 def check_rate(many, began):
-    """At no moment have more come than the bucket may have let pass: it was full when this began. Nothing arrives before
-    it was sent, so this holds on a slow machine as well. The Lease is urgent, and read every now and then."""
+    """At no moment have more come than the bucket may have let pass: it was full when this began. Nothing arrives
+    before it was sent, so this holds on a slow machine as well. The Lease is urgent, and read every now and then."""
     times = sorted(r.at for r in many.kube.since(began) if r.kind != "leases")
     for n, at in enumerate(times, 1):
         assert n <= BURST + QPS * (at - began) + 1, f"{n} requests within {at - began:.3f} s"
@@ -97,8 +97,10 @@ def test_a_server_that_has_too_much_to_do_is_left_alone(many):
     many.kube.faults, many.kube.spared = {"429": 1.0}, ("leases",)
     began = time.monotonic()
     made = [many.client.session(project_id=many.projects[i % 10], prompt="busy")["id"] for i in range(100)]
-    wait_for(lambda: len([r for r in many.kube.since(began) if r.kind != "leases"]) >= 48, "some requests to be refused")
-    refused = [r for r in many.kube.since(began) if r.kind != "leases"]
+
+    def asked():
+        return [r for r in many.kube.since(began) if r.kind != "leases"]
+    refused = wait_for(lambda: len(asked()) >= 48 and asked(), "some requests to be refused")
     seconds = refused[-1].at - began
     # One for each worker and each second that the server asks to wait, not fifty a second of each.
     assert len(refused) <= (seconds + 1) * (16 + 16 + 4)
