@@ -50,6 +50,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def reply(self, status, body, **headers):
         self.server.front.answering(self.now)
+        self.now.code = status
         data = json.dumps(body).encode() if not isinstance(body, bytes) else body
         self.send_response(status)
         self.send_header("Content-Type", "application/json")

@@ -47,8 +47,8 @@ class Many:
         self.projects = [f"many-{i}" for i in range(projects)]
         for project in self.projects:
             self.client.project(project)
-        self.env = {"LEASE_DURATION": "3s", "SESSION_TOKENS": "off", "KUBE_API_QPS": "500", "LOG_LEVEL": "info",
-                    **env}
+        self.env = {"LEASE_DURATION": "3s", "SESSION_TOKENS": "off", "KUBE_API_QPS": "500",
+                    "RUNNER_TOKEN_MODE": "secret", "LOG_LEVEL": "info", **env}
         self.others = []
         self.cp = self.control_plane("cp")
         self.sessions = self.fill(n)

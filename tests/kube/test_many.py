@@ -107,6 +107,7 @@ def test_a_server_that_has_too_much_to_do_is_left_alone(many):
     many.kube.faults = {}
     for sid in made:
         many.wait_pod(sid)
+    wait_for(many.is_quiet, "all answers to be heard")
     assert len({o["metadata"]["name"] for o in many.kube.of("pods")}) == len(many.kube.of("pods"))
     pods = [r for r in many.kube.writes(began) if (r.verb, r.kind, r.code) == ("create", "pods", 201)]
     assert len(pods) == len(made)
