@@ -51,7 +51,11 @@ class Many:
                     "RUNNER_TOKEN_MODE": "secret", "LOG_LEVEL": "info", **env}
         self.others = []
         self.cp = self.control_plane("cp")
-        self.sessions = self.fill(n)
+        try:
+            self.sessions = self.fill(n)
+        except BaseException:
+            self.close()
+            raise
 
     def control_plane(self, name, **env):
         config = self.kube.kubeconfig(self.directory, name)
