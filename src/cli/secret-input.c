@@ -31,15 +31,9 @@ static int read_input(FILE *in, bool whole, Buf *out, Err *err)
 
 /* Until a line was typed. Whoever interrupts must not be left with a terminal that shows nothing: it is put
    right first, and the signal comes then. */
-static void wait_for_line(const struct termios *old)
+static void wait_for_line(const struct termios *old, const sigset_t *ends)
 {
-    sigset_t ends, before;
-    sigemptyset(&ends);
-    sigaddset(&ends, SIGINT);
-    sigaddset(&ends, SIGTERM);
-    sigaddset(&ends, SIGHUP);
-    sigprocmask(SIG_BLOCK, &ends, &before);
-    CLEANUP_FD int fd = signalfd(-1, &ends, SFD_CLOEXEC);
+    CLEANUP_FD int fd = signalfd(-1, ends, SFD_CLOEXEC);
     struct pollfd p[] = {{.fd = STDIN_FILENO, .events = POLLIN}, {.fd = fd, .events = POLLIN}};
     while (fd >= 0 && poll(p, 2, -1) < 0 && errno == EINTR)
         ;
@@ -47,7 +41,6 @@ static void wait_for_line(const struct termios *old)
         tcsetattr(STDIN_FILENO, TCSAFLUSH, old);
         fputc('\n', stderr);
     }
-    sigprocmask(SIG_SETMASK, &before, NULL);
 }
 
 /* On a terminal one line is read, without showing it. */
@@ -57,11 +50,18 @@ static int read_stdin(const SecretInput *in, Buf *out, Err *err)
     bool tty = isatty(STDIN_FILENO) && tcgetattr(STDIN_FILENO, &old) == 0;
     if (!tty)
         return read_input(stdin, in->whole, out, err);
+    sigset_t ends, before;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGINT);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGHUP);
+    sigprocmask(SIG_BLOCK, &ends, &before);
     quiet = old;
     quiet.c_lflag &= ~(tcflag_t)ECHO;
     tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet); /* first: what answers the prompt is not flushed away */
     fprintf(stderr, "%s (not shown): ", in->prompt ? in->prompt : "Secret");
-    wait_for_line(&old);
+    wait_for_line(&old, &ends);
+    sigprocmask(SIG_SETMASK, &before, NULL); /* a signal that came ends us here */
     int rc = read_input(stdin, false, out, err);
     tcsetattr(STDIN_FILENO, TCSAFLUSH, &old);
     fputc('\n', stderr);

@@ -168,7 +168,8 @@ static void end_with(Watch *w, const Err *err)
 /* Whoever only polls gives up at some time; beside a stream, which comes back by itself, so does the list. */
 static void list_failed(Watch *w, const Err *err)
 {
-    if (err->code == ERR_UNAUTHENTICATED || err->code == ERR_FORBIDDEN || err->code == ERR_NOT_FOUND) {
+    if (err->code == ERR_UNAUTHENTICATED || err->code == ERR_FORBIDDEN ||
+        (err->code == ERR_NOT_FOUND && w->r->in_project)) {
         end_with(w, err);
     } else if (!w->polling) {
         fprintf(stderr, "Error processing %s: %s\n", w->r->plural, err->msg);

@@ -47,11 +47,16 @@ def oidc(provider):
 
 
 @pytest.fixture(scope="module")
-def api(provider, tmp_path_factory):
+def api_server(provider, tmp_path_factory):
     args = [f"--jwk-cert-url={provider.issuer}/protocol/openid-connect/certs", "--jwt-issuer", provider.issuer,
             "--jwt-audience", "ambient"]
     with api_support.running(tmp_path_factory.mktemp("api"), args, {"AMBIENT_ENV": "production"}) as server:
-        yield f"http://127.0.0.1:{server.ports['http']}"
+        yield server
+
+
+@pytest.fixture(scope="module")
+def api(api_server):
+    return f"http://127.0.0.1:{api_server.ports['http']}"
 
 
 @pytest.fixture
@@ -380,7 +385,8 @@ def test_an_issuer_that_is_away_does_not_matter_while_the_token_lives(cli, api, 
     assert cli.json("get", "projects")["items"] is not None
 
 
-def test_a_watch_outlives_its_first_token(cli, api, oidc):
+def test_a_watch_outlives_its_first_token(cli, api, api_server, oidc):
+    cli.env["AMBIENT_GRPC_URL"] = f"127.0.0.1:{api_server.ports['grpc']}"  # not whoever has the usual port
     oidc.life_once = 61  # to be renewed after one second
     cli.run(*words(api, oidc), "--project", "mine")
     with cli.start("get", "sessions", "-w") as watch:
