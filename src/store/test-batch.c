@@ -114,7 +114,7 @@ static void test_batch__waiting_jobs_share_one_commit(void **state)
     size_t left = N;
     for (int i = 0; i < N; i++) {
         jobs[i] = (Push){
-            .in = {str_from(s), STR("user"), STR("x"), STR("service"), STR_NULL, STR_NULL},
+            .in = {str_from(s), STR("user"), STR("x"), STR("service"), STR_NULL, STR_NULL, NULL},
             .left = &left,
             .last_seq = &last,
             .fail = i % 3 == 0,
@@ -251,7 +251,7 @@ static void test_batch__many_submitters_leave_no_gap_and_no_repetition(void **st
         for (int i = 0; i < PER_THREAD; i++) {
             Push *p = &all[t].jobs[i];
             *p = (Push){.in = {str_from(sessions[i % SESSIONS]), STR("user"), STR("x"), STR("service"),
-                               STR_NULL, STR_NULL},
+                               STR_NULL, STR_NULL, NULL},
                         .left = &left};
             if (i % 4 == 0) {
                 (void)snprintf(all[t].requests[i], sizeof(all[t].requests[i]), "r%d", i);

@@ -99,7 +99,7 @@ static void test_log__bad_input_is_refused(void **state)
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         Append a = {.in = {str_from(cases[i].session), cases[i].type, cases[i].payload, STR("service"),
-                           STR_NULL, STR_NULL}};
+                           STR_NULL, STR_NULL, NULL}};
         assert_int_equal(run_job(f, STORE_WRITE, append_job, &a, NULL), -(int)cases[i].code);
         assert_null(a.out);
     }
@@ -115,8 +115,13 @@ static void test_log__payloads_up_to_the_limit(void **state)
     CLEANUP_FREE char *s = new_session(f, "s");
     char *big = xmalloc(MESSAGE_PAYLOAD_MAX + 1);
     memset(big, 'x', MESSAGE_PAYLOAD_MAX + 1);
-    Append a = {
-        .in = {str_from(s), STR("user"), {big, MESSAGE_PAYLOAD_MAX + 1}, STR("service"), STR_NULL, STR_NULL}};
+    Append a = {.in = {str_from(s),
+                       STR("user"),
+                       {big, MESSAGE_PAYLOAD_MAX + 1},
+                       STR("service"),
+                       STR_NULL,
+                       STR_NULL,
+                       NULL}};
     assert_int_equal(run_job(f, STORE_WRITE, append_job, &a, NULL), -ERR_TOO_LARGE);
     a.in.payload.len = MESSAGE_PAYLOAD_MAX;
     assert_ok(run_job(f, STORE_WRITE, append_job, &a, &err), &err);
@@ -254,7 +259,7 @@ static void test_log__the_hash_is_the_documented_one(void **state)
     sha256(buf_str(&b), prev);
     for (int i = 0; i < 3; i++) {
         Append a = {.in = {str_from(s), STR("text"), STR("hello \xe2\x82\xac"), STR("service"), STR("turn-1"),
-                           STR_NULL}};
+                           STR_NULL, NULL}};
         assert_ok(run_job(f, STORE_WRITE, append_job, &a, &err), &err);
         buf_clear(&b);
         buf_add(&b, prev, sizeof(prev));
