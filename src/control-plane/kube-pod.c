@@ -203,6 +203,8 @@ static json_t *build_spec(const PodSpec *s)
     json_t *security = json_pack("{s:{s:s}}", "seccompProfile", "type", "RuntimeDefault");
     if (k->non_root)
         json_object_set_new(security, "runAsNonRoot", json_true());
+    if (s->claim && k->fs_group > 0) /* a new volume belongs to root, whom the runner is not */
+        json_object_set_new(security, "fsGroup", json_integer(k->fs_group));
     json_t *spec = json_pack("{s:s, s:b, s:b, s:s, s:i, s:o, s:[o], s:o}", "serviceAccountName", s->account,
                              "automountServiceAccountToken", 0, "enableServiceLinks", 0, "restartPolicy",
                              "Never", "terminationGracePeriodSeconds", GRACE_SECONDS, "securityContext",

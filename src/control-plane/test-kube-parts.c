@@ -407,6 +407,30 @@ static void test_build__the_runners_token_comes_from_a_secret(void **state)
     assert_int_equal(n, 1);
 }
 
+/* A new volume belongs to root, and a runner is somebody else. */
+static void test_build__a_claimed_workspace_belongs_to_a_group(void **state)
+{
+    CLEANUP(obj_freep) Obj *o = session_of("{\"id\":\"X\",\"name\":\"n\",\"project_id\":\"team\"}");
+    for (int claimed = 0; claimed < 2; claimed++) {
+        for (int group = 0; group < 2; group++) {
+            Config c = {.kube = settings,
+                        .runner_log_level = (char *)(uintptr_t) "info",
+                        .backend_api_url = (char *)(uintptr_t) "http://api.svc",
+                        .grpc_address = (char *)(uintptr_t) "api.svc:9000"};
+            c.kube.fs_group = group ? 10001 : 0;
+            const PodSpec s = {.config = &c,
+                               .session = o,
+                               .ns = "team",
+                               .name = "p",
+                               .account = "a",
+                               .claim = claimed ? "w" : NULL};
+            CLEANUP_JSON json_t *pod = kube_pod_build(&s);
+            const json_t *security = json_get_obj(json_get_obj(pod, "spec"), "securityContext");
+            assert_int_equal(json_get_int(security, "fsGroup", 0), claimed && group ? 10001 : 0);
+        }
+    }
+}
+
 static void test_build__resources_have_a_maximum(void **state)
 {
     CLEANUP_JSON json_t *pod =
@@ -504,6 +528,7 @@ int run_kube_parts_tests(void)
         cmocka_unit_test(test_build__what_kubernetes_would_expand_is_escaped),
         cmocka_unit_test(test_build__a_session_cannot_set_what_is_ours),
         cmocka_unit_test(test_build__the_runners_token_comes_from_a_secret),
+        cmocka_unit_test(test_build__a_claimed_workspace_belongs_to_a_group),
         cmocka_unit_test(test_build__resources_have_a_maximum),
         cmocka_unit_test(test_build__the_rest),
         cmocka_unit_test(test_project__access_of_people),

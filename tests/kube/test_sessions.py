@@ -273,6 +273,7 @@ def test_a_workspace_that_stays(make_plane):
     claim = plane.cluster.get("pvc", plane.name(sid, "-workspace"), plane.project)
     assert claim["spec"]["resources"]["requests"]["storage"] == "2Gi"
     assert pod["spec"]["volumes"][0]["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+    assert pod["spec"]["securityContext"]["fsGroup"] == 10001
 
 
 def test_a_pod_of_its_name_that_is_not_ours(make_plane):
