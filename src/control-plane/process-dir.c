@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -17,6 +18,8 @@
 #define ID_MAX 64
 #define WORKSPACE "workspace"
 #define TRASH ".trash"
+#define LOCK_TRIES 30
+#define LOCK_PAUSE 100 /* ms */
 
 bool dirs_id_ok(Str id)
 {
@@ -35,6 +38,19 @@ static int open_beneath(int at, const char *name)
     return (int)syscall(SYS_openat2, at, name, &how, sizeof(how));
 }
 
+/* A child of one that was killed holds the lock, too, until it has become another program. */
+static int lock_root(Dirs *d, Err *err)
+{
+    CLEANUP_FREE char *lock = path_join(d->root, ".lock");
+    int rc, tries = LOCK_TRIES;
+    while ((rc = file_lock(lock, &d->lock_fd, tries > 0 ? NULL : err)) < 0 && tries-- > 0)
+        poll(NULL, 0, LOCK_PAUSE);
+    if (rc == -ERR_CONFLICT)
+        return err_set(err, ERR_CONFLICT,
+                       "another control plane uses %s; stop it or set LOCAL_WORKSPACE_ROOT", d->root);
+    return rc;
+}
+
 int dirs_open(Dirs *d, const char *root, int64_t uid, int64_t gid, Err *err)
 {
     *d = (Dirs){.root_fd = -1, .lock_fd = -1, .uid = uid, .gid = gid};
@@ -49,12 +65,7 @@ int dirs_open(Dirs *d, const char *root, int64_t uid, int64_t gid, Err *err)
         return err_set_errno(err, errno, "workspace root %s", root);
     if (mkdirat(d->root_fd, TRASH, 0700) < 0 && errno != EEXIST)
         return err_set_errno(err, errno, "%s/" TRASH, d->root);
-    CLEANUP_FREE char *lock = path_join(d->root, ".lock");
-    rc = file_lock(lock, &d->lock_fd, err);
-    if (rc == -ERR_CONFLICT)
-        return err_set(err, ERR_CONFLICT,
-                       "another control plane uses %s; stop it or set LOCAL_WORKSPACE_ROOT", d->root);
-    return rc;
+    return lock_root(d, err);
 }
 
 void dirs_close(Dirs *d)

@@ -122,7 +122,21 @@ func main() {
 	check(err)
 	session := c.must("CreateSession", fields{"name": "go", "prompt": "first"})
 	id := get(session, "metadata.id").String()
+	var kinds []string
+	// Awaited before the next change: a watcher that is behind may be told of the last one only.
+	seen := func(kind string) {
+		for len(kinds) == 0 || !strings.HasSuffix(kinds[len(kinds)-1], kind) {
+			event, err := c.next(events, "WatchSessions")
+			check(err)
+			if get(event, "resource_id").String() == id {
+				d := event.Descriptor().Fields().ByName("type")
+				kinds = append(kinds, string(d.Enum().Values().ByNumber(event.Get(d).Enum()).Name()))
+			}
+		}
+	}
+	seen("CREATED")
 	c.must("UpdateSession", fields{"id": id, "llm_model": "m"})
+	seen("UPDATED")
 
 	var pushed []int64
 	for i := 0; i < 20; i++ {
@@ -167,15 +181,7 @@ func main() {
 	result["anonymous"] = codeOf(anonymous.unary("GetSession", fields{"id": id}))[0]
 
 	c.must("DeleteSession", fields{"id": id})
-	var kinds []string
-	for len(kinds) == 0 || !strings.HasSuffix(kinds[len(kinds)-1], "DELETED") {
-		event, err := c.next(events, "WatchSessions")
-		check(err)
-		if get(event, "resource_id").String() == id {
-			d := event.Descriptor().Fields().ByName("type")
-			kinds = append(kinds, string(d.Enum().Values().ByNumber(event.Get(d).Enum()).Name()))
-		}
-	}
+	seen("DELETED")
 	result["events"] = kinds
 	out, err := json.Marshal(result)
 	check(err)
