@@ -37,7 +37,7 @@ int file_read(const char *path, Buf *out, Err *err)
     }
 }
 
-static int write_all(int fd, Str content)
+int fd_write_all(int fd, Str content)
 {
     while (content.len) {
         ssize_t n = write(fd, content.ptr, content.len);
@@ -71,7 +71,7 @@ int file_write_atomic(const char *path, Str content, mode_t mode, Err *err)
     CLEANUP_FD int fd = mkostemp(temp, O_CLOEXEC);
     if (fd < 0)
         return err_set_errno(err, errno, "%s", path);
-    if (write_all(fd, content) < 0 || fchmod(fd, mode) < 0 || fsync(fd) < 0 || rename(temp, path) < 0) {
+    if (fd_write_all(fd, content) < 0 || fchmod(fd, mode) < 0 || fsync(fd) < 0 || rename(temp, path) < 0) {
         int errnum = errno;
         unlink(temp);
         return err_set_errno(err, errnum, "%s", path);

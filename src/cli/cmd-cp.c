@@ -133,13 +133,8 @@ static void sink_bytes(void *arg, Str bytes)
     Sink *s = arg;
     s->copy->bytes += bytes.len;
     show(s->copy);
-    while (bytes.len && !s->errnum) {
-        ssize_t n = write(s->fd, bytes.ptr, bytes.len);
-        if (n < 0 && errno != EINTR)
-            s->errnum = errno;
-        if (n > 0)
-            bytes = str_slice(bytes, (size_t)n, bytes.len);
-    }
+    if (!s->errnum && fd_write_all(s->fd, bytes) < 0)
+        s->errnum = errno;
 }
 
 static int sink_finish(Sink *s, Err *err)

@@ -1,9 +1,7 @@
 #include "jwt.h"
 
-#include "base/buf.h"
 #include "base/mem.h"
-#include "crypto/crypto.h"
-#include "json/json.h"
+#include "client/jwt.h"
 
 /* How far the issuer's clock may be off. */
 #define SKEW 60
@@ -18,20 +16,6 @@ static char *claim(const json_t *claims, const char *const *names, size_t n)
     return NULL;
 }
 
-static json_t *read_claims(Str token)
-{
-    str_cut(&token, '.');
-    Str payload = token.ptr ? str_cut(&token, '.') : STR_NULL;
-    if (!payload.len || !token.ptr)
-        return NULL;
-    CLEANUP_BUF Buf text = BUF_INIT(64 * 1024);
-    CLEANUP_JSON json_t *claims = NULL;
-    if (base64_read(payload, &text) < 0 || json_parse(buf_str(&text), &claims, NULL) < 0 ||
-        !json_is_object(claims))
-        return NULL;
-    return TAKE(claims);
-}
-
 /* Numeric dates may have a fraction. */
 static int64_t date_of(const json_t *claims, const char *name)
 {
@@ -44,7 +28,7 @@ int jwt_read(Str token, Jwt *ret)
 {
     static const char *const user[] = {"username", "preferred_username", "sub"};
     static const char *const subject[] = {"sub"}, *const email[] = {"email"};
-    CLEANUP_JSON json_t *claims = read_claims(token);
+    CLEANUP_JSON json_t *claims = jwt_claims(token);
     if (!claims)
         return -1;
     *ret = (Jwt){
@@ -114,7 +98,7 @@ static const char *id_token_fault(const json_t *claims, const IdTokenRules *r)
 
 int id_token_check(Str token, const IdTokenRules *rules, Err *err)
 {
-    CLEANUP_JSON json_t *claims = read_claims(token);
+    CLEANUP_JSON json_t *claims = jwt_claims(token);
     const char *fault = claims ? id_token_fault(claims, rules) : "it is no JWT";
     return fault ? err_set(err, ERR_UNAUTHENTICATED, "ID token: %s", fault) : 0;
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 #include "base/file.h"
+#include "client/jwt.h"
 
 typedef struct Place {
     char dir[32], path[64];
@@ -83,6 +84,18 @@ static void test_token__none_is_none(void **state)
     assert_null(token_source_free(NULL));
 }
 
+/* The claims are {"sub":"x"}, [1] and "x". */
+static void test_token__what_is_no_jwt_has_no_claims(void **state)
+{
+    static const char *const none[] = {
+        "", ".", "..", "a", "a.b", "e30.eyJzdWIiOiJ4In0", "e30..s", "e30.%%.s", "e30.WzFd.s", "e30.Ingi.s"};
+    for (size_t i = 0; i < sizeof(none) / sizeof(none[0]); i++)
+        assert_null(jwt_claims(str_from(none[i])));
+    json_t *claims = jwt_claims(STR("e30.eyJzdWIiOiJ4In0.s"));
+    assert_string_equal(json_get_str(claims, "sub"), "x");
+    json_decref(claims);
+}
+
 int run_token_tests(void)
 {
     const struct CMUnitTest tests[] = {
@@ -90,6 +103,7 @@ int run_token_tests(void)
         cmocka_unit_test(test_token__fallback_until_there_is_a_file),
         cmocka_unit_test(test_token__a_file_others_may_write_is_not_used),
         cmocka_unit_test(test_token__none_is_none),
+        cmocka_unit_test(test_token__what_is_no_jwt_has_no_claims),
     };
     return cmocka_run_group_tests_name("token", tests, NULL, NULL);
 }

@@ -8,19 +8,6 @@
 
 #define PEM_MAX (4 * 1024 * 1024)
 
-static int write_all(int fd, Str text)
-{
-    while (text.len > 0) {
-        ssize_t n = write(fd, text.ptr, text.len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        text = str_slice(text, (size_t)n, text.len);
-    }
-    return 0;
-}
-
 int ca_bundle_make(const char *roots, const char *extra, char **ret, Err *err)
 {
     CLEANUP_BUF Buf all = BUF_INIT(PEM_MAX);
@@ -34,7 +21,7 @@ int ca_bundle_make(const char *roots, const char *extra, char **ret, Err *err)
     if (rc < 0)
         return err_wrap(err, "roots for TLS");
     int fd = memfd_create("ca-bundle", MFD_CLOEXEC);
-    if (fd < 0 || write_all(fd, buf_str(&all)) < 0) {
+    if (fd < 0 || fd_write_all(fd, buf_str(&all)) < 0) {
         rc = err_set_errno(err, errno, "roots for TLS");
         if (fd >= 0)
             close(fd);

@@ -19,7 +19,7 @@ typedef struct KubeSettings {
     Usec schedule_timeout, image_timeout, config_timeout, node_timeout, missing_after, pod_ttl, force_after,
         token_key_keep, permanent_after, sweep_first, sweep, young, confirm, lease;
     int64_t qps, burst; /* of the client */
-    int64_t fs_group;
+    int64_t fs_group;   /* of a claimed workspace; 0 = as the cluster says */
     bool gc_namespaces, check_address, token_review;
 
     /* derived */

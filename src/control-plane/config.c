@@ -346,17 +346,13 @@ static int derive_endpoint(Config *c, Err *err)
    start, in each pod. */
 static int check_sidecar_api(const Config *c, Err *err)
 {
-    static const char *const inside[] = {".svc", ".svc.cluster.local"};
     const char *text = c->kube.mcp_api_url ? c->kube.mcp_api_url : c->api_url;
     Url u;
     if (!kube_sidecars_wanted(&c->kube))
         return 0;
     if (url_parse(str_from(text), &u, err) < 0)
         return err_wrap(err, "MCP_API_SERVER_URL");
-    bool near = str_eqz(u.scheme, "https") || str_eqz(u.host, "localhost") || str_eqz(u.host, "127.0.0.1");
-    for (size_t i = 0; i < ARRAY_LEN(inside); i++)
-        near = near || str_ends(u.host, str_from(inside[i]));
-    if (near && !u.has_userinfo)
+    if (!u.has_userinfo && (url_is_near(&u) || str_eqz(u.scheme, "https")))
         return 0;
     return err_set(
         err, ERR_USAGE,

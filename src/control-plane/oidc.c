@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/random.h"
 #include "base/secret.h"
+#include "client/jwt.h"
 #include "crypto/crypto.h"
 #include "http/url.h"
 
@@ -45,12 +46,7 @@ static void failed(Oidc *c, const char *why)
 /* Seconds, by the token's own claim `exp`; 0 = it is no JWT, or is over. */
 static int64_t jwt_left(Str token, WallUsec now)
 {
-    CLEANUP_BUF Buf text = BUF_INIT(64 * 1024);
-    CLEANUP_JSON json_t *claims = NULL;
-    str_cut(&token, '.');
-    Str middle = token.ptr ? str_cut(&token, '.') : STR_NULL;
-    if (middle.len == 0 || base64_read(middle, &text) < 0 || json_parse(buf_str(&text), &claims, NULL) < 0)
-        return 0;
+    CLEANUP_JSON json_t *claims = jwt_claims(token);
     int64_t left = json_get_int(claims, "exp", 0) - now.us / (int64_t)USEC_PER_SEC;
     return left > 0 ? left : 0;
 }

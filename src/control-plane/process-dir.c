@@ -43,7 +43,7 @@ static int lock_root(Dirs *d, Err *err)
 {
     CLEANUP_FREE char *lock = path_join(d->root, ".lock");
     int rc, tries = LOCK_TRIES;
-    while ((rc = file_lock(lock, &d->lock_fd, tries > 0 ? NULL : err)) < 0 && tries-- > 0)
+    while ((rc = file_lock(lock, &d->lock_fd, err)) == -ERR_CONFLICT && tries-- > 0)
         poll(NULL, 0, LOCK_PAUSE);
     if (rc == -ERR_CONFLICT)
         return err_set(err, ERR_CONFLICT,

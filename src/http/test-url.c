@@ -128,12 +128,36 @@ static void test_url__round_trip(void **state)
     assert_true(str_eq(buf_str(&b), in));
 }
 
+static void test_url__near(void **state)
+{
+    static const struct {
+        const char *url;
+        bool near;
+    } all[] = {
+        {"http://localhost:1/x", true},
+        {"http://127.0.0.1", true},
+        {"http://[::1]:8000", true},
+        {"http://api.team.svc:8000", true},
+        {"http://a.svc.cluster.local", true},
+        {"http://api.example.com", false},
+        {"http://127.0.0.1.example.com", false},
+        {"http://svc", false},
+        {"http://a.svc.example.com", false},
+        {"http://notlocalhost", false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        Url u;
+        assert_int_equal(url_parse(str_from(all[i].url), &u, NULL), 0);
+        assert_int_equal(url_is_near(&u), all[i].near);
+    }
+}
+
 int test_url_group(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_url__parts),      cmocka_unit_test(test_url__refused),
         cmocka_unit_test(test_url__escapes),    cmocka_unit_test(test_url__unescape),
-        cmocka_unit_test(test_url__round_trip),
+        cmocka_unit_test(test_url__round_trip), cmocka_unit_test(test_url__near),
     };
     return cmocka_run_group_tests_name("url", tests, NULL, NULL);
 }

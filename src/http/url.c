@@ -127,6 +127,19 @@ static void escape(Buf *b, unsigned char c)
 }
 
 /* "." and ".." would be taken for steps in the path by whoever normalises it. */
+bool url_is_near(const Url *u)
+{
+    static const char *const machine[] = {"localhost", "127.0.0.1", "::1"}, *const cluster[] = {
+                                                                                ".svc", ".svc.cluster.local"};
+    for (size_t i = 0; i < ARRAY_LEN(machine); i++)
+        if (str_eqz(u->host, machine[i]))
+            return true;
+    for (size_t i = 0; i < ARRAY_LEN(cluster); i++)
+        if (str_ends(u->host, str_from(cluster[i])))
+            return true;
+    return false;
+}
+
 void url_escape_segment(Buf *b, Str s)
 {
     bool dots = str_eqz(s, ".") || str_eqz(s, "..");

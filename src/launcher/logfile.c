@@ -41,18 +41,6 @@ static void rotate(LogFile *f)
     (void)open_log(f, NULL);
 }
 
-static void write_all(int fd, Str s)
-{
-    while (s.len) {
-        ssize_t n = write(fd, s.ptr, s.len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return; /* a full disk must not stop the platform */
-        s = str_slice(s, (size_t)n, s.len);
-    }
-}
-
 static void tee_lines(LogFile *f, Str s)
 {
     while (s.ptr && s.len) {
@@ -92,7 +80,7 @@ static void on_readable(void *arg, unsigned ready)
         tee_lines(f, s);
     if (f->out < 0)
         return;
-    write_all(f->out, s);
+    (void)fd_write_all(f->out, s); /* a full disk must not stop the platform */
     f->size += n;
     if (f->size > LOG_MAX)
         rotate(f);

@@ -52,11 +52,6 @@ static bool is_id(const char *s)
     return n > 0 && n <= 64 && !s[n];
 }
 
-static bool ends_with(Str host, const char *suffix)
-{
-    return str_ends(host, str_from(suffix));
-}
-
 /* The session's token goes there: over TLS, or where nobody else listens. */
 static int check_backend(const char *text, Err *err)
 {
@@ -64,9 +59,7 @@ static int check_backend(const char *text, Err *err)
     int rc = url_parse(str_from(text), &u, err);
     if (rc < 0)
         return err_wrap(err, "BACKEND_API_URL");
-    bool near = str_eqz(u.host, "localhost") || str_eqz(u.host, "127.0.0.1") || str_eqz(u.host, "::1") ||
-                ends_with(u.host, ".svc") || ends_with(u.host, ".svc.cluster.local");
-    if (u.has_userinfo || (!near && !str_eqz(u.scheme, "https")))
+    if (u.has_userinfo || (!url_is_near(&u) && !str_eqz(u.scheme, "https")))
         return err_set(err, ERR_INVALID, "BACKEND_API_URL must be https, or a local or cluster address");
     return 0;
 }

@@ -68,19 +68,6 @@ void journal_close(Journal *j)
     *j = (Journal){.fd = -1};
 }
 
-static int write_all(int fd, Str s)
-{
-    while (s.len > 0) {
-        ssize_t n = write(fd, s.ptr, s.len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        s = str_slice(s, (size_t)n, s.len);
-    }
-    return 0;
-}
-
 void journal_add(Journal *j, const JournalEntry *e)
 {
     CLEANUP_BUF Buf line = BUF_INIT(JOURNAL_MAX);
@@ -99,7 +86,7 @@ void journal_add(Journal *j, const JournalEntry *e)
     json_write_str_plain(&line, e->payload);
     buf_addz(&line, "}\n");
     j->bytes += line.len;
-    if (!line.failed && write_all(j->fd, buf_str(&line)) == 0)
+    if (!line.failed && fd_write_all(j->fd, buf_str(&line)) == 0)
         return;
     Err err = {0};
     err_set_errno(&err, errno, "%s", j->path);

@@ -333,19 +333,6 @@ static int make_parents(const Workspace *w, const char *dir, int *ret_fd, Err *e
     return 0;
 }
 
-static int write_all(int fd, Str content)
-{
-    while (content.len) {
-        ssize_t n = write(fd, content.ptr, content.len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        content = str_slice(content, (size_t)n, content.len);
-    }
-    return 0;
-}
-
 /* Keeps the mode of a file that is replaced: scripts stay executable. */
 static mode_t mode_of(int dir, const char *name)
 {
@@ -365,7 +352,7 @@ static int replace_file(int dir, const char *name, Str content, Err *err)
     CLEANUP_FD int fd = openat(dir, temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0)
         return fault(errno, "create", err);
-    if (write_all(fd, content) < 0 || fchmod(fd, mode_of(dir, name)) < 0 ||
+    if (fd_write_all(fd, content) < 0 || fchmod(fd, mode_of(dir, name)) < 0 ||
         renameat(dir, temp, dir, name) < 0) {
         int error = errno;
         (void)unlinkat(dir, temp, 0);

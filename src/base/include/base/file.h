@@ -22,6 +22,8 @@ static inline int take_fd(int *fd)
 
 /* Appends the file to `out`; its maximum bounds the size. ERR_NOT_FOUND when there is no such file. */
 int file_read(const char *path, Buf *out, Err *err);
+/* All of it, whatever interrupts or takes a part only: 0, or -1 and errno. */
+int fd_write_all(int fd, Str content);
 /* Temp file in the same directory, fsync, rename, fsync of the directory: the old or the new content, never
  * part. */
 int file_write_atomic(const char *path, Str content, mode_t mode, Err *err);
