@@ -592,14 +592,6 @@ static void make_timers(App *a)
 
 /* ---- on Kubernetes: only the leader reconciles ---- */
 
-/* Its deletion was seen while nobody led, or who led has not done with it: no other event will come. */
-static void add_deleted(void *arg, const char *id)
-{
-    const App *a = arg;
-    if (cache_was_deleted(a->cache, str_from(id)))
-        sessions_add(a->sessions, id);
-}
-
 static void on_lead(void *arg)
 {
     App *a = arg;
@@ -607,7 +599,7 @@ static void on_lead(void *arg)
         return;
     make_sessions(a);
     cache_each(a->cache, on_key, a);
-    runtime(a)->ops->list(runtime(a), add_deleted, a);
+    sessions_add_deleted(a->sessions);
 }
 
 static void on_lose(void *arg)

@@ -402,9 +402,22 @@ static void count_unknown(void *arg, const char *id)
     r->existing += is_unknown(r->s, str_from(id));
 }
 
+static void add_deleted(void *arg, const char *id)
+{
+    Sessions *s = arg;
+    if (cache_was_deleted(s->o.cache, str_from(id)))
+        sessions_add(s, id);
+}
+
+void sessions_add_deleted(Sessions *s)
+{
+    s->o.runtime->ops->list(s->o.runtime, add_deleted, s);
+}
+
 void sessions_sweep(Sessions *s)
 {
     Round r = {s, 0};
+    sessions_add_deleted(s);
     s->o.runtime->ops->list(s->o.runtime, count_unknown, &r);
     if (r.existing > 0)
         s->o.relist(s->o.arg);

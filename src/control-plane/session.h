@@ -43,6 +43,9 @@ Sessions *sessions_free(Sessions *s); /* abandons what runs; NULL-safe, returns 
 
 void sessions_add(Sessions *s, const char *id); /* something about this session may have changed */
 void sessions_listed(Sessions *s);              /* a complete list has ended: look for strays */
-void sessions_sweep(Sessions *s);               /* now and then: asks for a list when there may be strays */
+/* What exists of sessions whose deletion was seen, perhaps while nobody led, or before it was known that they
+   have anything here: no other event will come. */
+void sessions_add_deleted(Sessions *s);
+void sessions_sweep(Sessions *s); /* now and then: asks for a list when there may be strays */
 WorkQueue *sessions_queue(Sessions *s);
 const Strays *sessions_strays(const Sessions *s);

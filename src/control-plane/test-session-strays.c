@@ -118,6 +118,23 @@ static void test_session__leftovers_of_a_session_that_is_unknown_go(void **state
     assert_null(fake_run(&r.f, SID));
 }
 
+/* The event came, but before anything of the session was known here: only a look at everything finds that. */
+static void test_session__what_is_found_of_a_deleted_session_goes(void **state)
+{
+    CLEANUP_RIG Rig r;
+    rig_init(&r);
+    relist(&r);
+    make_running(&r, SID);
+    FakeRun *hidden = map_remove(r.f.runs, STR(SID));
+    fake_delete(&r.f, SID);
+    settle(&r);
+    map_put(r.f.runs, STR(SID), hidden);
+    sessions_sweep(r.s);
+    settle(&r);
+    assert_null(fake_run(&r.f, SID));
+    assert_int_equal(r.f.removes, 1);
+}
+
 int run_session_strays_tests(void)
 {
     const struct CMUnitTest tests[] = {
@@ -128,6 +145,7 @@ int run_session_strays_tests(void)
         cmocka_unit_test(test_session__an_empty_database_removes_nothing_before_three_lists_agree),
         cmocka_unit_test(test_session__a_database_that_comes_back_saves_all),
         cmocka_unit_test(test_session__leftovers_of_a_session_that_is_unknown_go),
+        cmocka_unit_test(test_session__what_is_found_of_a_deleted_session_goes),
     };
     return cmocka_run_group_tests_name("session strays", tests, NULL, NULL);
 }
