@@ -702,6 +702,8 @@ void kube_projects_saw(KubeProjects *p, const char *project, WallUsec made_at)
         return;
     if (is_known(p, id))
         strays_forget(p->strays, id);
+    else if (cache_was_deleted(p->o.projects, id)) /* perhaps while nobody led: no other event will come */
+        kube_projects_add(p, project);
     else
         strays_round_add(p->strays, id, made_at);
 }

@@ -137,6 +137,16 @@ def test_a_namespace_without_a_project_goes_when_that_is_wanted(make_plane):
     assert not is_going(plane, plane.project)
 
 
+def test_a_deletion_that_was_seen_while_nobody_led(make_plane):
+    plane = make_plane(LEASE_DURATION="3s", ORPHAN_SWEEP_FIRST="1s", ORPHAN_SWEEP="1s")
+    wait_mark(plane)
+    second = plane.control_plane("second")
+    plane.cp.kill()
+    plane.client.ok("DELETE", f"/projects/{plane.project}")
+    wait_for(second.leads, "the second to lead")
+    wait_for(lambda: is_going(plane, plane.project), "its namespace to go")
+
+
 def test_what_somebody_changed_is_put_right_by_a_new_look(plane):
     wait_mark(plane)
     plane.cluster.kubectl("delete", "networkpolicy", "allow-ambient-api-server", "-n", plane.project)
