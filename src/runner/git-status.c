@@ -72,19 +72,24 @@ void git_status_read(GitStatus *s, Str text)
     }
 }
 
+/* "-" counts nothing; what no file has can only be made up, and stays the largest number. */
+static void add_lines(int64_t *sum, Str word)
+{
+    int64_t n;
+    if (str_to_i64(word, &n) == 0 && n > 0 && __builtin_add_overflow(*sum, n, sum))
+        *sum = INT64_MAX;
+}
+
 /* "<added>\t<removed>\t<path>"; "-" for binary files, and an empty path in front of a rename's two. */
 void git_status_count(GitStatus *s, Str text)
 {
     while (text.ptr && text.len) {
         Str path = str_cut(&text, '\0');
         Str plus = str_cut(&path, '\t'), minus = str_cut(&path, '\t');
-        int64_t n;
         if (!path.ptr)
             continue;
-        if (str_to_i64(plus, &n) == 0)
-            s->lines_added += n;
-        if (str_to_i64(minus, &n) == 0)
-            s->lines_removed += n;
+        add_lines(&s->lines_added, plus);
+        add_lines(&s->lines_removed, minus);
         if (!path.len) {
             (void)str_cut(&text, '\0');
             (void)str_cut(&text, '\0');

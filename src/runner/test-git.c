@@ -113,6 +113,18 @@ static void test_git__broken_status(void **state)
     }
 }
 
+static void test_git__numbers_of_lines_have_an_end(void **state)
+{
+    static const char numbers[] = "9223372036854775807\t-4\ta\0"
+                                  "1\t6\tb\0";
+    GitStatus s;
+    git_status_init(&s);
+    git_status_count(&s, (Str){numbers, sizeof(numbers) - 1});
+    assert_true(s.lines_added == INT64_MAX);
+    assert_int_equal(s.lines_removed, 6);
+    git_status_done(&s);
+}
+
 /* ---- runs ---- */
 
 typedef struct Run {
@@ -181,6 +193,7 @@ int run_git_tests(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_git__addresses),
+        cmocka_unit_test(test_git__numbers_of_lines_have_an_end),
         cmocka_unit_test(test_git__branches_and_names),
         cmocka_unit_test(test_git__names_of_addresses),
         cmocka_unit_test(test_git__status_is_counted),

@@ -164,6 +164,7 @@ def test_start_and_stop_wait(cli, name):
     assert "will not become Completed" in cli.fails(1, "start", name, "--wait", "--timeout", "100s")
     stays = new_session(cli, name + "-stays", "--interactive")
     assert "timed out" in cli.fails(8, "start", "--session", sid, "--wait", "--timeout", "0s")
+    cli.run("wait", "session", stays, "--for=phase=Running", "--timeout", "100s")  # without a phase there is no stop
     assert cli.out("stop", stays, "--wait", "--timeout", "100s").endswith(f"session/{stays} condition met\n")
     assert cli.json("get", "session", stays)["phase"] == "Stopped"
     cli.run("delete", "session", stays, "-y", "--wait")
